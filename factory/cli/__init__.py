@@ -1,0 +1,1 @@
+"""The two commands: they parse, call and print, and decide nothing else."""

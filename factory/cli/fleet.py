@@ -1,0 +1,56 @@
+"""``mesh``: everything about the fleet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+import mesh
+from mesh.gridfile import grid as load_grid
+from mesh.text import listing
+
+_GRID = click.option(
+    "--grid",
+    "path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The grid.  [default: $MESH_GRID, else ./grid.yaml, else the shipped one]",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@_GRID
+@click.pass_context
+def main(ctx: click.Context, path: Path | None) -> None:
+    """Look after the nodes of a grid."""
+    ctx.obj = path
+
+
+@main.command()
+@_GRID
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+@click.pass_context
+def validate(ctx: click.Context, path: Path | None, as_json: bool) -> None:
+    """Check a grid, and tell every mistake in it with line and column.
+
+    Exits with 0 if there is none, with 1 if there are some.
+    """
+    try:
+        grid = load_grid(path or ctx.obj)
+    except mesh.GridError as exc:
+        problems = exc.problems
+        if as_json:
+            fields = ("file", "line", "column", "what", "fix")
+            found = [{field: getattr(problem, field) for field in fields} for problem in problems]
+            click.echo(json.dumps({"ok": False, "error": str(exc), "problems": found}))
+        else:
+            for line in problems or [exc]:
+                click.echo(str(line))
+        ctx.exit(1)
+    names = [node.name for node in grid]
+    if as_json:
+        click.echo(json.dumps({"ok": True, "grid": str(grid.path), "nodes": names}))
+    else:
+        click.echo(f"{grid.path}: no mistakes; {len(names)} nodes: {listing(names)}")

@@ -1,0 +1,170 @@
+"""``arduino.py``: launch one sketch."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+import mesh
+from factory import find, identity, options, output
+from factory.errors import FactoryError, SketchNotFoundError
+from factory.loop import FactoryLoop
+
+LEVELS = ["debug", "info", "warning", "error"]
+
+
+def common_options(*, client_only: bool) -> list[click.Option]:
+    """Return the options that every sketch has.
+
+    Args:
+        client_only: Whether the sketch serves nobody, so that socket and port are its
+            target's.
+
+    """
+    whose = "The target's" if client_only else "This node's"
+    host = "host to send to" if client_only else "host to serve on"
+    port = "port to send to" if client_only else "port to serve on"
+    fallback = "the grid's target, else 8765" if client_only else "the grid's, else $PORT, else 8765"
+    return [
+        click.Option(["-s", "--socket"], metavar="HOST", help=f"{whose} {host}.  [default: the grid's, else localhost]"),
+        click.Option(
+            ["-p", "--port"],
+            type=click.IntRange(1 if client_only else 0, 65535),
+            metavar="N",
+            help=f"{whose} {port}.  [default: {fallback}]",
+        ),
+        click.Option(["--target"], metavar="NODE", help="The node to send to, by its name in the grid."),
+        click.Option(
+            ["--grid"],
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="The grid.  [default: $MESH_GRID, else ./grid.yaml, else the shipped one]",
+        ),
+        click.Option(["--name"], metavar="NODE", help="The node to run as.  [default: the grid's node for this sketch]"),
+        click.Option(["--log-level"], type=click.Choice(LEVELS), help="How much the machinery says.  [default: info]"),
+        click.Option(["--log-format"], type=click.Choice(["pretty", "json"]), help="Shape of every line.  [default: pretty]"),
+        click.Option(["-q", "--quiet"], is_flag=True, default=None, help="Only warnings from the machinery."),
+    ]
+
+
+class Launcher(click.Group):
+    """A group whose commands are sketches: the shipped ones, and any file or module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the shipped sketches, in the order of the lessons."""
+        return list(find.shipped())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Return the command that runs a sketch."""
+        return _explained(lambda: _command(cmd_name), ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the first word, whatever it looks like."""
+        return args[0], self.get_command(ctx, args[0]), args[1:]
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show what else a SKETCH may be."""
+        with formatter.section("Your own"):
+            formatter.write_dl(
+                [
+                    ("FILE.py:Class", "a sketch in a file"),
+                    ("PACKAGE.MODULE:Class", "a sketch in a module"),
+                ]
+            )
+        formatter.write_paragraph()
+        formatter.write_text("arduino.py SKETCH --help explains one, with the options of its own.")
+
+
+def _group() -> Launcher:
+    return Launcher(
+        name="arduino.py",
+        help="Launch one sketch: it serves its channels, finds its peers in grid.yaml and streams to them.",
+        params=list(common_options(client_only=False)),
+        subcommand_metavar="SKETCH [OPTIONS]",
+        callback=_remember,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        no_args_is_help=True,
+    )
+
+
+@click.pass_context
+def _remember(ctx: click.Context, **given: Any) -> None:
+    """Keep what stood before the sketch's name; it counts as if it stood behind."""
+    ctx.obj = {name: value for name, value in given.items() if value is not None}
+
+
+def _command(reference: str) -> click.Command:
+    sketch = find.find_sketch(reference, Path.cwd())
+    common = common_options(client_only=sketch.plan.is_client_only)
+    own = options.setup_options(sketch, taken={str(option.name) for option in common} | {"help"})
+    words = inspect.cleandoc(sketch.__doc__ or "A sketch of your own.").split("\n\nArgs:")[0]
+
+    @click.pass_context
+    def run(ctx: click.Context, **given: Any) -> None:
+        values = {name: value for name, value in given.items() if value is not None}
+        values = {**(ctx.obj or {}), **values}
+        _explained(lambda: _launch(sketch, reference, values), ctx)
+
+    return click.Command(
+        reference,
+        callback=run,
+        params=[*own, *common],
+        help=words,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -> None:
+    level = "warning" if values.get("quiet") else values.get("log_level") or "info"
+    output.configure(values.get("log_format") or "pretty", getattr(logging, level.upper()))
+    base = Path.cwd()
+    grid = mesh.grid(values.get("grid"))
+    me = identity.identify(reference, find.own_name(reference, sketch), values.get("name"), grid, base)
+    other = identity.mismatch(me, reference, grid, base)
+    if other:
+        logging.getLogger("factory.launch").warning(other, extra={"node": me.name})
+    own = {option.name for option in options.setup_options(sketch, taken=set())}
+    arguments = {} if other else options.grid_arguments(sketch, me)
+    arguments |= {name: value for name, value in values.items() if name in own}
+    lacking = options.missing(sketch, arguments)
+    if lacking:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in lacking)
+        raise click.UsageError(f"{me.name} needs {flags} (or `args:` in the grid)")
+    try:
+        made = sketch.as_node(me, grid, **arguments)
+    except ValueError as exc:
+        if isinstance(exc, mesh.MeshError):
+            raise
+        # What setup() says of its arguments is for whoever gave them.
+        raise click.UsageError(f"{me.name}: {exc}") from exc
+    if values.get("target"):
+        made.target = made.node(values["target"])
+    made.run(values.get("socket"), values.get("port"))
+
+
+def _explained(call: Callable[[], Any], ctx: click.Context) -> Any:
+    """Turn the errors of people's input into a sentence and an exit code."""
+    try:
+        return call()
+    except (SketchNotFoundError, mesh.GridError) as exc:
+        _fail(exc, 2)
+    except (FactoryError, mesh.MeshError) as exc:
+        _fail(exc, 1)
+
+
+def _fail(exc: Exception, code: int) -> NoReturn:
+    error = click.ClickException(str(exc))
+    error.exit_code = code
+    raise error from exc
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; does not return."""
+    _group().main(args=None if arguments is None else list(arguments), prog_name="arduino.py")

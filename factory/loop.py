@@ -1,0 +1,230 @@
+"""``FactoryLoop``: what a sketch is a subclass of."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Self
+
+import mesh
+from factory.errors import SketchError
+from factory.output import OUTPUT
+from factory.plan import Plan, read_plan
+from factory.stream import OnNack, Stream
+from factory.worker import Worker, run_until_stopped
+from mesh.protocol.values import Refusal, answer_from_wire, message_to_wire
+from mesh.text import did_you_mean
+
+
+class FactoryLoop:
+    """A sketch: ``setup()`` once, then ``loop()`` for every message.
+
+    A subclass writes ``setup(self, **kwargs)``, ``@reactive async def loop(self,
+    channel, msg)``, or both; the keyword arguments of the constructor go to
+    ``setup()``. The class itself is checked when it is made.
+
+    Attributes:
+        grid: The nodes this one knows, a list with lookup by name.
+        me: The node of the grid that this sketch runs as.
+        name: Its name, which begins every line it prints.
+        target: The node it sends to by default, as the grid or the command line says.
+        patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
+            A class may set its own.
+        registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
+
+    Raises:
+        SketchError: If a signature of the class is wrong, or an argument is none of
+            ``setup()``'s.
+        GridError: If the grid cannot be read.
+
+    """
+
+    patience: ClassVar[float | None] = 10.0
+    registry: ClassVar[mesh.Registry | None] = None
+    plan: ClassVar[Plan]
+
+    grid: mesh.Grid
+    me: mesh.Node
+    name: str
+    target: mesh.Node | str | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.plan = read_plan(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if self.plan.is_idle:
+            raise SketchError(
+                f"{type(self).__name__} does nothing: write a handler "
+                f"(@factory.reactive above async def loop(self, channel, msg)), a rhythm (@factory.every) "
+                f"or a start hook (@factory.on_start)"
+            )
+        if not hasattr(self, "me"):
+            grid = mesh.Grid(self.registry.nodes()) if self.registry else mesh.grid()
+            own = type(self).__name__.lower()
+            self._place(grid.get(own) or mesh.Node(own), grid)
+        self._worker = Worker(self, self.plan)
+        self._check_setup(args, kwargs)
+        ready = self.setup(*args, **kwargs)
+        if inspect.isawaitable(ready):
+            self._worker.prepare(ready)
+
+    @classmethod
+    def as_node(cls, me: mesh.Node, grid: mesh.Grid, /, **kwargs: Any) -> Self:
+        """Construct the sketch as a given node of a given grid.
+
+        What the launcher does; the plain constructor takes the node of the class's
+        own name, or an ad-hoc one.
+        """
+        sketch = cls.__new__(cls)
+        sketch._place(me, grid)
+        sketch.__init__(**kwargs)  # type: ignore[misc]
+        return sketch
+
+    def _place(self, me: mesh.Node, grid: mesh.Grid) -> None:
+        self.me = me
+        self.grid = grid.visible_to(me)
+        self.name = me.name
+        self.target = self.grid.node(me.target) if me.target else None
+
+    def _check_setup(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        signature = self.plan.setup
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as exc:
+            hint = next((did_you_mean(word, signature.parameters) for word in kwargs if word not in signature.parameters), "")
+            raise SketchError(f"{type(self).__name__}.setup{signature}: {exc}{hint}") from None
+
+    def setup(self) -> Any:
+        """Customise the sketch; override it with the arguments you like.
+
+        Called by the constructor. May be ``async def``, and is then awaited before the
+        worker serves.
+        """
+
+    def node(self, name: str) -> mesh.Node:
+        """Return the node of that name or alias.
+
+        Raises:
+            UnknownNodeError: If the grid has none, with the closest name there is.
+
+        """
+        return self.grid.node(name)
+
+    def out(self, text: object) -> None:
+        """Print one line, with this node's name before it."""
+        OUTPUT.line(self.name, str(text))
+
+    def stream(
+        self,
+        target: mesh.Node | str,
+        data: object,
+        channel: str = "",
+        *,
+        on_nack: OnNack = "raise",
+        quiet: bool = False,
+    ) -> Stream:
+        """Send data to a channel of another node and collect the acknowledgements.
+
+        Await it for the list of acks, or iterate it for each as it comes; one ack for
+        each item, in order. A ``str``, ``bytes``, number, ``None``, ``dict``, dataclass
+        or Struct is one item; any other iterable or async iterable is many.
+
+        Args:
+            target: Name or alias of a node, or a node.
+            data: What to send.
+            channel: The channel of the target.
+            on_nack: ``raise`` ends at the first refusal; ``yield`` goes on and hands
+                over the ``NackedError`` in its place.
+            quiet: Do not print what is sent and what comes back.
+
+        Raises:
+            UnknownNodeError: If the grid has no such node.
+            NotAServerError: If the node has no port.
+            NackedError: If the peer's handler refused an item; ``.acks`` has the acks
+                before it.
+            PeerDownError: If the peer was away for longer than ``patience``.
+            PayloadError: If an item cannot be sent.
+
+        """
+        node = self.node(target) if isinstance(target, str) else target
+        node.uri(channel)
+        say = _say_nothing if quiet else self.out
+        if not quiet:
+            say(f"starting to stream message to {node.name}")
+
+        async def send(item: object) -> object | Refusal:
+            wire = message_to_wire(item)
+            say(f"> sending payload: {_shown(wire)}")
+            answer = answer_from_wire(await self._worker.peers.exchange(node, channel, wire))
+            say(f"< {answer.type}: {answer.message}" if isinstance(answer, Refusal) else f"< {_shown(answer)}")
+            return answer
+
+        return Stream(node.name, data, send, on_nack=on_nack)
+
+    async def to_thread(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Run a function that blocks in a thread of this worker and await its result."""
+        return await self._worker.to_thread(function, *args, **kwargs)
+
+    def stop(self) -> None:
+        """Ask the worker to finish what is in hand and end. Returns at once."""
+        self._worker.stop()
+
+    def run(self, socket: str | None = None, port: int | None = None) -> None:
+        """Run until stopped; blocks.
+
+        Ctrl-C and SIGTERM drain and return; a second Ctrl-C exits with 130 at once.
+
+        Args:
+            socket: Host to serve on, else the grid's, which is ``localhost`` unless it
+                says otherwise. A client-only sketch does not serve, and takes
+                this and ``port`` for the address of its target.
+            port: Port to serve on, else the grid's, else ``$PORT``, else 8765.
+
+        Raises:
+            SystemExit: With 1, after one line that says why, if it cannot run.
+
+        """
+        run_until_stopped(self, self._worker, socket, port)
+
+    async def arun(self, socket: str | None = None, port: int | None = None) -> None:
+        """Run until ``stop()`` or cancellation; what ``run()`` does, for async code.
+
+        Raises:
+            ServeError: If the worker cannot listen there.
+
+        """
+        async with self.running(socket, port):
+            await self._worker.wait_stopped()
+
+    @asynccontextmanager
+    async def running(self, socket: str | None = None, port: int | None = None) -> AsyncIterator[Self]:
+        """Run for as long as the ``async with`` block lasts, then drain.
+
+        Inside the block the worker serves: ``port`` of ``self.serving`` is known.
+        """
+        await self._worker.start(socket, port)
+        try:
+            yield self
+        finally:
+            await asyncio.shield(self._worker.finish())
+
+    @property
+    def serving(self) -> mesh.Node:
+        """This node with the host and port that it really serves on.
+
+        Raises:
+            NotAServerError: If it serves nowhere, or not yet.
+
+        """
+        return self._worker.address
+
+
+def _say_nothing(text: object) -> None:
+    pass
+
+
+def _shown(wire: object) -> str:
+    return f"{len(wire)} bytes" if isinstance(wire, bytes) else str(wire)

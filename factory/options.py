@@ -1,0 +1,156 @@
+"""A sketch's ``setup()`` arguments as command-line options, and as ``args:`` of the grid.
+
+Types, defaults and help are taken from the signature and the docstring, so that a
+sketch is written once and can be used from everywhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import click
+import msgspec
+
+import mesh
+from factory.errors import SketchError
+from factory.loop import FactoryLoop
+from mesh.errors import PayloadError
+from mesh.protocol.values import message_decoder
+from mesh.text import did_you_mean
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class SetupValue(click.ParamType):
+    """A value of whatever type a ``setup()`` parameter is annotated with.
+
+    Args:
+        annotation: The type.
+
+    """
+
+    def __init__(self, annotation: Any) -> None:
+        bare = _without_none(annotation)
+        self.name = getattr(bare, "__name__", "value").lower() if bare is not None else "text"
+        if get_origin(bare) is Literal:
+            self.name = "|".join(str(choice) for choice in get_args(bare))
+        self._decode = message_decoder(bare)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value, or fail with a sentence that says what was expected."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._decode(value)
+        except PayloadError:
+            self.fail(f"{value!r} is not a valid {self.name}", param, ctx)
+
+
+def setup_options(sketch: type[FactoryLoop], taken: set[str]) -> list[click.Option]:
+    """Return an option for each named argument of a sketch's ``setup()``.
+
+    Args:
+        sketch: The sketch class.
+        taken: Names that the launcher itself uses.
+
+    Raises:
+        SketchError: If an argument has the name of one of the launcher's own options.
+
+    """
+    helps = _documented(sketch)
+    options = []
+    for name, annotation, parameter in _parameters(sketch):
+        if name in taken:
+            raise SketchError(
+                f"{sketch.__name__}.setup() has an argument {name!r}, but --{name} is the launcher's own; rename it"
+            )
+        flag = name.replace("_", "-")
+        has_default = parameter.default is not parameter.empty
+        words = helps.get(name, "")
+        if has_default and parameter.default is not None:
+            words = f"{words}  [default: {parameter.default}]".strip()
+        is_switch = _without_none(annotation) is bool
+        options.append(
+            click.Option(
+                [f"--{flag}/--no-{flag}" if is_switch else f"--{flag}", name],
+                type=click.BOOL if is_switch else SetupValue(annotation),
+                # None stands for "not given": the grid, then the signature, decide.
+                default=None,
+                help=words or None,
+            )
+        )
+    return options
+
+
+def grid_arguments(sketch: type[FactoryLoop], node: mesh.Node) -> dict[str, Any]:
+    """Return a node's ``args:`` as the types that ``setup()`` asks for.
+
+    Raises:
+        GridError: If one is unknown or does not fit, with its line and column.
+
+    """
+    known = {name: annotation for name, annotation, _ in _parameters(sketch)}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in sketch.plan.setup.parameters.values())
+    signature = f"{sketch.__name__}.setup{sketch.plan.setup}"
+    values: dict[str, Any] = {}
+    for name, value in (node.args or {}).items():
+        where = node.where("args", name)
+        if name in known:
+            try:
+                values[name] = msgspec.convert(value, known[name]) if known[name] is not None else value
+            except msgspec.ValidationError as exc:
+                raise mesh.GridError(f"{where}: argument {name!r}: {_plain(exc)}; {signature}") from exc
+        elif takes_any:
+            values[name] = value
+        else:
+            raise mesh.GridError(f"{where}: unknown argument {name!r}{did_you_mean(name, known)}; {signature}")
+    return values
+
+
+def missing(sketch: type[FactoryLoop], values: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of ``setup()`` that have neither a value nor a default."""
+    return [name for name, _, parameter in _parameters(sketch) if parameter.default is parameter.empty and name not in values]
+
+
+def _parameters(sketch: type[FactoryLoop]) -> list[tuple[str, Any, inspect.Parameter]]:
+    """Return name, type (``None`` if there is none to be had) and parameter of each argument."""
+    try:
+        hints = get_type_hints(sketch.setup)
+    except NameError as exc:
+        raise SketchError(f"{sketch.__name__}.setup(): a type annotation cannot be resolved ({exc})") from exc
+    found = []
+    for parameter in sketch.plan.setup.parameters.values():
+        if parameter.kind in _NAMED:
+            guess = None if parameter.default in (None, parameter.empty) else type(parameter.default)
+            found.append((parameter.name, hints.get(parameter.name, guess), parameter))
+    return found
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, types.UnionType):
+        others = [choice for choice in get_args(annotation) if choice is not type(None)]
+        return others[0] if len(others) == 1 else annotation
+    return annotation
+
+
+def _plain(exc: Exception) -> str:
+    text = str(exc).replace("`", "").split(" - at ")[0]
+    return text[:1].lower() + text[1:]
+
+
+def _documented(sketch: type[FactoryLoop]) -> dict[str, str]:
+    """Return the help of each argument, from the ``Args:`` of ``setup()`` or of the class."""
+    found: dict[str, str] = {}
+    for source in (sketch, sketch.setup):
+        text = inspect.getdoc(source) or ""
+        section = re.search(r"^Args:\n(?P<body>(?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
+        if section is None:
+            continue
+        entry = re.compile(r"^ {4}(?P<name>\w+)(?: \([^)]*\))?: (?P<words>.+(?:\n {5,}.+)*)", re.MULTILINE)
+        for match in entry.finditer(section["body"]):
+            found[match["name"]] = " ".join(match["words"].split())
+    return found

@@ -1,0 +1,200 @@
+"""What a sketch class asks for, read once when the class is made.
+
+Every mistake that can be seen in the class is raised here, where its author looks:
+at the import, naming the method, the file and line, and the signature expected.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+from factory.errors import SketchError
+from factory.reactive import Hook, Reaction, Rhythm, marks
+from mesh.protocol.patterns import Pattern, PatternError, PatternTable
+from mesh.protocol.values import Wire, message_decoder
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A method that takes messages.
+
+    Attributes:
+        name: Name of the method.
+        pattern: The channels it takes; ``None`` for all that no pattern takes.
+        exclusive: Whether nothing else of the worker runs meanwhile.
+        function: The function itself, to be called with the sketch first.
+        is_async: Whether it is ``async def``; else it runs in a thread.
+
+    """
+
+    name: str
+    pattern: Pattern | None
+    exclusive: bool
+    function: Callable[..., Any]
+    is_async: bool
+
+    def decoder(self) -> Callable[[Wire], object]:
+        """Return what turns a message into the type this handler asked for.
+
+        Not done when the class is made, for the types may be defined after it.
+
+        Raises:
+            SketchError: If the annotation cannot be resolved or decoded to.
+
+        """
+        parameter = list(inspect.signature(self.function).parameters.values())[2]
+        if parameter.annotation is inspect.Parameter.empty:
+            return message_decoder(None)
+        try:
+            return message_decoder(get_type_hints(self.function, include_extras=True).get(parameter.name))
+        except (NameError, TypeError) as exc:
+            raise SketchError(
+                f"{_place(self.function)}: the type of parameter {parameter.name!r} cannot be decoded to ({exc}); "
+                f"use str, bytes, int, float, dict, list, Literal, an enum, a dataclass or a msgspec.Struct"
+            ) from exc
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the worker of a sketch class shall do.
+
+    Attributes:
+        setup: Signature of ``setup()``, without ``self``.
+        fallback: The bare handler, if there is one.
+        handlers: Handlers with a pattern, by channel.
+        rhythms: Methods that run again and again, with their period.
+        on_start: Names of the methods that run once at the start.
+        on_stop: Names of the methods that run once at the end.
+
+    """
+
+    setup: inspect.Signature
+    fallback: Handler | None = None
+    handlers: PatternTable[Handler] = field(default_factory=PatternTable)
+    rhythms: list[tuple[str, Rhythm]] = field(default_factory=list)
+    on_start: list[str] = field(default_factory=list)
+    on_stop: list[str] = field(default_factory=list)
+
+    @property
+    def all_handlers(self) -> list[Handler]:
+        """Every handler, those with a pattern first."""
+        return [handler for _, handler in self.handlers] + ([self.fallback] if self.fallback else [])
+
+    @property
+    def is_client_only(self) -> bool:
+        """Whether nobody can send to this sketch, so that it needs no port."""
+        return not self.all_handlers
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the class asks for nothing at all."""
+        return self.is_client_only and not self.rhythms and not self.on_start
+
+    @property
+    def channels(self) -> list[str]:
+        """The channels this sketch takes, for people."""
+        named = [repr(pattern.text) for pattern, _ in self.handlers]
+        return [*named, "any other channel"] if self.fallback else named
+
+    def find(self, channel: str) -> tuple[Handler, dict[str, int | str]] | None:
+        """Return the handler for a channel with its captured values, or ``None``."""
+        found = self.handlers.find(channel)
+        if found is not None:
+            return found
+        return None if self.fallback is None else (self.fallback, {})
+
+
+def read_plan(sketch: type) -> Plan:
+    """Read the decorated methods of a sketch class.
+
+    Raises:
+        SketchError: If a signature is wrong, two patterns clash, two methods are bare
+            handlers, or ``loop()`` lacks its decorator.
+
+    """
+    setup = inspect.signature(sketch.setup)  # type: ignore[attr-defined]
+    plan = Plan(setup.replace(parameters=list(setup.parameters.values())[1:]))
+    # A method that is overridden counts as its last definition says, in the place of
+    # its first one.
+    names = dict.fromkeys(name for base in reversed(sketch.__mro__) for name in vars(base))
+    for name in names:
+        function = inspect.getattr_static(sketch, name, None)
+        noted = marks(function)
+        if name == "loop" and inspect.isfunction(function) and not any(isinstance(mark, Reaction) for mark in noted):
+            raise SketchError(f"{_place(function)} is not decorated; write @factory.reactive above it")
+        for mark in noted:
+            if not inspect.isfunction(function):
+                raise SketchError(f"{sketch.__name__}.{name}: decorate a plain method, not a {type(function).__name__}")
+            _enter(plan, sketch, name, function, mark)
+    return plan
+
+
+def _enter(plan: Plan, sketch: type, name: str, function: Callable[..., Any], mark: object) -> None:
+    if isinstance(mark, Rhythm):
+        _check_no_arguments(function, "@every")
+        plan.rhythms.append((name, mark))
+    elif isinstance(mark, Hook):
+        _check_no_arguments(function, f"@on_{mark.when}")
+        (plan.on_start if mark.when == "start" else plan.on_stop).append(name)
+    elif isinstance(mark, Reaction):
+        _check_handler(function, mark.pattern)
+        handler = Handler(name, mark.pattern, mark.exclusive, function, inspect.iscoroutinefunction(function))
+        if mark.pattern is None:
+            if plan.fallback is not None:
+                raise SketchError(
+                    f"{sketch.__name__} has two bare handlers, {plan.fallback.name}() and {name}(); "
+                    f'give one of them a channel, as in @reactive("{name}")'
+                )
+            plan.fallback = handler
+            return
+        try:
+            plan.handlers.add(mark.pattern, handler)
+        except PatternError as exc:
+            raise SketchError(f"{_place(function)}: {exc}") from exc
+
+
+def _check_handler(function: Callable[..., Any], pattern: Pattern | None) -> None:
+    captures = pattern.captures if pattern else ()
+    extra = "".join(f", {name}" for name in captures)
+    expected = f"expected: async def {function.__name__}(self, channel, msg{extra})"
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise SketchError(
+            f"{_place(function)} yields, but a handler returns one value, the acknowledgement; {expected}"
+        )
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < 3:
+        raise SketchError(f"{_place(function)} must take a channel and a message; {expected}")
+    if set(captures) & {p.name for p in positional[:3]}:
+        raise SketchError(f"{_place(function)}: a captured value has the name of a fixed parameter; {expected}")
+    named = {p.name: p for p in parameters[3:]}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for name in captures:
+        if not takes_any and (name not in named or named[name].kind is inspect.Parameter.POSITIONAL_ONLY):
+            raise SketchError(f"{_place(function)} does not take {name!r}, which its pattern captures; {expected}")
+    for parameter in named.values():
+        fixed = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if not fixed and parameter.default is parameter.empty and parameter.name not in captures:
+            raise SketchError(f"{_place(function)}: nothing gives parameter {parameter.name!r} its value; {expected}")
+
+
+def _check_no_arguments(function: Callable[..., Any], decorator: str) -> None:
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise SketchError(f"{_place(function)} yields, which {decorator} makes no use of")
+    required = [
+        p
+        for p in list(inspect.signature(function).parameters.values())[1:]
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if required:
+        raise SketchError(
+            f"{_place(function)} needs arguments that {decorator} has not; expected: def {function.__name__}(self)"
+        )
+
+
+def _place(function: Callable[..., Any]) -> str:
+    code = function.__code__
+    return f"{function.__qualname__}() at {code.co_filename}:{code.co_firstlineno}"

@@ -1,0 +1,137 @@
+"""The decorators of a sketch: they mark methods and add nothing hidden.
+
+A decorated method is the very same function, with a note attached that says when the
+worker shall call it. ``factory.plan`` reads the notes when the class is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+from factory.errors import SketchError
+from mesh.protocol.patterns import Pattern, PatternError
+from mesh.text import seconds
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARKS = "__factory_marks__"
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """This method handles messages.
+
+    Attributes:
+        pattern: The channels it takes; ``None`` for all that no pattern takes.
+        exclusive: Whether nothing else of the worker runs meanwhile.
+
+    """
+
+    pattern: Pattern | None
+    exclusive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """This method runs again and again.
+
+    Attributes:
+        period: Seconds from start to start, or the attribute that holds them.
+
+    """
+
+    period: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """This method runs once, at ``start`` or at ``stop``."""
+
+    when: str
+
+
+Mark = Reaction | Rhythm | Hook
+
+
+def marks(function: object) -> tuple[Mark, ...]:
+    """Return what the decorators noted on a function, the innermost first."""
+    noted: tuple[Mark, ...] = getattr(function, _MARKS, ())
+    return noted
+
+
+def _note(function: F, mark: Mark) -> F:
+    setattr(function, _MARKS, (*marks(function), mark))
+    return function
+
+
+@overload
+def reactive(handler: F, /) -> F: ...
+@overload
+def reactive(pattern: str | None = None, /, *, exclusive: bool = False) -> Callable[[F], F]: ...
+def reactive(pattern: F | str | None = None, /, *, exclusive: bool = False) -> F | Callable[[F], F]:
+    """Mark a method as the handler of messages.
+
+    Bare, ``@reactive`` takes every channel that no pattern takes. With a pattern,
+    ``@reactive("pin/{number:int}")``, it takes the channels that fit and receives the
+    captured values by name. What the method returns is the acknowledgement; if it
+    raises, that one message is refused. A plain ``def`` runs in a thread.
+
+    Args:
+        pattern: Which channels; see ``mesh.protocol.patterns``.
+        exclusive: Let no other handler of this worker run meanwhile.
+
+    Raises:
+        SketchError: If the pattern is malformed.
+
+    """
+    if callable(pattern):
+        return _note(pattern, Reaction(None, exclusive=False))
+    if pattern is not None and not isinstance(pattern, str):
+        raise SketchError(f'@reactive takes a channel pattern, as in @reactive("pin/{{number:int}}"), not {pattern!r}')
+    try:
+        parsed = None if pattern is None else Pattern.parse(pattern)
+    except PatternError as exc:
+        raise SketchError(f"@reactive: {exc}") from exc
+    return lambda function: _note(function, Reaction(parsed, exclusive=exclusive))
+
+
+def every(period: str | float) -> Callable[[F], F]:
+    """Mark a method as a rhythm of the worker's own.
+
+    The first beat comes at once, the next one period after it, and so on; beats that
+    a slow method misses are skipped, not made up for. A method that raises is logged,
+    and the rhythm goes on.
+
+    Args:
+        period: ``"100ms"``, ``"2s"``, a number of seconds, or ``"self.delay"`` for the
+            attribute of the sketch that holds either.
+
+    Raises:
+        SketchError: If the period is no duration.
+
+    """
+    try:
+        if callable(period):
+            raise ValueError('it needs a period, as in @every("100ms")')
+        if isinstance(period, str) and period.startswith("self."):
+            parsed: float | str = period.removeprefix("self.")
+        else:
+            parsed = seconds(period)
+    except ValueError as exc:
+        raise SketchError(f"@every: {exc}") from exc
+    return lambda function: _note(function, Rhythm(parsed))
+
+
+def on_start(function: F) -> F:
+    """Mark a method to run once when the worker serves, before its rhythms begin.
+
+    What it raises ends the worker.
+    """
+    return _note(function, Hook("start"))
+
+
+def on_stop(function: F) -> F:
+    """Mark a method to run once when the last message in hand is answered."""
+    return _note(function, Hook("stop"))

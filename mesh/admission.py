@@ -1,0 +1,69 @@
+"""Who may knock: the rules on ``Host`` and ``Origin``, as pure functions.
+
+A worker drives hardware, and every web page that a maker has open can send
+requests to ``localhost``. Two headers tell such a page apart, and browsers let no
+page forge them: ``Origin`` names the page, ``Host`` the name it believes it talks
+to (which unmasks DNS rebinding, where a foreign name points at 127.0.0.1).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Sequence
+from urllib.parse import urlsplit
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address means this very machine."""
+    host = host.strip("[]").lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def why_refused(
+    hosts: Sequence[str],
+    origins: Sequence[str],
+    *,
+    own_hosts: Collection[str],
+    allowed_origins: Collection[str],
+) -> str | None:
+    """Return why a request may not come in, or ``None`` if it may.
+
+    Args:
+        hosts: Every ``Host`` header of the request.
+        origins: Every ``Origin`` header of the request.
+        own_hosts: Names and addresses this worker is reached by, besides loopback.
+        allowed_origins: Origins the grid lists, such as ``https://lab.example``.
+
+    """
+    if len(hosts) != 1 or len(origins) > 1:
+        return "exactly one Host header and at most one Origin header are expected"
+    host = _hostname(f"//{hosts[0]}")
+    if host is None or not _is_ours(host, own_hosts):
+        return f"Host {hosts[0]!r} is not a name of this worker"
+    if not origins or origins[0] in allowed_origins:
+        return None
+    origin = origins[0]
+    page = _hostname(origin) if origin.startswith(("http://", "https://")) else None
+    if page is not None and _is_ours(page, own_hosts):
+        return None
+    return f"Origin {origin!r} may not use this worker; list it under `origins:` in grid.yaml if it should"
+
+
+def _is_ours(host: str, own_hosts: Collection[str]) -> bool:
+    return is_loopback(host) or host in {own.strip("[]").lower() for own in own_hosts}
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
+        return None
+    return parts.hostname

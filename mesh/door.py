@@ -1,0 +1,310 @@
+"""The listening side: a websocket server that asks a responder for every answer.
+
+Rules:
+
+- A connection is one client on one channel, its path. Its messages are handled one
+  after the other, each answered before the next is read; that is all the flow control
+  a plain client needs, for what it sends too fast stays in its own socket.
+- Who may come in is decided before the handshake (see ``mesh.admission``).
+- A refused message is answered and the connection stays.
+- *Draining*: the port is given up first, idle connections are closed with 1001, and a
+  connection with a message in hand is closed after that message's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import logging
+import socket as sockets
+from collections.abc import Collection
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import unquote
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from mesh.admission import why_refused
+from mesh.errors import PayloadError, ServeError
+from mesh.protocol.patterns import RESERVED
+from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
+from mesh.text import printable
+
+_SILENT = logging.getLogger("mesh.door.wire")
+# The library logs tracebacks for port scanners, and tokens at DEBUG. What users need
+# to know of a connection the responder tells them.
+_SILENT.setLevel(logging.CRITICAL)
+
+MAX_MESSAGE = 16 * 2**20
+"""Largest message taken, in bytes; a larger one closes its connection with 1009."""
+
+MAX_CLIENTS = 20_000
+"""Connections at once; one more is answered with HTTP 503 and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One connection from outside.
+
+    Attributes:
+        id: A number that no other connection of this process has.
+        channel: The path, without its leading slash, percent-decoded.
+        query: What follows the ``?``, as it came.
+        address: Where the connection comes from, for people.
+
+    """
+
+    id: int
+    channel: str
+    query: str
+    address: str
+
+
+class Responder(Protocol):
+    """What a door asks of the worker behind it."""
+
+    def client_opened(self, client: Client) -> None:
+        """Take note that a client has connected."""
+
+    async def answer(self, client: Client, message: Wire) -> object | Refusal:
+        """Return the acknowledgement of one message, or its refusal.
+
+        Must not raise anything but ``CancelledError``.
+        """
+
+    def client_closed(self, client: Client, reason: str) -> None:
+        """Take note that a client is gone, and why."""
+
+
+class Door:
+    """A listening websocket server.
+
+    Args:
+        responder: Who answers.
+        own_hosts: Names by which this worker is reached, besides loopback.
+        allowed_origins: Origins of web pages that may connect, besides loopback's.
+
+    Attributes:
+        host: The host that was asked for.
+        port: The port it listens on; known once open.
+        turned_away: Connections that were refused, by HTTP status.
+
+    """
+
+    def __init__(
+        self,
+        responder: Responder,
+        *,
+        own_hosts: Collection[str] = (),
+        allowed_origins: Collection[str] = (),
+    ) -> None:
+        self._responder = responder
+        self._own_hosts = {*own_hosts, sockets.gethostname()}
+        self._allowed_origins = frozenset(allowed_origins)
+        self._servers: list[Server] = []
+        self._idle: set[ServerConnection] = set()
+        self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
+        self._ids = itertools.count(1)
+        self._draining = False
+        self.host = ""
+        self.port = 0
+        self.turned_away: dict[int, int] = {}
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen on every address of a host.
+
+        Args:
+            host: Name or address; ``localhost`` means both loopback addresses.
+            port: TCP port; 0 takes a free one.
+
+        Raises:
+            ServeError: If the port is taken or not permitted, or the host is not of
+                this machine.
+
+        """
+        self.host = host
+        listeners = await _bind(host, port)
+        self.port = listeners[0].getsockname()[1]
+        for listener in listeners:
+            self._servers.append(
+                await serve(
+                    self._converse,
+                    sock=listener,
+                    process_request=self._admit,
+                    compression=None,
+                    max_size=MAX_MESSAGE,
+                    max_queue=4,
+                    ping_interval=20,
+                    ping_timeout=20,
+                    close_timeout=1.0,
+                    server_header=None,
+                    logger=_SILENT,
+                )
+            )
+
+    async def drain(self) -> None:
+        """Give up the port and wait until every message in hand is answered.
+
+        May be cancelled; ``close()`` then ends what is left.
+        """
+        self._draining = True
+        for server in self._servers:
+            server.close(close_connections=False)
+        idle = list(self._idle)
+        await asyncio.gather(
+            *(connection.close(1001, "worker is stopping") for connection in idle),
+            *(server.wait_closed() for server in self._servers),
+        )
+
+    async def close(self) -> None:
+        """Close every connection now, and cancel what is in hand."""
+        self._draining = True
+        for server in self._servers:
+            server.close(close_connections=False)
+        for connection, talk in self._talks.items():
+            connection.transport.abort()
+            if talk is not None:
+                talk.cancel()
+        await asyncio.gather(*(server.wait_closed() for server in self._servers))
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        own = set(self._own_hosts)
+        if connection.local_address:
+            own.add(str(connection.local_address[0]))
+        why = why_refused(
+            request.headers.get_all("Host"),
+            request.headers.get_all("Origin"),
+            own_hosts=own,
+            allowed_origins=self._allowed_origins,
+        )
+        if why is not None:
+            return self._turn_away(connection, HTTPStatus.FORBIDDEN, why)
+        if len(self._talks) >= MAX_CLIENTS:
+            return self._turn_away(connection, HTTPStatus.SERVICE_UNAVAILABLE, f"there are {MAX_CLIENTS} clients")
+        try:
+            channel, _ = _channel(request.path)
+        except UnicodeDecodeError:
+            return self._turn_away(connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8")
+        if channel.startswith(RESERVED):
+            why = f"channel {printable(channel)!r} is not known; names that begin with $ are reserved"
+            return self._turn_away(connection, HTTPStatus.NOT_FOUND, why)
+        return None
+
+    def _turn_away(self, connection: ServerConnection, status: HTTPStatus, why: str) -> Response:
+        self.turned_away[status] = self.turned_away.get(status, 0) + 1
+        return connection.respond(status, printable(why) + "\n")
+
+    async def _converse(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        channel, query = _channel(connection.request.path)
+        client = Client(next(self._ids), channel, query, _address(connection.remote_address))
+        self._talks[connection] = asyncio.current_task()
+        self._responder.client_opened(client)
+        reason = "worker is stopping"
+        try:
+            while not self._draining:
+                self._idle.add(connection)
+                try:
+                    message = await connection.recv()
+                finally:
+                    self._idle.discard(connection)
+                await connection.send(_to_wire(await self._responder.answer(client, message)))
+            await connection.close(1001, reason)
+        except ConnectionClosed as exc:
+            reason = _closed(exc)
+        finally:
+            del self._talks[connection]
+            self._responder.client_closed(client, reason)
+
+
+def _to_wire(answer: object | Refusal) -> Wire:
+    if not isinstance(answer, Refusal):
+        try:
+            return answer_to_wire(answer)
+        except PayloadError as exc:
+            answer = Refusal(type(exc).__name__, f"the message was handled, but its acknowledgement: {exc}")
+    return refusal_to_wire(answer)
+
+
+def _channel(target: str) -> tuple[str, str]:
+    path, _, query = target.partition("?")
+    return unquote(path.removeprefix("/"), errors="strict"), query
+
+
+def _address(remote: object) -> str:
+    if isinstance(remote, tuple) and len(remote) >= 2:
+        return f"[{remote[0]}]:{remote[1]}" if ":" in str(remote[0]) else f"{remote[0]}:{remote[1]}"
+    return str(remote or "somewhere")
+
+
+def _closed(exc: ConnectionClosed) -> str:
+    """Say who closed a connection, with code and words."""
+    if exc.rcvd is not None and (exc.rcvd_then_sent or exc.sent is None):
+        words = f" {printable(exc.rcvd.reason)}" if exc.rcvd.reason else ""
+        return f"client closed the connection ({exc.rcvd.code}{words})"
+    if exc.sent is not None:
+        words = f" {exc.sent.reason}" if exc.sent.reason else ""
+        return f"this worker closed the connection ({exc.sent.code}{words})"
+    return "connection lost, the client did not say goodbye"
+
+
+async def _bind(host: str, port: int) -> list[sockets.socket]:
+    """Open a listening socket on every address of a host, all on one port."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host or None, port, type=sockets.SOCK_STREAM, flags=sockets.AI_PASSIVE)
+    except OSError as exc:
+        raise ServeError(
+            f"cannot serve on {host!r}: no such host ({exc.strerror or exc}); "
+            f"use localhost, 0.0.0.0 for all addresses, or an address of this machine"
+        ) from exc
+    listeners: list[sockets.socket] = []
+    failure: OSError | None = None
+    # IPv4 first, so that the free port taken for port 0 is one that IPv4 has.
+    for family, kind, protocol, _, address in sorted(set(found), key=lambda entry: entry[0] != sockets.AF_INET):
+        try:
+            listener = sockets.socket(family, kind, protocol)
+        except OSError as exc:  # the kernel may lack IPv6
+            failure = exc
+            continue
+        try:
+            listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+            if family == sockets.AF_INET6:
+                listener.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY, 1)
+            listener.bind((address[0], port, *address[2:]))
+            listener.listen(1024)
+            listener.setblocking(False)
+        except OSError as exc:
+            listener.close()
+            failure = exc
+            if exc.errno in (errno.EADDRINUSE, errno.EACCES):
+                break
+            continue
+        port = listener.getsockname()[1]
+        listeners.append(listener)
+    else:
+        if listeners:
+            return listeners
+    for listener in listeners:
+        listener.close()
+    raise _cannot_bind(host, port, failure)
+
+
+def _cannot_bind(host: str, port: int, exc: OSError | None) -> ServeError:
+    code = exc.errno if exc else None
+    if code == errno.EADDRINUSE:
+        words = (
+            f"Cannot bind to this port! Is the server already running? "
+            f"({host}:{port} is taken; stop what uses it, or choose another with --port)"
+        )
+    elif code == errno.EACCES:
+        words = f"cannot serve on {host}:{port}: permission denied; ports below 1024 belong to root, choose a higher one"
+    elif code == errno.EADDRNOTAVAIL:
+        words = f"cannot serve on {host}:{port}: {host} is no address of this machine; use localhost or 0.0.0.0"
+    else:
+        words = f"cannot serve on {host}:{port}: {exc}"
+    return ServeError(words)

@@ -1,0 +1,149 @@
+"""Every error that the mesh raises.
+
+The tree, with the builtin that each one also is::
+
+    MeshError
+      GridError (ValueError)
+        UnknownNodeError (LookupError)
+        NotAServerError
+      DeliveryError
+        NackedError
+        PeerDownError (ConnectionError)
+      PayloadError (ValueError)
+      ServeError (OSError)
+
+An error says what happened, where and what to do next, and keeps its facts as
+attributes so that a program need not read the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class MeshError(Exception):
+    """Base of every error that ``mesh`` raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class GridProblem:
+    """One mistake in a grid.
+
+    Attributes:
+        file: Path of the grid as the user would write it.
+        line: Line of the mistake, counted from 1.
+        column: Column of the mistake, counted from 1.
+        what: What is wrong.
+        fix: What would be right.
+
+    """
+
+    file: str
+    line: int
+    column: int
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.what}; {self.fix}"
+
+
+class GridError(MeshError, ValueError):
+    """A grid cannot be used.
+
+    Attributes:
+        problems: Every mistake that was found, in the order of the file. Empty
+            when the grid could not be read at all.
+
+    """
+
+    def __init__(self, message: str, problems: Sequence[GridProblem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class UnknownNodeError(GridError, LookupError):
+    """No node of the grid has that name or alias.
+
+    Attributes:
+        name: The name that was asked for.
+        suggestion: The closest name there is, or ``None``.
+
+    """
+
+    def __init__(self, name: str, message: str, *, suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.suggestion = suggestion
+
+
+class NotAServerError(GridError):
+    """A node without a port was dialled; it is a client and listens nowhere.
+
+    Attributes:
+        name: The node that has no port.
+
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"node {name!r} has no port, so nobody can dial it; "
+            f"give it a `port:` in grid.yaml if it is meant to serve"
+        )
+        self.name = name
+
+
+class DeliveryError(MeshError):
+    """A message did not get its acknowledgement.
+
+    Attributes:
+        peer: Name of the node that the message was for.
+
+    """
+
+    def __init__(self, peer: str, message: str) -> None:
+        super().__init__(message)
+        self.peer = peer
+
+
+class NackedError(DeliveryError):
+    """The peer's handler refused the message.
+
+    Attributes:
+        type: Name of the error's type at the peer, for example ``ValueError``.
+        reason: The peer's own words.
+        acks: In a stream, what was acknowledged before the refusal.
+
+    """
+
+    def __init__(self, peer: str, type: str, reason: str) -> None:
+        super().__init__(peer, f"{peer} refused the message: {type}: {reason}")
+        self.type = type
+        self.reason = reason
+        self.acks: list[object] = []
+
+
+class PeerDownError(DeliveryError, ConnectionError):
+    """The peer could not be reached, or did not come back, in time.
+
+    Attributes:
+        waited: Seconds that were spent waiting for it.
+
+    """
+
+    def __init__(self, peer: str, uri: str, waited: float, why: str) -> None:
+        super().__init__(
+            peer,
+            f"{peer} could not be reached at {uri} within {waited:.1f} s ({why}); "
+            f"is it running? start it, or correct its host and port in the grid",
+        )
+        self.waited = waited
+
+
+class PayloadError(MeshError, ValueError):
+    """A value cannot be sent, or a message is not of the type its handler asked for."""
+
+
+class ServeError(MeshError, OSError):
+    """A worker cannot listen where it was told to."""

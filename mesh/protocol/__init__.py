@@ -1,0 +1,1 @@
+"""Sans-I/O cores: no asyncio, no sockets, no clock and no files in here."""
