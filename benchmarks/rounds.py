@@ -1,0 +1,172 @@
+"""Rounds: every peer once for each workload, side by side in time, and all of it again.
+
+A figure of one round is compared only with the figures of the same round, which were taken
+within a minute of it; the medians of these ratios do not care that a machine has good and
+bad minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from benchmarks.processes import START_TIMEOUT, Child, ChildError, broker, running
+from benchmarks.registry import Variant
+
+WORKLOADS = ("backlog", "window", "roundtrip", "payload4k", "payload64k", "idle", "crowd")
+
+MEMORY = ("idle", "crowd")
+"""Measured on receivers that have done nothing else, for freed memory hides what is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much to measure.
+
+    Attributes:
+        rounds: How many rounds.
+        seconds: How long one measurement takes.
+        limit: Seconds after which no further round is begun.
+        quick: Whether a sender takes its workloads in one go, and opens fewer connections.
+        uvloop: Whether uvloop is used where a peer takes it.
+
+    """
+
+    rounds: int
+    seconds: float
+    limit: float
+    quick: bool
+    uvloop: bool
+
+
+@dataclass(slots=True)
+class Results:
+    """What was measured.
+
+    Attributes:
+        figures: By figure and variant, one value for each round, ``None`` where it failed.
+        errors: What failed, by variant and workload.
+        rounds: Rounds that were finished.
+
+    """
+
+    figures: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    rounds: int = 0
+
+    def add(self, variant: Variant, figures: dict[str, float]) -> None:
+        """Keep the figures of one measurement of the round under way."""
+        for name, value in figures.items():
+            values = self.figures.setdefault(name, {}).setdefault(variant.name, [])
+            values.extend([None] * (self.rounds - len(values)))
+            values.append(value)
+
+
+class _Receiver:
+    """A receiver, with its broker."""
+
+    def __init__(self, variant: Variant, port: int, children: Sequence[Child]) -> None:
+        self.variant = variant
+        self.port = port
+        self.pids = ",".join(str(child.pid) for child in children)
+
+
+@asynccontextmanager
+async def _receiver(variant: Variant, plan: Plan) -> AsyncIterator[_Receiver]:
+    async with AsyncExitStack() as stack:
+        children = []
+        options = [] if plan.uvloop else ["--no-uvloop"]
+        if variant.broker is not None:
+            child, port = await stack.enter_async_context(broker(variant.broker))
+            children.append(child)
+            options += ["--port", str(port)]
+        command = [sys.executable, "-m", "benchmarks.child", "receive", variant.name, *options]
+        child = await stack.enter_async_context(running(*command))
+        ready = json.loads(await child.line(START_TIMEOUT))
+        yield _Receiver(variant, ready["port"], [*children, child])
+
+
+async def run_rounds(variants: Sequence[Variant], plan: Plan, say: Callable[[str], None]) -> Results:
+    """Measure everything.
+
+    Args:
+        variants: Those that are installed.
+        plan: How much.
+        say: Takes a line on how far it is.
+
+    """
+    results = Results()
+    begin = time.monotonic()
+    longest = 0.0
+    for number in range(plan.rounds):
+        at = time.monotonic()
+        if number and at - begin + longest > plan.limit:
+            say(f"no time for round {number + 1}: one takes {longest:.0f} s")
+            break
+        await _round(variants, plan, results, lambda text, number=number: say(f"round {number + 1}: {text}"))
+        results.rounds += 1
+        longest = max(longest, time.monotonic() - at)
+    return results
+
+
+async def _round(
+    variants: Sequence[Variant], plan: Plan, results: Results, say: Callable[[str], None]
+) -> None:
+    async with AsyncExitStack() as stack:
+        receivers: list[_Receiver] = []
+        for variant in variants:
+            try:
+                receivers.append(await stack.enter_async_context(_receiver(variant, plan)))
+            except ChildError as exc:
+                results.errors[f"{variant.name}: receiver"] = str(exc)
+        speed = [workload for workload in WORKLOADS if workload not in MEMORY]
+        for workloads in [speed] if plan.quick else [[workload] for workload in speed]:
+            for receiver in receivers:
+                await _measure(receiver, workloads, plan, results, say)
+    if results.rounds >= 2:
+        return  # memory does not change from round to round
+    for workload in MEMORY:
+        for variant in variants:
+            # A crowd takes half a minute and is the same each time.
+            if workload not in variant.workloads or (workload == "crowd" and (plan.quick or results.rounds)):
+                continue
+            try:
+                async with _receiver(variant, plan) as receiver:
+                    await _measure(receiver, [workload], plan, results, say)
+            except ChildError as exc:
+                results.errors[f"{variant.name}: receiver"] = str(exc)
+
+
+async def _measure(
+    receiver: _Receiver, workloads: Sequence[str], plan: Plan, results: Results, say: Callable[[str], None]
+) -> None:
+    variant = receiver.variant
+    workloads = [workload for workload in workloads if workload in variant.workloads]
+    if not workloads:
+        return
+    patience = 60.0 if "crowd" in workloads else 15 + 10 * plan.seconds
+    command = [sys.executable, "-m", "benchmarks.child", "send", variant.name]
+    command += ["--port", str(receiver.port), "--workloads", ",".join(workloads), "--pids", receiver.pids]
+    command += ["--seconds", str(plan.seconds), "--patience", str(patience)]
+    command += ["--quick"] * plan.quick + ["--no-uvloop"] * (not plan.uvloop)
+    say(f"{', '.join(workloads)}: {variant.title}")
+    try:
+        async with running(*command) as child:
+            outcome = json.loads(await child.line(START_TIMEOUT + patience * len(workloads)))
+    except ChildError as exc:
+        outcome = {workload: {"error": str(exc)} for workload in workloads}
+    for workload, found in outcome.items():
+        if "figures" in found:
+            results.add(variant, found["figures"])
+        else:
+            results.errors[f"{variant.name}: {workload}"] = found["error"]
+
+
+def measure_all(variants: Sequence[Variant], plan: Plan, say: Callable[[str], None]) -> Results:
+    """Run the rounds in an event loop of their own."""
+    return asyncio.run(run_rounds(variants, plan, say))
