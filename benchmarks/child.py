@@ -10,11 +10,10 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 from importlib import import_module
 from typing import Any, TextIO, cast
 
-from benchmarks.api import PeerModule
+from benchmarks.api import Job, PeerModule
 from benchmarks.registry import BY_NAME, Variant
 from benchmarks.workloads import measure
 
@@ -24,7 +23,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("role", choices=["receive", "send"])
     parser.add_argument("variant", choices=list(BY_NAME))
-    parser.add_argument("--port", type=int, help="what a sender connects to, and a receiver with a broker")
+    parser.add_argument(
+        "--port", type=int, default=0, help="what a sender connects to, and a receiver with a broker"
+    )
     parser.add_argument("--workloads", default="", help="names, separated by commas")
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--pids", default="", help="whose memory is watched")
@@ -37,9 +38,10 @@ def main() -> None:
 
     report = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    work = _receive(module, variant, arguments, report)
     if arguments.role == "send":
         work = _send(module, variant, arguments, report)
+    else:
+        work = module.receive(Job(variant.name, arguments.port, lambda port: _say({"port": port}, report)))
     with asyncio.Runner(loop_factory=_loop_factory(variant, arguments.no_uvloop)) as runner:
         runner.run(work)
 
@@ -54,11 +56,8 @@ def _loop_factory(variant: Variant, no_uvloop: bool) -> Any:
     return uvloop.new_event_loop
 
 
-async def _receive(module: PeerModule, variant: Variant, arguments: argparse.Namespace, report: TextIO) -> None:
-    def ready(port: int) -> None:
-        print(json.dumps({"port": port}), file=report)
-
-    await module.receive(variant.name, arguments.port, ready)
+def _say(words: object, report: TextIO) -> None:
+    print(json.dumps(words), file=report)
 
 
 async def _send(module: PeerModule, variant: Variant, arguments: argparse.Namespace, report: TextIO) -> None:
@@ -81,8 +80,8 @@ async def _send(module: PeerModule, variant: Variant, arguments: argparse.Namesp
             outcome[workload] = {"error": words}
         else:
             outcome[workload] = {"figures": figures}
-    print(json.dumps(outcome), file=report)
+    _say(outcome, report)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,25 +12,25 @@ from typing import Any
 from websockets.asyncio.client import connect
 
 from benchmarks import peer_websockets
-from benchmarks.api import HOST, Ready
+from benchmarks.api import HOST, At, Job
 
 STREAM = 10
 
 
-async def receive(variant: str, broker: int | None, ready: Ready) -> None:
+async def receive(job: Job) -> None:
     """Serve until the process is ended; the same server as that of ``websockets``."""
-    await peer_websockets.receive("websockets", broker, ready)
+    await peer_websockets.receive(job)
 
 
 @asynccontextmanager
-async def sender(variant: str, port: int) -> AsyncIterator[_Article]:
+async def sender(at: At) -> AsyncIterator[_Article]:
     """Give a sender; it connects as it sends."""
-    yield _Article(port)
+    yield _Article(at.port)
 
 
-def idle(variant: str, port: int, count: int) -> AbstractAsyncContextManager[None]:
+def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
     """Hold idle connections."""
-    return peer_websockets.idle("websockets", port, count)
+    return peer_websockets.idle(at, count)
 
 
 class _Article:

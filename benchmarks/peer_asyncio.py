@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.api import HOST, Ready, handle
+from benchmarks.api import HOST, At, Job, handle
 from benchmarks.flow import Acks, Inbox, hold, send_batches, send_each
 
 # Measured against struct plus join and slices: 29 against 87 ns per message, both ways together.
@@ -89,7 +89,8 @@ class _Receiver(Framed):
     async def _serve_batches(self) -> None:
         while True:
             for frame in await self._inbox.take():
-                if (paused := self.write(encode([await handle(message) for message in decode(frame)]))) is not None:
+                acks = [await handle(message) for message in decode(frame)]
+                if (paused := self.write(encode(acks))) is not None:
                     await paused
 
 
@@ -121,25 +122,24 @@ class _Batches(Framed):
         return await send_batches(self._acks, self._send, messages, window)
 
 
-async def receive(variant: str, broker: int | None, ready: Ready) -> None:
+async def receive(job: Job) -> None:
     """Serve until the process is ended."""
-    batched = variant.endswith("batched")
-    server = await asyncio.get_running_loop().create_server(lambda: _Receiver(batched), HOST, 0)
-    ready(server.sockets[0].getsockname()[1])
+    server = await asyncio.get_running_loop().create_server(lambda: _Receiver(job.batched), HOST, 0)
+    job.ready(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
 @asynccontextmanager
-async def sender(variant: str, port: int) -> AsyncIterator[_Each | _Batches]:
+async def sender(at: At) -> AsyncIterator[_Each | _Batches]:
     """Connect to the receiver."""
-    kind: type[_Each | _Batches] = _Batches if variant.endswith("batched") else _Each
-    transport, protocol = await asyncio.get_running_loop().create_connection(kind, HOST, port)
+    peer = _Batches() if at.batched else _Each()
+    transport, _ = await asyncio.get_running_loop().create_connection(lambda: peer, HOST, at.port)
     try:
-        yield protocol
+        yield peer
     finally:
         transport.close()
 
 
-def idle(variant: str, port: int, count: int) -> AbstractAsyncContextManager[None]:
+def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
     """Hold idle connections."""
-    return hold(lambda: sender(variant, port), count)
+    return hold(lambda: sender(at), count)

@@ -15,7 +15,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from benchmarks.api import HOST, Ready, handle
+from benchmarks.api import HOST, At, Job, handle
 from benchmarks.flow import Acks, hold, send_batches, send_each
 
 encode = msgspec.msgpack.Encoder().encode
@@ -30,10 +30,9 @@ async def _connect(port: int) -> Client:
     return await nats.connect(f"nats://{HOST}:{port}", allow_reconnect=False)
 
 
-async def receive(variant: str, broker: int | None, ready: Ready) -> None:
+async def receive(job: Job) -> None:
     """Subscribe until the process is ended."""
-    assert broker is not None
-    client = await _connect(broker)
+    client = await _connect(job.broker)
 
     async def answer(msg: Msg) -> None:
         await client.publish(msg.reply, await handle(msg.data))
@@ -41,21 +40,21 @@ async def receive(variant: str, broker: int | None, ready: Ready) -> None:
     async def answer_batch(msg: Msg) -> None:
         await client.publish(msg.reply, encode([await handle(message) for message in decode(msg.data)]))
 
-    await client.subscribe(SUBJECT, cb=answer_batch if variant.endswith("batched") else answer)
+    await client.subscribe(SUBJECT, cb=answer_batch if job.batched else answer)
     await client.flush()
-    ready(broker)
+    job.ready(job.broker)
     await asyncio.Event().wait()
 
 
 @asynccontextmanager
-async def sender(variant: str, port: int) -> AsyncIterator[_Inbox | _Requests]:
+async def sender(at: At) -> AsyncIterator[_Inbox | _Requests]:
     """Connect to the broker."""
-    client = await _connect(port)
+    client = await _connect(at.port)
     try:
-        if variant.endswith("request"):
+        if at.variant.endswith("request"):
             yield _Requests(client)
         else:
-            inbox = _Inbox(client, batched=variant.endswith("batched"))
+            inbox = _Inbox(client, batched=at.batched)
             await inbox.subscribe()
             yield inbox
     finally:
@@ -71,9 +70,9 @@ async def _connected(port: int) -> AsyncIterator[None]:
         await client.close()
 
 
-def idle(variant: str, port: int, count: int) -> AbstractAsyncContextManager[None]:
+def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
     """Hold idle connections to the broker."""
-    return hold(lambda: _connected(port), count)
+    return hold(lambda: _connected(at.port), count)
 
 
 class _Inbox:

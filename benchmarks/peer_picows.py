@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect, ws_create_server
 
-from benchmarks.api import HOST, Ready, handle
+from benchmarks.api import HOST, At, Job, handle
 from benchmarks.flow import Acks, Inbox, hold, send_batches, send_each
 
 encode = msgspec.msgpack.Encoder().encode
@@ -34,7 +34,7 @@ class _Flow(WSListener):
 class _Receiver(_Flow):
     def __init__(self, batched: bool) -> None:
         super().__init__()
-        self._inbox: Inbox[str | bytes] = Inbox()
+        self._inbox: Inbox[Any] = Inbox()
         self._batched = batched
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -55,9 +55,11 @@ class _Receiver(_Flow):
     async def _serve_each(self, transport: WSTransport) -> None:
         while True:
             for message in await self._inbox.take():
-                kind = WSMsgType.TEXT if isinstance(message, str) else WSMsgType.BINARY
                 ack = await handle(message)
-                transport.send(kind, ack.encode() if isinstance(ack, str) else ack)
+                if isinstance(ack, str):
+                    transport.send(WSMsgType.TEXT, ack.encode())
+                else:
+                    transport.send(WSMsgType.BINARY, ack)
                 if self.resumed is not None:
                     await self.resumed
 
@@ -115,27 +117,25 @@ class _Batches(_Flow):
         return await send_batches(self._acks, self._send, messages, window)
 
 
-async def receive(variant: str, broker: int | None, ready: Ready) -> None:
+async def receive(job: Job) -> None:
     """Serve until the process is ended."""
-    batched = variant.endswith("batched")
-    server = await ws_create_server(lambda _: _Receiver(batched), HOST, 0, max_frame_size=2**24)
-    ready(server.sockets[0].getsockname()[1])
+    server = await ws_create_server(lambda _: _Receiver(job.batched), HOST, 0, max_frame_size=2**24)
+    job.ready(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
 @asynccontextmanager
-async def sender(variant: str, port: int) -> AsyncIterator[_Each | _Batches]:
+async def sender(at: At) -> AsyncIterator[_Each | _Batches]:
     """Connect to the receiver."""
-    kind: type[_Each | _Batches] = _Batches if variant.endswith("batched") else _Each
-    transport, listener = await ws_connect(kind, f"ws://{HOST}:{port}/bench", max_frame_size=2**24)
-    assert isinstance(listener, kind)
+    peer = _Batches() if at.batched else _Each()
+    transport, _ = await ws_connect(lambda: peer, f"ws://{HOST}:{at.port}/bench", max_frame_size=2**24)
     try:
-        yield listener
+        yield peer
     finally:
         transport.disconnect()
         await transport.wait_disconnected()
 
 
-def idle(variant: str, port: int, count: int) -> AbstractAsyncContextManager[None]:
+def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
     """Hold idle connections."""
-    return hold(lambda: sender(variant, port), count)
+    return hold(lambda: sender(at), count)

@@ -9,7 +9,7 @@ from typing import Any
 
 import factory
 import mesh
-from benchmarks.api import HOST, Ready, handle
+from benchmarks.api import HOST, At, Job, handle
 from benchmarks.flow import hold
 
 CHANNEL = "bench"
@@ -32,29 +32,29 @@ class Source(factory.FactoryLoop):
         """Do nothing: a sketch has to have something that runs."""
 
 
-async def receive(variant: str, broker: int | None, ready: Ready) -> None:
+async def receive(job: Job) -> None:
     """Serve until the process is ended."""
     me = mesh.Node("receiver", HOST)
     sketch = Receiver.as_node(me, mesh.Grid([me]))
     async with sketch.running(HOST, 0):
         port = sketch.serving.port
         assert port is not None
-        ready(port)
+        job.ready(port)
         await asyncio.Event().wait()
 
 
 @asynccontextmanager
-async def sender(variant: str, port: int) -> AsyncIterator[_Sketch]:
+async def sender(at: At) -> AsyncIterator[_Sketch]:
     """Run a sketch that sends."""
-    me, target = mesh.Node("source"), mesh.Node("receiver", HOST, port)
+    me, target = mesh.Node("source"), mesh.Node("receiver", HOST, at.port)
     sketch = Source.as_node(me, mesh.Grid([me, target]))
     async with sketch.running():
         yield _Sketch(sketch)
 
 
-def idle(variant: str, port: int, count: int) -> AbstractAsyncContextManager[None]:
+def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
     """Hold idle connections of plain clients."""
-    target = mesh.Node("receiver", HOST, port)
+    target = mesh.Node("receiver", HOST, at.port)
     return hold(lambda: target.connection(CHANNEL), count)
 
 

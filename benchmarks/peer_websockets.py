@@ -1,4 +1,4 @@
-"""Peers ``websockets`` and ``websockets-batched``: the library that the product stands on, by its public API."""
+"""Peers ``websockets`` and ``websockets-batched``: the library below the product, by its public API."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 
-from benchmarks.api import HOST, Ready, handle
+from benchmarks.api import HOST, At, Job, handle
 from benchmarks.flow import Acks, hold, send_batches
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(list[str]).decode
 
 
-async def receive(variant: str, broker: int | None, ready: Ready) -> None:
+async def receive(job: Job) -> None:
     """Serve until the process is ended."""
-    answer = _answer_batches if variant.endswith("batched") else _answer_each
+    answer = _answer_batches if job.batched else _answer_each
     async with serve(answer, HOST, 0, compression=None, max_size=2**24) as server:
-        ready(next(iter(server.sockets)).getsockname()[1])
+        job.ready(next(iter(server.sockets)).getsockname()[1])
         await server.serve_forever()
 
 
@@ -42,10 +42,10 @@ def _connect(port: int) -> connect:
 
 
 @asynccontextmanager
-async def sender(variant: str, port: int) -> AsyncIterator[_Each | _Batches]:
+async def sender(at: At) -> AsyncIterator[_Each | _Batches]:
     """Connect to the receiver."""
-    async with _connect(port) as connection:
-        if not variant.endswith("batched"):
+    async with _connect(at.port) as connection:
+        if not at.batched:
             yield _Each(connection)
             return
         batches = _Batches(connection)
@@ -56,9 +56,9 @@ async def sender(variant: str, port: int) -> AsyncIterator[_Each | _Batches]:
             reader.cancel()
 
 
-def idle(variant: str, port: int, count: int) -> AbstractAsyncContextManager[None]:
+def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
     """Hold idle connections."""
-    return hold(lambda: _connect(port), count)
+    return hold(lambda: _connect(at.port), count)
 
 
 class _Each:

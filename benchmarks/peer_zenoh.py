@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import zenoh
 
-from benchmarks.api import HOST, Ready, handle
+from benchmarks.api import HOST, At, Job, handle
 from benchmarks.flow import Acks, Inbox, hold, send_batches, send_each
 
 encode = msgspec.msgpack.Encoder().encode
@@ -63,7 +63,7 @@ class _Arrivals:
         return await self._inbox.take()
 
 
-async def receive(variant: str, broker: int | None, ready: Ready) -> None:
+async def receive(job: Job) -> None:
     """Subscribe until the process is ended."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -71,8 +71,8 @@ async def receive(variant: str, broker: int | None, ready: Ready) -> None:
     with _open(listen=[f"tcp/{HOST}:{port}"]) as session:
         publisher = _publisher(session, ACKS)
         arrivals = _Arrivals(session, MESSAGES)
-        ready(port)
-        if variant.endswith("batched"):
+        job.ready(port)
+        if job.batched:
             while True:
                 for frame in await arrivals.take():
                     publisher.put(encode([await handle(message) for message in decode(frame)]))
@@ -82,10 +82,10 @@ async def receive(variant: str, broker: int | None, ready: Ready) -> None:
 
 
 @asynccontextmanager
-async def sender(variant: str, port: int) -> AsyncIterator[_Sender]:
+async def sender(at: At) -> AsyncIterator[_Sender]:
     """Connect to the receiver and wait until each knows the other's subscription."""
-    with _open(connect=[f"tcp/{HOST}:{port}"]) as session:
-        peer = _Sender(session, batched=variant.endswith("batched"))
+    with _open(connect=[f"tcp/{HOST}:{at.port}"]) as session:
+        peer = _Sender(session, batched=at.batched)
         reader = asyncio.create_task(peer.read())
         try:
             await peer.wait_for_receiver()
@@ -100,9 +100,9 @@ async def _session(port: int) -> AsyncIterator[None]:
         yield
 
 
-def idle(variant: str, port: int, count: int) -> AbstractAsyncContextManager[None]:
+def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
     """Hold idle sessions."""
-    return hold(lambda: _session(port), count)
+    return hold(lambda: _session(at.port), count)
 
 
 class _Sender:
@@ -113,9 +113,7 @@ class _Sender:
         self._publisher = _publisher(session, MESSAGES)
 
     async def wait_for_receiver(self) -> None:
-        while not self._publisher.matching_status.matching:
-            await asyncio.sleep(0.01)
-        # The receiver has to learn of this end's subscription too: until then it answers nobody.
+        # Either end has to learn of the other's subscription; until then what is put goes nowhere.
         probe = b"probe"
         self._acks.clear()
         while not self._acks.got:

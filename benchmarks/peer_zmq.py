@@ -11,20 +11,20 @@ import msgspec
 import zmq
 import zmq.asyncio
 
-from benchmarks.api import HOST, Ready, handle
+from benchmarks.api import HOST, At, Job, handle
 from benchmarks.flow import Acks, hold, send_batches
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
-async def receive(variant: str, broker: int | None, ready: Ready) -> None:
+async def receive(job: Job) -> None:
     """Answer until the process is ended."""
     with zmq.asyncio.Context() as context, context.socket(zmq.ROUTER) as router:
         # A ROUTER at its high-water mark drops in silence.
         router.set(zmq.SNDHWM, 0)
-        ready(router.bind_to_random_port(f"tcp://{HOST}"))
-        if variant.endswith("batched"):
+        job.ready(router.bind_to_random_port(f"tcp://{HOST}"))
+        if job.batched:
             while True:
                 sender, frame = await router.recv_multipart()
                 acks = encode([await handle(message) for message in decode(frame)])
@@ -35,12 +35,12 @@ async def receive(variant: str, broker: int | None, ready: Ready) -> None:
 
 
 @asynccontextmanager
-async def sender(variant: str, port: int) -> AsyncIterator[_Each | _Batches]:
+async def sender(at: At) -> AsyncIterator[_Each | _Batches]:
     """Connect to the receiver."""
     with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.set(zmq.LINGER, 0)
-        dealer.connect(f"tcp://{HOST}:{port}")
-        if not variant.endswith("batched"):
+        dealer.connect(f"tcp://{HOST}:{at.port}")
+        if not at.batched:
             yield _Each(dealer)
             return
         batches = _Batches(dealer)
@@ -63,10 +63,10 @@ async def _socket(context: zmq.asyncio.Context, port: int) -> AsyncIterator[None
 
 
 @asynccontextmanager
-async def idle(variant: str, port: int, count: int) -> AsyncIterator[None]:
+async def idle(at: At, count: int) -> AsyncIterator[None]:
     """Hold idle sockets."""
     with zmq.asyncio.Context() as context:
-        held: AbstractAsyncContextManager[None] = hold(lambda: _socket(context, port), count)
+        held: AbstractAsyncContextManager[None] = hold(lambda: _socket(context, at.port), count)
         async with held:
             yield
 

@@ -51,8 +51,8 @@ class Variant:
             try:
                 # In a tree that is not whole the find_spec() of its packages says nothing.
                 import_module("factory")
-            except ImportError as exc:
-                return f"it cannot be imported from here: {exc}"
+            except Exception as exc:
+                return f"it cannot be imported from here: {type(exc).__name__}: {exc}"
         return None
 
 
@@ -81,7 +81,9 @@ VARIANTS: tuple[Variant, ...] = (
         *(workload for workload in ALL if workload != "idle"),
         uvloop=False,
     ),
-    _websockets("article", "connect per stream, stop and wait", "backlog", "roundtrip", "payload4k", "payload64k"),
+    _websockets(
+        "article", "connect per stream, stop and wait", "backlog", "roundtrip", "payload4k", "payload64k"
+    ),
     Variant("asyncio", "asyncio.Protocol", "benchmarks.peer_asyncio"),
     Variant("picows", "picows", "benchmarks.peer_picows", ("picows",), text=True),
     _nats("nats", "nats-py, inbox pattern", *ALL),

@@ -31,7 +31,7 @@ class Plan:
     Attributes:
         rounds: How many rounds.
         seconds: How long one measurement takes.
-        limit: Seconds after which no further round is begun.
+        limit: Seconds after which no further measurement is begun.
         quick: Whether a sender takes its workloads in one go, and opens fewer connections.
         uvloop: Whether uvloop is used where a peer takes it.
 
@@ -51,13 +51,15 @@ class Results:
     Attributes:
         figures: By figure and variant, one value for each round, ``None`` where it failed.
         errors: What failed, by variant and workload.
-        rounds: Rounds that were finished.
+        rounds: Rounds that were begun and not interrupted.
+        cut_short: Whether the last of them ran out of time, and has only some of the figures.
 
     """
 
     figures: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     rounds: int = 0
+    cut_short: bool = False
 
     def add(self, variant: Variant, figures: dict[str, float]) -> None:
         """Keep the figures of one measurement of the round under way."""
@@ -108,63 +110,82 @@ async def run_rounds(variants: Sequence[Variant], plan: Plan, say: Callable[[str
         if number and at - begin + longest > plan.limit:
             say(f"no time for round {number + 1}: one takes {longest:.0f} s")
             break
-        await _round(variants, plan, results, lambda text, number=number: say(f"round {number + 1}: {text}"))
+        step = _Step(plan, results, number + 1, begin + plan.limit, say)
+        await step.run(variants)
         results.rounds += 1
         longest = max(longest, time.monotonic() - at)
     return results
 
 
-async def _round(
-    variants: Sequence[Variant], plan: Plan, results: Results, say: Callable[[str], None]
-) -> None:
-    async with AsyncExitStack() as stack:
-        receivers: list[_Receiver] = []
-        for variant in variants:
-            try:
-                receivers.append(await stack.enter_async_context(_receiver(variant, plan)))
-            except ChildError as exc:
-                results.errors[f"{variant.name}: receiver"] = str(exc)
+class _Step:
+    """One round."""
+
+    def __init__(
+        self, plan: Plan, results: Results, number: int, deadline: float, say: Callable[[str], None]
+    ) -> None:
+        self._plan = plan
+        self._results = results
+        self._number = number
+        self._deadline = deadline
+        self._say = say
+
+    async def run(self, variants: Sequence[Variant]) -> None:
+        await self._measure_speed(variants)
+        # Memory does not change from round to round.
+        if self._number <= 2:
+            await self._measure_memory(variants)
+
+    async def _measure_speed(self, variants: Sequence[Variant]) -> None:
         speed = [workload for workload in WORKLOADS if workload not in MEMORY]
-        for workloads in [speed] if plan.quick else [[workload] for workload in speed]:
-            for receiver in receivers:
-                await _measure(receiver, workloads, plan, results, say)
-    if results.rounds >= 2:
-        return  # memory does not change from round to round
-    for workload in MEMORY:
-        for variant in variants:
-            # A crowd takes half a minute and is the same each time.
-            if workload not in variant.workloads or (workload == "crowd" and (plan.quick or results.rounds)):
-                continue
-            try:
-                async with _receiver(variant, plan) as receiver:
-                    await _measure(receiver, [workload], plan, results, say)
-            except ChildError as exc:
-                results.errors[f"{variant.name}: receiver"] = str(exc)
+        async with AsyncExitStack() as stack:
+            receivers: list[_Receiver] = []
+            for variant in variants:
+                try:
+                    receivers.append(await stack.enter_async_context(_receiver(variant, self._plan)))
+                except ChildError as exc:
+                    self._results.errors[f"{variant.name}: receiver"] = str(exc)
+            for workloads in [speed] if self._plan.quick else [[workload] for workload in speed]:
+                for receiver in receivers:
+                    await self._measure(receiver, workloads)
 
+    async def _measure_memory(self, variants: Sequence[Variant]) -> None:
+        for workload in MEMORY:
+            if workload == "crowd" and (self._plan.quick or self._number > 1):
+                return
+            for variant in variants:
+                if workload not in variant.workloads:
+                    continue
+                try:
+                    async with _receiver(variant, self._plan) as receiver:
+                        await self._measure(receiver, [workload])
+                except ChildError as exc:
+                    self._results.errors[f"{variant.name}: receiver"] = str(exc)
 
-async def _measure(
-    receiver: _Receiver, workloads: Sequence[str], plan: Plan, results: Results, say: Callable[[str], None]
-) -> None:
-    variant = receiver.variant
-    workloads = [workload for workload in workloads if workload in variant.workloads]
-    if not workloads:
-        return
-    patience = 60.0 if "crowd" in workloads else 15 + 10 * plan.seconds
-    command = [sys.executable, "-m", "benchmarks.child", "send", variant.name]
-    command += ["--port", str(receiver.port), "--workloads", ",".join(workloads), "--pids", receiver.pids]
-    command += ["--seconds", str(plan.seconds), "--patience", str(patience)]
-    command += ["--quick"] * plan.quick + ["--no-uvloop"] * (not plan.uvloop)
-    say(f"{', '.join(workloads)}: {variant.title}")
-    try:
-        async with running(*command) as child:
-            outcome = json.loads(await child.line(START_TIMEOUT + patience * len(workloads)))
-    except ChildError as exc:
-        outcome = {workload: {"error": str(exc)} for workload in workloads}
-    for workload, found in outcome.items():
-        if "figures" in found:
-            results.add(variant, found["figures"])
-        else:
-            results.errors[f"{variant.name}: {workload}"] = found["error"]
+    async def _measure(self, receiver: _Receiver, workloads: Sequence[str]) -> None:
+        plan, results, variant = self._plan, self._results, receiver.variant
+        workloads = [workload for workload in workloads if workload in variant.workloads]
+        if not workloads:
+            return
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            results.cut_short = True
+            return
+        patience = 60.0 if "crowd" in workloads else 10 + 10 * plan.seconds
+        command = [sys.executable, "-m", "benchmarks.child", "send", variant.name]
+        command += ["--port", str(receiver.port), "--workloads", ",".join(workloads), "--pids", receiver.pids]
+        command += ["--seconds", str(plan.seconds), "--patience", str(patience)]
+        command += ["--quick"] * plan.quick + ["--no-uvloop"] * (not plan.uvloop)
+        self._say(f"round {self._number}: {', '.join(workloads)}: {variant.title}")
+        try:
+            async with running(*command) as child:
+                outcome = json.loads(await child.line(min(5 + patience * len(workloads), left + 10)))
+        except ChildError as exc:
+            outcome = {workload: {"error": str(exc)} for workload in workloads}
+        for workload, found in outcome.items():
+            if "figures" in found:
+                results.add(variant, found["figures"])
+            else:
+                results.errors[f"{variant.name}: {workload}"] = found["error"]
 
 
 def measure_all(variants: Sequence[Variant], plan: Plan, say: Callable[[str], None]) -> Results:

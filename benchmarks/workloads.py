@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from benchmarks.api import ID_LENGTH, PeerModule, Sender
+from benchmarks.api import ID_LENGTH, At, PeerModule, Sender
 from benchmarks.registry import Variant
 
 MOST_MESSAGES = 200_000
@@ -97,10 +97,11 @@ async def round_trips(peer: Sender, seconds: float, text: bool) -> Figures:
 
 async def idle(module: PeerModule, variant: Variant, port: int, pids: Sequence[int], count: int) -> Figures:
     """Return what a connection that does nothing costs the receiving process, broker included, in KiB."""
-    async with module.idle(variant.name, port, 20):
+    at = At(variant.name, port)
+    async with module.idle(at, 20):
         await asyncio.sleep(0.3)
         before = memory(pids)
-        async with module.idle(variant.name, port, count):
+        async with module.idle(at, count):
             await asyncio.sleep(0.5)
             after = memory(pids)
     return {"idle": (after - before) / count / 1024}
@@ -108,7 +109,7 @@ async def idle(module: PeerModule, variant: Variant, port: int, pids: Sequence[i
 
 async def crowd(module: PeerModule, variant: Variant, port: int, pids: Sequence[int], count: int) -> Figures:
     """Return the whole memory of a receiver with very many connections, in MB."""
-    async with module.idle(variant.name, port, count):
+    async with module.idle(At(variant.name, port), count):
         await asyncio.sleep(1.0)
         return {"crowd": memory(pids) / 1e6}
 
@@ -139,7 +140,7 @@ async def measure(
         return await idle(module, variant, port, pids, variant.idle // 5 if quick else variant.idle)
     if workload == "crowd":
         return await crowd(module, variant, port, pids, CROWD)
-    async with module.sender(variant.name, port) as peer:
+    async with module.sender(At(variant.name, port)) as peer:
         if workload == "backlog":
             return {"backlog": await rate(peer, seconds, 64, None, variant.text)}
         if workload == "window":
