@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -22,6 +23,9 @@ WORKLOADS = ("backlog", "window", "roundtrip", "payload4k", "payload64k", "idle"
 
 MEMORY = ("idle", "crowd")
 """Measured on receivers that have done nothing else, for freed memory hides what is used."""
+
+GRACE = 12.0
+"""Seconds that a measurement under way at the limit gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +109,19 @@ async def run_rounds(variants: Sequence[Variant], plan: Plan, say: Callable[[str
     results = Results()
     begin = time.monotonic()
     longest = 0.0
-    for number in range(plan.rounds):
-        at = time.monotonic()
-        if number and at - begin + longest > plan.limit:
-            say(f"no time for round {number + 1}: one takes {longest:.0f} s")
-            break
-        step = _Step(plan, results, number + 1, begin + plan.limit, say)
-        await step.run(variants)
-        results.rounds += 1
-        longest = max(longest, time.monotonic() - at)
+    try:
+        # Every step is bounded by itself; this is for a machine on which all of them go wrong.
+        async with asyncio.timeout(plan.limit + GRACE):
+            for number in range(1, plan.rounds + 1):
+                at = time.monotonic()
+                if at - begin + longest > plan.limit:
+                    say(f"no time for round {number}: one takes {longest:.0f} s")
+                    break
+                await _Step(plan, results, number, begin + plan.limit, say).run(variants)
+                results.rounds = number
+                longest = max(longest, time.monotonic() - at)
+    except TimeoutError:
+        results.cut_short = True
     return results
 
 
@@ -178,7 +186,7 @@ class _Step:
         self._say(f"round {self._number}: {', '.join(workloads)}: {variant.title}")
         try:
             async with running(*command) as child:
-                outcome = json.loads(await child.line(min(5 + patience * len(workloads), left + 10)))
+                outcome = json.loads(await child.line(min(5 + patience * len(workloads), left + GRACE)))
         except ChildError as exc:
             outcome = {workload: {"error": str(exc)} for workload in workloads}
         for workload, found in outcome.items():
@@ -189,5 +197,22 @@ class _Step:
 
 
 def measure_all(variants: Sequence[Variant], plan: Plan, say: Callable[[str], None]) -> Results:
-    """Run the rounds in an event loop of their own."""
-    return asyncio.run(run_rounds(variants, plan, say))
+    """Run the rounds in an event loop of their own.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, when all processes have been ended.
+
+    """
+
+    async def run() -> Results:
+        task = asyncio.current_task()
+        assert task is not None
+        # Not left to the defaults: a program in the background of a shell has SIGINT ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await run_rounds(variants, plan, say)
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

@@ -6,8 +6,13 @@ The tree, with the builtin that each one also is::
       GridError (ValueError)
         UnknownNodeError (LookupError)
         NotAServerError
+      ProtocolError
+        LocalProtocolError
+        RemoteProtocolError
+        FrameTooLargeError
       DeliveryError
         NackedError
+        AckTimeoutError (TimeoutError)
         PeerDownError (ConnectionError)
       PayloadError (ValueError)
       ServeError (OSError)
@@ -94,6 +99,35 @@ class NotAServerError(GridError):
         self.name = name
 
 
+class ProtocolError(MeshError):
+    """The link protocol was broken; the subclass says by whom."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked the link for something its state does not allow: a mistake of ours."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol; the link's session with it is over."""
+
+
+class FrameTooLargeError(ProtocolError):
+    """A message is larger than the peer takes.
+
+    Attributes:
+        size: Bytes of the message when encoded.
+        limit: Most bytes the peer takes.
+
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"a message of {size} bytes is larger than the {limit} bytes the peer takes; split it"
+        )
+        self.size = size
+        self.limit = limit
+
+
 class DeliveryError(MeshError):
     """A message did not get its acknowledgement.
 
@@ -124,21 +158,41 @@ class NackedError(DeliveryError):
         self.acks: list[object] = []
 
 
+class AckTimeoutError(DeliveryError, TimeoutError):
+    """The peer did not answer in time after the message was sent; whether it was handled is unknown.
+
+    Attributes:
+        waited: Seconds from the first transmission until the message was given up.
+
+    """
+
+    def __init__(self, peer: str, waited: float) -> None:
+        super().__init__(
+            peer,
+            f"{peer} did not answer within {waited:.1f} s of the message being sent; it may or may not have "
+            f"been handled; give the handler more time with a longer ack_timeout, or make it faster",
+        )
+        self.waited = waited
+
+
 class PeerDownError(DeliveryError, ConnectionError):
     """The peer could not be reached, or did not come back, in time.
 
     Attributes:
         waited: Seconds that were spent waiting for it.
+        transmitted: Whether the message had been sent, so that its outcome is
+            unknown; ``False`` means that it certainly was not handled.
 
     """
 
-    def __init__(self, peer: str, uri: str, waited: float, why: str) -> None:
+    def __init__(self, peer: str, uri: str, waited: float, why: str, *, transmitted: bool = False) -> None:
         super().__init__(
             peer,
             f"{peer} could not be reached at {uri} within {waited:.1f} s ({why}); "
             f"is it running? start it, or correct its host and port in the grid",
         )
         self.waited = waited
+        self.transmitted = transmitted
 
 
 class PayloadError(MeshError, ValueError):

@@ -1,0 +1,95 @@
+"""Runs: messages that were sent together, kept as the bytes they travel in.
+
+A run is the unit of all bookkeeping of a sender. It has one owner and one deadline, is
+encoded once, and is cut only in the rare cases that need it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from mesh.protocol.link.packing import CHUNK, pack
+from mesh.protocol.link.records import unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a sender wants of the delivery of its messages.
+
+    Attributes:
+        patience: Seconds to wait for an absent peer before the messages fail;
+            ``None`` waits for ever.
+        ack_timeout: Seconds to wait for the answer, from the first transmission;
+            ``None`` waits for ever.
+        at_most_once: Rather fail than send again to a restarted peer.
+
+    """
+
+    patience: float | None = 10.0
+    ack_timeout: float | None = None
+    at_most_once: bool = False
+
+
+class Run:
+    """Some messages of one owner.
+
+    Attributes:
+        owner: Whose they are.
+        delivery: What the owner wants.
+        since: When they were given to the link.
+        due: When their answer is due; ``inf`` if never or not transmitted yet.
+        first: Number of the first one that is not answered; 0 if never transmitted.
+        count: How many are not answered.
+        skip: How many at the front of ``body`` are answered.
+        body: The encoded messages without array head; ``None`` once they were given up.
+        size: Bytes that count in the window, until all are answered.
+
+    """
+
+    __slots__ = ("body", "count", "delivery", "due", "first", "owner", "since", "size", "skip")
+
+    def __init__(self, owner: object, delivery: Delivery, since: float, count: int, body: bytes) -> None:
+        self.owner = owner
+        self.delivery = delivery
+        self.since = since
+        self.due = inf
+        self.first = 0
+        self.count = count
+        self.skip = 0
+        self.body: bytes | None = body
+        self.size = len(body)
+
+    def deadline(self, lost_at: float | None) -> float:
+        """Return when the run fails; ``lost_at`` is since when there is no connection."""
+        if self.body is None:
+            return inf
+        patience = self.delivery.patience
+        if lost_at is None or patience is None:
+            return self.due
+        return min(self.due, max(self.since, lost_at) + patience)
+
+    def trim(self) -> None:
+        """Drop what is answered from the bytes, so that they can be sent again."""
+        if self.skip and self.body is not None:
+            items = unpack(self.skip + self.count, self.body)[self.skip :]
+            self.body = pack_all(items)
+        self.skip = 0
+
+    def split(self, count: int, size: int) -> list[Run]:
+        """Cut off what fits into a window of ``count`` messages and ``size`` bytes, and return all parts."""
+        if self.body is None or self.count == 1:
+            return [self]
+        items = unpack(self.count, self.body)
+        runs: list[Run] = []
+        for part in (items[:count], items[count:]):
+            packed = pack(part, largest=2**63, chunk=min(CHUNK, size))
+            runs += [Run(self.owner, self.delivery, self.since, n, body) for n, body in packed.chunks]
+        for run in runs:
+            run.due = self.due
+        return runs
+
+
+def pack_all(items: list[object]) -> bytes:
+    """Return the encoding of values that were encoded before, without array head."""
+    return b"".join(body for _, body in pack(items, largest=2**63).chunks)
