@@ -9,7 +9,7 @@ from typing import Any
 
 import factory
 import mesh
-from benchmarks.api import HOST, At, Job, handle
+from benchmarks.api import HOST, ID_LENGTH, At, Job
 from benchmarks.flow import hold
 
 CHANNEL = "bench"
@@ -20,8 +20,8 @@ class Receiver(factory.FactoryLoop):
 
     @factory.reactive
     async def loop(self, channel: str, msg):  # type: ignore[no-untyped-def]
-        """Handle one message."""
-        return await handle(msg)
+        """Do what ``api.handle()`` does; called from here it would be one await more than the peers have."""
+        return msg[:ID_LENGTH]
 
 
 class Source(factory.FactoryLoop):
