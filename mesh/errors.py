@@ -122,7 +122,7 @@ class FrameTooLargeError(ProtocolError):
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(
-            f"a message of {size} bytes is larger than the {limit} bytes the peer takes; split it"
+            f"a message of {size} bytes is larger than the {limit} that the peer takes; split it"
         )
         self.size = size
         self.limit = limit

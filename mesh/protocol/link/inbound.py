@@ -12,8 +12,9 @@ hand. ``asked`` is where the last DATA of this connection ended: 0 until the fir
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from mesh.errors import LocalProtocolError, RemoteProtocolError
 from mesh.protocol.link.events import AnswerUnsendable, Event, HandlingResumed
@@ -23,11 +24,10 @@ from mesh.protocol.link.packing import pack
 from mesh.protocol.link.records import FRAME_TARGET, SKIPPED, Frame, array_head, clip, encode, unpack
 from mesh.protocol.link.run import pack_all
 
-
 _SKIPPED = encode(SKIPPED) + encode("given up by its sender")
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True, gc=False):
     """Answers to consecutive messages, as they travel.
 
     Attributes:
@@ -183,9 +183,10 @@ class Inbound:
             wrong = f"they should begin at {self.asked or base} or {base}"
         elif first + count - base > self._window.messages:
             wrong = f"the window is {self._window.messages} from {base} on"
-        elif max(first, base) > self.answered and (first > self.expected or base > self.answered):
-            if self.expected != self.answered or first != base:
-                wrong = f"{self.answered} to {self.expected - 1} are in hand"
+        elif (first > self.expected or base > self.answered) and (
+            self.expected != self.answered or first != base
+        ):
+            wrong = f"{self.answered} to {self.expected - 1} are in hand"
         if wrong:
             raise RemoteProtocolError(
                 f"channel {self.channel!r}: messages {first} to {first + count - 1}: {wrong}"
@@ -208,7 +209,7 @@ class Inbound:
         """
         if base > self.answered:
             raise RemoteProtocolError(
-                f"channel {self.channel!r}: everything below {base} settled, but {self.answered} is not answered"
+                f"channel {self.channel!r}: all below {base} settled, but {self.answered} is not answered"
             )
         self.forget(base)
 

@@ -7,6 +7,7 @@ that is what makes a balance mean something.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from mesh.protocol.link.events import Reason
@@ -122,7 +123,7 @@ class Ledger:
         self.sent: dict[str, Sent] = {}
         self.taken: dict[str, Taken] = {}
 
-    def sender(self, channel: str, busy: dict[str, object]) -> Sent:
+    def sender(self, channel: str, busy: Container[str]) -> Sent:
         """Return the sender's line of a channel; lines of ``busy`` channels are never folded."""
         line = self.sent.get(channel)
         if line is None:
@@ -133,7 +134,7 @@ class Ledger:
             line = self.sent[channel] = Sent()
         return line
 
-    def receiver(self, channel: str, busy: dict[str, object]) -> Taken:
+    def receiver(self, channel: str, busy: Container[str]) -> Taken:
         """Return the receiver's line of a channel; lines of ``busy`` channels are never folded."""
         line = self.taken.get(channel)
         if line is None:

@@ -17,9 +17,9 @@ the one timer to ``next_deadline()``, and call ``handle_timer(now)`` when it is 
 - *Sending*: ``data_to_send()`` gives a burst of frames of bounded size. Call it only while the transport
   takes them (that is what bounds the write buffer), and go on calling it when the buffer has drained.
 - *Losing*: ``connection_lost()`` once per connection, whoever closed it, but not for one that was replaced.
-- *Handling*: for each ``Received``, hand the items in order to the one task of ``work.channel``; collect what the
-  handler returns and call ``ack(work, values, now)`` with as many as there are, ``nack()`` for a refusal. Before
-  each message check ``work.may_handle``, and if false wait for ``HandlingResumed``; stop when ``work.closed``.
+- *Handling*: for each ``Received``, hand the items in order to the one task of ``work.channel``; collect what
+  the handler returns and call ``ack(work, values, now)`` with as many as there are, or ``nack()``. Before
+  each message check ``work.may_handle``, and if false wait for ``HandlingResumed``; stop if ``work.closed``.
 - *Writing*: ``send()`` takes as many items as there is room for and says how many; the rest goes after
   ``RoomOpened``. Nothing is copied per message and nothing is called back.
 
@@ -189,9 +189,9 @@ class Link:
         "_events",
         "_expires_at",
         "_grant",
+        "_leaving",
         "_limit",
         "_live",
-        "_leaving",
         "_peer_leaving",
         "_proven",
         "_traffic",
@@ -371,8 +371,10 @@ class Link:
 
     def next_deadline(self) -> float:
         """Return when ``handle_timer()`` wants to be called; ``inf`` for never."""
-        deadline = min(self._traffic.next_deadline(), self._expires_at)
-        return deadline if self._live is None else min(deadline, self._live.next_deadline())
+        deadline = self._traffic.next_deadline()
+        if self._live is not None:
+            return min(deadline, self._live.next_deadline())
+        return min(deadline, self._expires_at)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; calling it too early or too often does no harm."""
@@ -383,7 +385,8 @@ class Link:
             silence = self._live.silence(now)
             if silence is not None:
                 self._events.append(ConnectionSilent(silence))
-        if self._expires_at <= now:
+        # Not while a dial asks for the session: the answer may be that it goes on.
+        if self._expires_at <= now and self._live is None:
             self._end_session("it was not resumed in time")
         self._traffic.handle_timer(now)
         if self._leaving:
@@ -469,11 +472,10 @@ class Link:
         if self._leaving:
             return
         self._leaving = self._traffic.leaving = True
-        if self.state in (State.ATTACHED, State.GREETING):
-            if self.state is State.ATTACHED:
-                self._control.append(encode([Bye(clip(reason))]))
-                return
-        self._finish()
+        if self.state is State.ATTACHED:
+            self._control.append(encode([Bye(clip(reason))]))
+        else:
+            self._finish()
 
     # -- what is going on
 

@@ -174,7 +174,8 @@ def decode_frame(data: bytes, limit: int) -> list[tuple[Record, int]]:
     at = -1
     try:
         records: list[tuple[Record, int]] = []
-        for at, raw in enumerate(_cut(data)):
+        for raw in _cut(data):
+            at += 1
             try:
                 records.append((_read(raw), len(raw)))
             except msgspec.ValidationError:

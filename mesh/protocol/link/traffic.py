@@ -356,7 +356,7 @@ class Traffic:
         out = self._outbound.get(channel)
         if out is None:
             raise RemoteProtocolError(
-                f"channel {channel!r}: an answer to message {first}, but none is unanswered"
+                f"channel {channel!r}: an answer to message {first}, but all are answered"
             )
         return out
 
@@ -367,18 +367,17 @@ class Traffic:
 
     def _moved(self, out: Outbound, now: float) -> None:
         """The base of a channel may have moved, or its queue have become shorter."""
-        if out.queue:
-            if not out.ready and self.lost_at is None:
-                out.ready = True
-                self._senders.append(out)
+        if out.queue and not out.ready and self.lost_at is None:
+            out.ready = True
+            self._senders.append(out)
         if out.told == out.base:
             return
         grant = self.grant
-        if (out.base - out.told) * 4 >= grant.messages or out.owed_bytes * 4 >= grant.bytes:
-            if not out.queue:
-                self._settle(out)
-                self._owing.discard(out)
-                return
+        much = (out.base - out.told) * 4 >= grant.messages or out.owed_bytes * 4 >= grant.bytes
+        if much and not out.queue:  # what is queued will tell
+            self._settle(out)
+            self._owing.discard(out)
+            return
         if not self._owing:
             self._settle_at = now + self._heartbeat
         self._owing.add(out)
