@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.machine import describe, load
+from benchmarks.machine import describe
 from benchmarks.plot import as_svg
 from benchmarks.registry import BY_NAME, VARIANTS
 from benchmarks.report import as_json, as_markdown
@@ -57,7 +57,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; nothing is left running", file=sys.stderr)
         return 130
-    machine["load"] = f"{machine['load']} before, {load()} after (of which the benchmark itself makes 1 to 2)"
     _progress("", begin)
 
     text = as_markdown(results, missing, machine, plan)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,19 +24,36 @@ def describe() -> dict[str, str]:
         "commit": _first_line("git", "describe", "--always", "--dirty") or "unknown",
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "system": f"{_system()}, Linux {platform.release()}" if _system() else platform.platform(),
-        "load": load(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": ", ".join(_package(name) for name in PACKAGES),
         "nats-server": _nats_server(),
     }
 
 
-def load() -> str:
-    """Return the load average of the last minute.
+class Disturbance:
+    """How much of the machine others take, from now on.
 
-    More than 0.5 before the benchmark means that others work here too.
+    What all programs took less what this process and its children took. The children have to
+    have ended by then, for only then does the system count them.
     """
-    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+    def __init__(self) -> None:
+        self._begin = self._now()
+
+    def cores(self) -> float | None:
+        """Return the cores that others kept busy on the average; ``None`` where nobody counts them."""
+        everybody, own, at = (now - then for now, then in zip(self._now(), self._begin, strict=True))
+        return round(max((everybody - own) / at, 0.0), 2) if everybody else None
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        fields = (_lines("/proc/stat") or [""])[0].split()
+        # user, nice and system, and what the host gave to other guests while this one wanted it
+        ticks = sum(map(int, [*fields[1:4], *fields[8:9]]))
+        everybody = ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
+        usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        return everybody, own, time.monotonic()
 
 
 def _processor() -> str:

@@ -13,6 +13,9 @@ from benchmarks.rounds import Plan, Results
 
 Cell = Callable[[Variant], str]
 
+QUIET = 0.1
+"""Cores that others may keep busy without making the figures doubtful."""
+
 
 def as_markdown(results: Results, missing: dict[str, str], machine: dict[str, str], plan: Plan) -> str:
     """Return everything there is to say, in Markdown."""
@@ -57,6 +60,7 @@ def as_json(results: Results, missing: dict[str, str], machine: dict[str, str], 
         "plan": asdict(plan),
         "rounds": results.rounds,
         "cut_short": results.cut_short,
+        "others": results.others,
         "figures": results.figures,
         "goals": [
             {**asdict(verdict.goal), "best": verdict.best, "values": verdict.values, "verdict": verdict.word}
@@ -131,6 +135,11 @@ def _machine(machine: dict[str, str], plan: Plan, results: Results) -> str:
     loops = "uvloop wherever a peer takes it" if plan.uvloop else "no uvloop"
     cut = ", the last one cut short for want of time" if results.cut_short else ""
     what["measured"] = f"{results.rounds} rounds of {plan.seconds:g} s per figure{cut}, {loops}"
+    others = [cores for cores in results.others if cores is not None]
+    if others:
+        what["cores that others kept busy"] = ", ".join(f"{cores:g}" for cores in others)
+        if max(others) > QUIET:
+            what["DISTURBED"] = f"above {QUIET:g} the figures of a round are to be taken again"
     return "\n".join(f"- {name}: {value}" for name, value in what.items())
 
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from benchmarks.machine import Disturbance
 from benchmarks.processes import START_TIMEOUT, Child, ChildError, broker, running
 from benchmarks.registry import Variant
 
@@ -57,6 +58,7 @@ class Results:
         errors: What failed, by variant and workload.
         rounds: Rounds that were begun and not interrupted.
         cut_short: Whether the last of them ran out of time, and has only some of the figures.
+        others: Cores that other programs, or other guests of the host, kept busy in each round.
 
     """
 
@@ -64,6 +66,7 @@ class Results:
     errors: dict[str, str] = field(default_factory=dict)
     rounds: int = 0
     cut_short: bool = False
+    others: list[float | None] = field(default_factory=list)
 
     def add(self, variant: Variant, figures: dict[str, float]) -> None:
         """Keep the figures of one measurement of the round under way."""
@@ -117,8 +120,10 @@ async def run_rounds(variants: Sequence[Variant], plan: Plan, say: Callable[[str
                 if at - begin + longest > plan.limit:
                     say(f"no time for round {number}: one takes {longest:.0f} s")
                     break
+                watch = Disturbance()
                 await _Step(plan, results, number, begin + plan.limit, say).run(variants)
                 results.rounds = number
+                results.others.append(watch.cores())
                 longest = max(longest, time.monotonic() - at)
     except TimeoutError:
         results.cut_short = True
