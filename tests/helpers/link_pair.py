@@ -253,7 +253,7 @@ class Shell:
                 numbered = [run for run in (*out.flight, *out.queue) if run.first]
                 assert sum(run.size for run in numbered) == out.flight_bytes
                 assert out.flight_bytes <= limit.bytes or len(numbered) == 1
-            fresh = [run for run in out.queue if not run.first]
+            fresh = [run for run in (*out.returned, *out.queue) if not run.first]
             assert sum(run.count for run in fresh) == out.queued
             assert sum(run.size for run in fresh) == out.queued_bytes
             expected = out.base

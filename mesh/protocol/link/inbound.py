@@ -21,10 +21,20 @@ from mesh.protocol.link.events import AnswerUnsendable, Event, HandlingResumed
 from mesh.protocol.link.ledger import Taken
 from mesh.protocol.link.outbound import Grant
 from mesh.protocol.link.packing import pack
-from mesh.protocol.link.records import FRAME_TARGET, SKIPPED, Frame, array_head, clip, encode, unpack
+from mesh.protocol.link.records import (
+    FRAME_TARGET,
+    SKIPPED,
+    TURNED_AWAY,
+    Frame,
+    array_head,
+    clip,
+    encode,
+    unpack,
+)
 from mesh.protocol.link.run import pack_all
 
 _SKIPPED = encode(SKIPPED) + encode("given up by its sender")
+_TURNED_AWAY = encode(TURNED_AWAY) + encode("came after BYE")
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -45,14 +55,14 @@ class Answer(Struct, frozen=True, gc=False):
 
 
 class Segment:
-    """Messages in hand that came in one record: how many are left, and what they weigh."""
+    """Messages that came in one record: how many are left, what they weigh, and the answer if it is fixed."""
 
-    __slots__ = ("count", "size", "skip")
+    __slots__ = ("answer", "count", "size")
 
-    def __init__(self, count: int, size: int, skip: bool) -> None:
+    def __init__(self, count: int, size: int, answer: bytes | None = None) -> None:
         self.count = count
         self.size = size
-        self.skip = skip
+        self.answer = answer
 
 
 class Inbound:
@@ -99,7 +109,7 @@ class Inbound:
         self.closed = False
         self.ready = False  # whether the link has this channel in its list of those with answers
         self._segments: deque[Segment] = deque()
-        self._skips = 0
+        self._skips = 0  # messages that no handler will see
         self._waiting = 0  # bytes of segments of which nothing is answered yet
         self._paused = False
         self._window = window
@@ -113,7 +123,7 @@ class Inbound:
 
     def live(self) -> int:
         """Return the same, counted one segment at a time."""
-        return sum(segment.count for segment in self._segments if not segment.skip)
+        return sum(segment.count for segment in self._segments if segment.answer is None)
 
     @property
     def may_handle(self) -> bool:
@@ -153,7 +163,7 @@ class Inbound:
                 )
             self.expected += new
             self._waiting += size
-            self._segments.append(Segment(new, size, skip=False))
+            self._segments.append(Segment(new, size))
         return items
 
     def skip(self, first: int, base: int, count: int) -> None:
@@ -163,16 +173,33 @@ class Inbound:
             RemoteProtocolError: If it breaks a rule of order or a window.
 
         """
+        self._answer_in_turn(self._place(first, base, count), _SKIPPED)
+
+    def turn_away(self, first: int, base: int, count: int) -> None:
+        """Take DATA after our BYE: what is new goes back to its sender.
+
+        Raises:
+            RemoteProtocolError: If it breaks a rule of order or a window.
+
+        """
         new = self._place(first, base, count)
-        if new:
-            self.expected += new
-            self._skips += new
-            last = self._segments[-1] if self._segments else None
-            if last is not None and last.skip:
-                last.count += new
-            else:
-                self._segments.append(Segment(new, 0, skip=True))
-            self._answer_skips()
+        self.line.received += count - new
+        self.line.duplicates += count - new
+        self.line.turned_away += new
+        self._answer_in_turn(new, _TURNED_AWAY)
+
+    def _answer_in_turn(self, count: int, answer: bytes) -> None:
+        """Answer messages that no handler will see, once all before them are answered."""
+        if not count:
+            return
+        self.expected += count
+        self._skips += count
+        last = self._segments[-1] if self._segments else None
+        if last is not None and last.answer is answer:
+            last.count += count
+        else:
+            self._segments.append(Segment(count, 0, answer))
+        self._answer_skips()
 
     def _place(self, first: int, base: int, count: int) -> int:
         """Check where messages begin and end; return how many of them are new."""
@@ -313,10 +340,10 @@ class Inbound:
             segments.popleft()
 
     def _answer_skips(self) -> None:
-        while self._skips and self._segments[0].skip:
+        while self._skips and (answer := self._segments[0].answer) is not None:
             count = self._segments[0].count
             self._skips -= count
-            self._answer(count, _SKIPPED, refusal=True)
+            self._answer(count, answer, refusal=True)
 
     # -- towards the wire
 

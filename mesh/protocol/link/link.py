@@ -458,9 +458,12 @@ class Link:
         """Refuse the first message in hand, or the first ``count``.
 
         Raises:
-            LocalProtocolError: If fewer messages are in hand.
+            LocalProtocolError: If fewer messages are in hand, or the type begins with
+                ``!``, which is kept for the protocol's own.
 
         """
+        if type.startswith("!"):
+            raise LocalProtocolError(f"the type of a refusal cannot be {type!r}")
         self._traffic.nack(work, count, type, message)
 
     def close(self, now: float, reason: str = "") -> None:
@@ -597,12 +600,10 @@ class Link:
         self._traffic.restart(Reason.PEER_RESTARTED if again else Reason.SESSION_OVER, again=again)
 
     def _check_finished(self) -> None:
-        if (
-            self.state is State.ATTACHED
-            and not self._control
-            and self._traffic.settled
-            and self._traffic.handled
-        ):
+        if self.state is not State.ATTACHED or self._control or not self._traffic.handled:
+            return
+        # To a peer that leaves as well nothing more is sent, so nothing more is waited for but answers.
+        if self._traffic.settled or (self._peer_leaving and not self._traffic.awaiting):
             self._finish()
 
     def _finish(self) -> None:

@@ -22,8 +22,17 @@ from mesh.errors import RemoteProtocolError
 from mesh.protocol.link.events import Acked, Event, Failed, Reason, Refused, RoomOpened
 from mesh.protocol.link.ledger import Sent
 from mesh.protocol.link.packing import CHUNK, pack
-from mesh.protocol.link.records import FRAME_TARGET, LARGE, SKIPPED, Frame, array_head, encode
-from mesh.protocol.link.run import Delivery, Run
+from mesh.protocol.link.records import (
+    FRAME_TARGET,
+    LARGE,
+    SKIPPED,
+    TURNED_AWAY,
+    Frame,
+    array_head,
+    encode,
+    unpack,
+)
+from mesh.protocol.link.run import Delivery, Run, pack_all
 
 MAX_FRUITLESS: Final = 10
 """Connections that may be lost in a row without one answer on a channel."""
@@ -77,6 +86,7 @@ class Outbound:
         "queued",
         "queued_bytes",
         "ready",
+        "returned",
         "told",
         "wanting",
     )
@@ -88,6 +98,7 @@ class Outbound:
         self.flight: deque[Run] = deque()
         self.flight_bytes = 0  # of everything that has a number, wherever it waits
         self.queue: deque[Run] = deque()
+        self.returned: deque[Run] = deque()  # turned away by a peer that leaves; for its successor
         self.queued = 0  # messages in the queue without a number
         self.queued_bytes = 0
         self.owed_bytes = 0  # of answers since the peer was last told our base
@@ -103,11 +114,14 @@ class Outbound:
     @property
     def idle(self) -> bool:
         """Whether nothing is left to send or to be answered."""
-        return not self.queue and self.base == self.next
+        return not self.queue and self.base == self.next and not self.returned
 
     def live(self) -> int:
         """Return how many messages are not settled, counted one run at a time."""
-        return sum(run.count for runs in (self.flight, self.queue) for run in runs if run.body is not None)
+        return sum(run.count for run in self._all() if run.body is not None)
+
+    def _all(self) -> list[Run]:
+        return [*self.flight, *self.returned, *self.queue]
 
     def room(self) -> int:
         """Return how many messages may be given to ``send()``; after 0, ``RoomOpened`` will come."""
@@ -264,14 +278,32 @@ class Outbound:
         """
         self._check(first, total)
         for run, count in self._take(total):
-            if run.body is not None:
+            if run.body is not None and type == TURNED_AWAY:
+                self._take_back(run, count)
+            elif run.body is not None:
                 self.line.refused += count
                 self._events.append(Refused(run.owner, count, type, message))
-            elif type == SKIPPED:
+            elif type in (SKIPPED, TURNED_AWAY):
                 self.line.late_skipped += count
             else:
                 self.line.late_refused += count
         self._after_answers(size)
+
+    def _take_back(self, run: Run, count: int) -> None:
+        """The peer leaves and did not want these messages: they wait for its successor."""
+        body = run.body or b""
+        if run.skip or count < run.count:
+            body = pack_all(unpack(run.skip + run.count, body)[run.skip : run.skip + count])
+        back = Run(run.owner, run.delivery, run.since, count, body)
+        self.returned.append(back)
+        self.queued += count
+        self.queued_bytes += back.size
+
+    def reclaim(self) -> None:
+        """Queue again what was turned away, if the peer that left goes on with the session after all."""
+        while self.returned:
+            at = next((at for at, run in enumerate(self.queue) if not run.first), len(self.queue))
+            self.queue.insert(at, self.returned.pop())
 
     def _check(self, first: int, count: int) -> None:
         if first != self.base or first + count > self.next:
@@ -281,11 +313,12 @@ class Outbound:
             )
 
     def _take(self, total: int) -> Iterator[tuple[Run, int]]:
-        """Yield the runs that the next ``total`` answers are for, and how many each."""
+        """Yield the runs that the next ``total`` answers are for, and how many each; then pass them."""
         while total:
             runs = self.flight or self.queue
             run = runs[0]
             count = min(run.count, total)
+            yield run, count
             if count == run.count:
                 runs.popleft()
                 self.flight_bytes -= run.size
@@ -298,7 +331,6 @@ class Outbound:
                     run.trim()
             self.base += count
             total -= count
-            yield run, count
 
     def _after_answers(self, size: int) -> None:
         self.owed_bytes += size
@@ -316,11 +348,11 @@ class Outbound:
 
     def soonest(self, lost_at: float | None) -> float:
         """Return the earliest deadline of all runs."""
-        return min((run.deadline(lost_at) for runs in (self.flight, self.queue) for run in runs), default=inf)
+        return min((run.deadline(lost_at) for run in self._all()), default=inf)
 
     def expire(self, now: float, lost_at: float | None) -> None:
         """Give up what is past its deadline."""
-        late = [run for runs in (self.flight, self.queue) for run in runs if run.deadline(lost_at) <= now]
+        late = [run for run in self._all() if run.deadline(lost_at) <= now]
         for run in late:
             self._give_up(run, Reason.ACK_TIMEOUT if run.due <= now else Reason.PEER_DOWN)
         if late:
@@ -328,18 +360,16 @@ class Outbound:
 
     def cancel(self, owner: object) -> None:
         """Give up every message of an owner."""
-        for runs in (self.flight, self.queue):
-            for run in runs:
-                if run.owner is owner and run.body is not None:
-                    self._give_up(run, Reason.CANCELLED)
+        for run in self._all():
+            if run.owner is owner and run.body is not None:
+                self._give_up(run, Reason.CANCELLED)
         self._drop_withdrawn()
 
     def fail_all(self, reason: Reason) -> None:
         """Give up everything."""
-        for runs in (self.flight, self.queue):
-            for run in runs:
-                if run.body is not None:
-                    self._give_up(run, reason)
+        for run in self._all():
+            if run.body is not None:
+                self._give_up(run, reason)
         self._drop_withdrawn()
 
     def fail_too_large(self) -> None:
@@ -357,8 +387,9 @@ class Outbound:
 
     def _drop_withdrawn(self) -> None:
         """Forget runs that were given up before they ever had a number."""
-        gone = [run for run in self.queue if run.body is None and run.first == 0]
+        gone = [run for run in (*self.returned, *self.queue) if run.body is None and run.first == 0]
         if gone:
+            self.returned = deque(run for run in self.returned if run.body is not None)
             self.queue = deque(run for run in self.queue if run.body is not None or run.first)
             self.queued -= sum(run.count for run in gone)
             self.queued_bytes -= sum(run.size for run in gone)
@@ -392,13 +423,14 @@ class Outbound:
         """
         self._requeue()
         kept: deque[Run] = deque()
-        for run in self.queue:
+        for run in (*self.returned, *self.queue):
             if run.first and run.body is not None and (not again or run.delivery.at_most_once):
                 self._give_up(run, reason)
             if run.body is not None:
                 run.first = 0
                 run.size = len(run.body)
                 kept.append(run)
+        self.returned.clear()
         self.queue = kept
         self.queued = sum(run.count for run in kept)
         self.queued_bytes = sum(run.size for run in kept)

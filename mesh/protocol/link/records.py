@@ -34,13 +34,17 @@ LARGE: Final = 16 * 1024
 IGNORED_KINDS: Final = 32
 """Records of this kind and above are additions that an older peer skips."""
 HEARTBEAT_FRAME: Final = b"\x90"
-SKIPPED: Final = "Skipped"
+SKIPPED: Final = "!skipped"
 """The type of the NACK for a message that was given up and never arrived."""
+TURNED_AWAY: Final = "!leaving"
+"""The type of the NACK for a message that came after our BYE."""
 
 Seq = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=1, le=2**31)]
 Channel = Annotated[str, Meta(min_length=1, max_length=255)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
+# Checked before the array is made: nobody is granted a larger window.
+Batch = Annotated[list[Any], Meta(min_length=1, max_length=2**20)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 WindowMessages = Annotated[int, Meta(ge=1, le=2**20)]
@@ -101,7 +105,7 @@ class Data(Struct, array_like=True, tag_field="kind", tag=3, forbid_unknown_fiel
     channel: Channel
     first: Seq
     base: Seq
-    items: Annotated[list[Any], Meta(min_length=1)]
+    items: Batch
 
 
 class Ack(Struct, array_like=True, tag_field="kind", tag=4, forbid_unknown_fields=True, gc=False):
@@ -109,7 +113,7 @@ class Ack(Struct, array_like=True, tag_field="kind", tag=4, forbid_unknown_field
 
     channel: Channel
     first: Seq
-    values: Annotated[list[Any], Meta(min_length=1)]
+    values: Batch
 
 
 class Nack(Struct, array_like=True, tag_field="kind", tag=5, forbid_unknown_fields=True, gc=False):

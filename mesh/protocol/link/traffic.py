@@ -129,6 +129,11 @@ class Traffic:
         return not any(not out.idle for out in self._outbound.values())
 
     @property
+    def awaiting(self) -> bool:
+        """Whether an answer to something sent on this connection may still come."""
+        return any(out.flight for out in self._outbound.values())
+
+    @property
     def handled(self) -> bool:
         """Whether nothing is in hand and no answer is to be sent."""
         return not self._replies and not any(work.in_hand for work in self._inbound.values())
@@ -150,11 +155,12 @@ class Traffic:
     def data(self, record: Data, size: int) -> None:
         """Take DATA."""
         work = self._inbound.get(record.channel)
-        if self.leaving:
-            self._ledger.receiver(record.channel, self._inbound).turned_away += len(record.items)
-            return
         if work is None:
             work = self._meet(record.channel, record.first)
+        if self.leaving:
+            work.turn_away(record.first, record.base, len(record.items))
+            self._answered(work)
+            return
         # An upper bound of what is not items, so that we never count more than the sender did.
         size = max(0, size - 30 - 4 * len(record.channel))
         items = work.data(record.first, record.base, record.items, size)
@@ -164,8 +170,6 @@ class Traffic:
 
     def skip(self, record: Skip) -> None:
         """Take SKIP."""
-        if self.leaving:
-            return
         work = self._inbound.get(record.channel) or self._meet(record.channel, record.first)
         work.skip(record.first, record.base, record.count)
         self._answered(work)
@@ -294,6 +298,7 @@ class Traffic:
         # What told a base on the lost connection may not have arrived.
         self._settling.extend(self._unsure.items())
         for out in self._outbound.values():
+            out.reclaim()
             out.fail_too_large()
             out.notice_room()
             if out.queue and not out.ready:
