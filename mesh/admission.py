@@ -8,20 +8,10 @@ to (which unmasks DNS rebinding, where a foreign name points at 127.0.0.1).
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address means this very machine."""
-    host = host.strip("[]").lower().rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+from mesh.node import is_loopback
 
 
 def why_refused(

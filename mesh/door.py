@@ -184,11 +184,15 @@ class Door:
         if why is not None:
             return self._turn_away(connection, HTTPStatus.FORBIDDEN, why)
         if len(self._talks) >= MAX_CLIENTS:
-            return self._turn_away(connection, HTTPStatus.SERVICE_UNAVAILABLE, f"there are {MAX_CLIENTS} clients")
+            return self._turn_away(
+                connection, HTTPStatus.SERVICE_UNAVAILABLE, f"there are {MAX_CLIENTS} clients"
+            )
         try:
             channel, _ = _channel(request.path)
         except UnicodeDecodeError:
-            return self._turn_away(connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8")
+            return self._turn_away(
+                connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
+            )
         if channel.startswith(RESERVED):
             why = f"channel {printable(channel)!r} is not known; names that begin with $ are reserved"
             return self._turn_away(connection, HTTPStatus.NOT_FOUND, why)
@@ -265,7 +269,9 @@ async def _bind(host: str, port: int) -> list[sockets.socket]:
     listeners: list[sockets.socket] = []
     failure: OSError | None = None
     # IPv4 first, so that the free port taken for port 0 is one that IPv4 has.
-    for family, kind, protocol, _, address in sorted(set(found), key=lambda entry: entry[0] != sockets.AF_INET):
+    for family, kind, protocol, _, address in sorted(
+        set(found), key=lambda entry: entry[0] != sockets.AF_INET
+    ):
         try:
             listener = sockets.socket(family, kind, protocol)
         except OSError as exc:  # the kernel may lack IPv6
@@ -302,9 +308,11 @@ def _cannot_bind(host: str, port: int, exc: OSError | None) -> ServeError:
             f"({host}:{port} is taken; stop what uses it, or choose another with --port)"
         )
     elif code == errno.EACCES:
-        words = f"cannot serve on {host}:{port}: permission denied; ports below 1024 belong to root, choose a higher one"
+        words = f"cannot serve on {host}:{port}: permission denied; ports below 1024 belong to root"
     elif code == errno.EADDRNOTAVAIL:
-        words = f"cannot serve on {host}:{port}: {host} is no address of this machine; use localhost or 0.0.0.0"
+        words = (
+            f"cannot serve on {host}:{port}: {host} is no address of this machine; use localhost or 0.0.0.0"
+        )
     else:
         words = f"cannot serve on {host}:{port}: {exc}"
     return ServeError(words)

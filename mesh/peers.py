@@ -24,6 +24,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from random import Random
+from typing import Self
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -71,12 +72,12 @@ class Peers:
     ) -> None:
         self._notice = notice
         self._patience = patience
-        self._random = random or Random()  # noqa: S311 - jitter, not secrets
+        self._random = random or Random()
         self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
         self._awaited: dict[str, float] = {}
         self._given_up = asyncio.Event()
 
-    async def __aenter__(self) -> Peers:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -135,7 +136,9 @@ class Peers:
         while True:
             left = None if self._patience is None else begin + self._patience - loop.time()
             try:
-                async with asyncio.timeout(OPEN_TIMEOUT if left is None else min(OPEN_TIMEOUT, max(left, 0.05))):
+                async with asyncio.timeout(
+                    OPEN_TIMEOUT if left is None else min(OPEN_TIMEOUT, max(left, 0.05))
+                ):
                     connection = await node.connection(
                         channel,
                         open_timeout=None,

@@ -86,15 +86,23 @@ class Pattern:
 
         """
         if text.startswith("/"):
-            raise PatternError(f"channel pattern {text!r} begins with a slash; channels have none, write {text[1:]!r}")
+            raise PatternError(
+                f"channel pattern {text!r} begins with a slash; channels have none, write {text[1:]!r}"
+            )
         if text.startswith(RESERVED):
-            raise PatternError(f"channel pattern {text!r} begins with '$', which is reserved for the mesh itself")
+            raise PatternError(
+                f"channel pattern {text!r} begins with '$', which is reserved for the mesh itself"
+            )
         parts = text.split("/")
-        segments = tuple(_segment(text, part, last=index == len(parts) - 1) for index, part in enumerate(parts))
+        segments = tuple(
+            _segment(text, part, last=index == len(parts) - 1) for index, part in enumerate(parts)
+        )
         names = [segment.name for segment in segments if segment.name]
         for name in names:
             if names.count(name) > 1:
-                raise PatternError(f"channel pattern {text!r} captures {name!r} twice; give each its own name")
+                raise PatternError(
+                    f"channel pattern {text!r} captures {name!r} twice; give each its own name"
+                )
         return cls(text, segments)
 
     @property
@@ -138,10 +146,14 @@ def _segment(pattern: str, part: str, *, last: bool) -> Segment:
         return Segment(Kind.LITERAL, part)
     kinds = {None: Kind.SEGMENT, "str": Kind.SEGMENT, "int": Kind.INT, "path": Kind.PATH}
     if found["kind"] not in kinds:
-        raise PatternError(f"channel pattern {pattern!r}: unknown type {found['kind']!r}; there are int, str and path")
+        raise PatternError(
+            f"channel pattern {pattern!r}: unknown type {found['kind']!r}; there are int, str and path"
+        )
     kind = kinds[found["kind"]]
     if kind is Kind.PATH and not last:
-        raise PatternError(f"channel pattern {pattern!r}: a path takes all that follows, so it can only stand last")
+        raise PatternError(
+            f"channel pattern {pattern!r}: a path takes all that follows, so it can only stand last"
+        )
     return Segment(kind, name=found["name"])
 
 

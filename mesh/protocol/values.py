@@ -144,14 +144,12 @@ def message_decoder(annotation: object) -> Callable[[Wire], object]:
         return _as_text
     if annotation is bytes:
         return _as_bytes
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(annotation)  # type: ignore[arg-type]
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(annotation)
 
     def decode(message: Wire) -> object:
         try:
             return decoder.decode(message)
-        except (msgspec.ValidationError, RecursionError) as exc:
-            mismatch = exc
-        except msgspec.DecodeError as exc:
+        except (msgspec.DecodeError, RecursionError) as exc:
             mismatch = exc
         # Text that is no JSON, or not of this type as JSON, may still be the value
         # itself: `on` for Literal["on", "off"], `1` for a bool.
