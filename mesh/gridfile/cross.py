@@ -7,6 +7,7 @@ were written but refused: those must not be called missing as well.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,6 +37,11 @@ class Places:
     keys: Mapping[Path, Mark]
     values: Mapping[Path, Mark]
     refused: frozenset[Path]
+
+    @functools.cached_property
+    def names_unsure(self) -> bool:
+        """Whether aliases were refused, so that an unknown name may be one of them."""
+        return any(path[2:] == ("aliases",) for path in self.refused)
 
 
 def known_names(nodes: Nodes, places: Places, problems: Problems) -> dict[str, str]:
@@ -132,6 +138,8 @@ def _check_target(
         return
     place = places.values["nodes", name, "target"]
     owner = known.get(entry.target)
+    if owner is None and places.names_unsure:
+        return
     if owner is None:
         problems.add(
             place, f"target {shown(entry.target)} is not in the grid", _suggest(entry.target, known, problems)
@@ -166,6 +174,8 @@ def _check_list(
         place = places.values[(*path, str(index))]
         owner = known.get(word)
         what = f"{shown(word)} in `{path[-1]}`"
+        if owner is None and places.names_unsure:
+            continue
         if owner is None:
             problems.add(place, f"{what} is not in the grid", _suggest(word, known, problems))
         elif owner == itself:

@@ -48,7 +48,7 @@ def read(path: Path) -> bytes:
 
     """
     shown = printable(str(path))
-    named = f", which ${VARIABLE} names," if os.environ.get(VARIABLE) == str(path) else ""
+    named = f" (named by ${VARIABLE})" if os.environ.get(VARIABLE) == str(path) else ""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

@@ -14,7 +14,7 @@ _QUOTE_IT = "put text with special characters in quotes"
 # first that is found wins. `{0}` is the first group of the pattern.
 _WORDS: tuple[tuple[str, str, str], ...] = (
     (r"found character '\\t'|but found '\\t'", "a tab", "indent and separate with spaces"),
-    (r"found character '([`@%])'", "text cannot start with {0}", _QUOTE_IT),
+    (r"found character '([`@%|>])'", "text cannot start with {0}", _QUOTE_IT),
     (
         r"quoted scalar.*(unexpected end of stream|document separator)",
         "this quote is never closed",
@@ -78,12 +78,19 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     (r"expected a comment or a line break", "text after | or >", "start the text on the next line"),
     (r"scanning an (alias|anchor)", "an {0} without a proper name", "anchors and aliases are not allowed"),
     (r"tag|URI", "a tag", "tags are not allowed; remove it, or put text that starts with ! in quotes"),
-    (r"directive|incompatible document", "a directive", "directives are not allowed; remove the line with %"),
+    (r"directive|incompatible YAML", "a directive", "directives are not allowed; remove the line with %"),
     (
         r"expected '<document start>'",
         "text after the end of the document",
         "a grid is one document; remove it",
     ),
+    (r"mapping keys are not allowed", "a ? where no key can be", _QUOTE_IT),
+    (
+        r"flow node.*expected the node content.*<(stream|document)",
+        "the grid ends within a list or a mapping",
+        "close each [ with ] and each {{ with }}",
+    ),
+    (r"expected the node content.*<document", "a document mark where a value should be", "remove the line"),
     (r"expected the node content.*'(.)'", "{0} where a value should be", _QUOTE_IT),
 )
 # Errors that the parser notices at the far end of what is wrong.

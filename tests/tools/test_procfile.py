@@ -12,15 +12,15 @@ import pytest
 from honcho.environ import parse, parse_procfile
 
 from tests.conftest import RequireTool
-from tests.tools.tooling import ROOT, Program, copy, write
+from tests.tools.tooling import ROOT, Program, copy, stub, write
 
 pytestmark = pytest.mark.fleet
 
 # Stands in for the launcher: says what it was called with, then waits for SIGTERM.
-LAUNCHER = f"""#!{sys.executable}
+LAUNCHER = """
 import os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("stopped", flush=True) or 0))
-print(f"args={{sys.argv[1:]}} unbuffered={{os.environ.get('PYTHONUNBUFFERED')}}", flush=True)
+print(f"args={sys.argv[1:]} unbuffered={os.environ.get('PYTHONUNBUFFERED')}", flush=True)
 while True:
     signal.pause()
 """
@@ -30,7 +30,8 @@ SKETCHES = {"buzzer": "buzzer", "blink": "iopin", "clock": "clock"}
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     copy(tmp_path, "Procfile", ".env", "scripts/up.py")
-    write(tmp_path / "arduino.py", LAUNCHER, executable=True)
+    write(tmp_path / "launcher.py", LAUNCHER)
+    stub(tmp_path / "arduino.py", f'exec "{sys.executable}" launcher.py "$@"')
     return tmp_path
 
 

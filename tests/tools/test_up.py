@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.tooling import Program, alive, copy, write
+from tests.tools.tooling import Program, alive, copy, stub, write
 
 pytestmark = pytest.mark.fleet
 
@@ -35,11 +35,12 @@ def checkout(tmp_path: Path) -> Path:
     copy(tmp_path, "scripts/up.py")
     write(tmp_path / "worker.py", WORKER)
     write(tmp_path / "deaf.py", DEAF)
+    stub(tmp_path / "python", f'exec "{sys.executable}" "$@"')  # its own path may have blanks in it
     return tmp_path
 
 
 def up(checkout: Path, procfile: str, *names: str, grace: float | None = None, **env: str) -> Program:
-    write(checkout / "Procfile", procfile.replace("python ", f"{sys.executable} "))
+    write(checkout / "Procfile", procfile.replace("python ", "./python "))
     command = [sys.executable, str(checkout / "scripts/up.py"), *names]
     if grace is not None:
         code = (
@@ -208,7 +209,7 @@ def test_a_command_that_is_not_there_is_named(checkout: Path) -> None:
 
 
 def test_nobody_reading_on_ends_the_fleet_quietly(checkout: Path) -> None:
-    write(checkout / "Procfile", f"one: while echo tick; do :; done\ntwo: {sys.executable} worker.py 0\n")
-    with Program(["sh", "-c", f"{sys.executable} scripts/up.py | head -n 1"], cwd=checkout) as fleet:
+    write(checkout / "Procfile", "one: while echo tick; do :; done\ntwo: ./python worker.py 0\n")
+    with Program(["sh", "-c", "./python scripts/up.py | head -n 1"], cwd=checkout) as fleet:
         assert fleet.end() == 0
         assert len(fleet.lines) == 1

@@ -7,6 +7,7 @@ text come, for each mistake in order, words that its message must hold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MARK = "¦"
@@ -18,7 +19,7 @@ class Broken:
 
     id: str
     marked: str
-    words: tuple[str | tuple[str, ...], ...]
+    words: tuple[Sequence[str], ...]
     schema_too: bool = True
     """Whether the JSON Schema refuses it as well; it sees neither syntax nor names."""
 
@@ -100,6 +101,7 @@ VALUES = [
         "host open brackets",
         node("port: 2, host: [¦::1]"),
         (("'[::1]' starts a list", "without brackets: ::1"),),
+        schema_too=False,
     ),
     Broken("host list", node("port: 2, host: ¦[pi]"), ("`host` is a list",)),
     Broken("host mapping", node("port: 2, host: ¦{pi: x}"), ("`host` is a mapping",)),
@@ -108,7 +110,7 @@ VALUES = [
     Broken("host label", node("port: 2, host: ¦-pi-"), ("not a host",), False),
     Broken("host international", node("port: 2, host: ¦käse.example"), ("xn--",), False),
     Broken("host zone", node("port: 2, host: ¦'fe80::1%a b'"), ("%eth0",)),
-    Broken("host line break", node('port: 2, host: ¦"pi\\n"'), ("no spaces",)),
+    Broken("host line break", node('port: 2, host: ¦"pi\\n"'), ("no spaces",), False),
     Broken(
         "port text", node("port: ¦'8765'"), (("`port` is the text '8765'", "from 1 to 65535", "no quotes"),)
     ),
@@ -272,6 +274,10 @@ SYNTAX = [
         ("double quote never closed", 'nodes:\n  a: {sketch: ¦"x}\n', ("never closed",)),
         ("list never closed", "nodes:\n  a: {aliases: ¦[x", ("this [ is never closed",)),
         ("mapping never closed", "nodes:\n  a: ¦{port: 1\n", ("this { is never closed",)),
+        ("ends after an opening", "nodes: {¦", ("the grid ends within",)),
+        ("document end alone", "¦...\n", ("a document mark",)),
+        ("document within a list", "nodes: [\n¦---\n", ("the grid ends within",)),
+        ("question mark", "nodes: ¦? x\n", ("a ? where no key",)),
         ("two colons", "nodes:\n  a: b¦: c\n", ("a colon where no field can be",)),
         ("field below a value", "nodes: x\n  port¦: 1\n", (("a colon", "align"),)),
         ("colon missing", "nodes:\n  a:\n    port: 1\n    ¦host\n", (("a colon is missing", "name: value"),)),
@@ -288,6 +294,7 @@ SYNTAX = [
         ("closing without opening", "nodes: ¦]\n", ("] where a value should be",)),
         ("text after |", "nodes: |¦x\n  y\n", ("text after | or >",)),
         ("directive", "¦%YAML 1.2\n---\nnodes: {}\n", (("a directive", "%"),)),
+        ("directive of another YAML", "¦%YAML 9.1\n---\nnodes: {}\n", ("a directive",)),
         ("unknown directive", "¦%FOO x\n---\nnodes: {}\n", ("a directive",)),
         ("tag directive", "¦%TAG ! x:\n---\nnodes: {}\n", ("a directive",)),
         ("two documents", "nodes: {a: {port: 1}}\n¦---\nnodes: {}\n", ("a second document",)),
