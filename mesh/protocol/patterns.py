@@ -165,21 +165,20 @@ def clash(one: Pattern, other: Pattern) -> str | None:
         if index >= len(one.segments) or index >= len(other.segments):
             return None
         a, b = one.segments[index], other.segments[index]
-        narrow = a if a.kind <= b.kind else b
-        wide = b if narrow is a else a
-        if not wide.takes(narrow.example):
-            return None
-        example.append(narrow.example)
+        narrow, wide, narrower = (a, b, one) if a.kind <= b.kind else (b, a, other)
         one_narrower |= a.kind < b.kind
         other_narrower |= b.kind < a.kind
         if wide.kind is Kind.PATH:
-            # What the narrower one has beyond this point the path takes too.
-            longer = one if narrow is a else other
-            example += [segment.example for segment in longer.segments[index + 1 :]]
-            if len(longer.segments) > index + 1:
-                one_narrower |= longer is one
-                other_narrower |= longer is other
+            # The path takes all that the narrower one has from here on, unless that is
+            # nothing; a first segment that is empty is no obstacle.
+            rest = [segment.example for segment in narrower.segments[index:]]
+            if not wide.takes("/".join(rest)):
+                return None
+            example += rest
             break
+        if not wide.takes(narrow.example):
+            return None
+        example.append(narrow.example)
     return None if one_narrower != other_narrower else "/".join(example)
 
 
