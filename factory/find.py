@@ -52,7 +52,9 @@ def find_sketch(reference: str, base: Path) -> type[FactoryLoop]:
     near = did_you_mean(reference, known)
     if Path(base, f"{reference}.py").is_file():
         near = f"; did you mean the file, {reference}.py?"
-    raise SketchNotFoundError(f"unknown sketch, please choose {listing(known, 'or')}{near or f' (got {reference!r})'}")
+    raise SketchNotFoundError(
+        f"unknown sketch, please choose {listing(known, 'or')}{near or f' (got {reference!r})'}"
+    )
 
 
 def same_sketch(one: str, one_base: Path, other: str, other_base: Path) -> bool:
@@ -102,7 +104,9 @@ def _load_module(name: str, base: Path) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
         if exc.name is not None and (name == exc.name or name.startswith(f"{exc.name}.")):
-            raise SketchNotFoundError(f"there is no module {exc.name!r}; is it spelled right, and beside you or installed?") from exc
+            raise SketchNotFoundError(
+                f"there is no module {exc.name!r}; is it spelled right, and beside you or installed?"
+            ) from exc
         raise _broken(name, exc) from exc
     except (Exception, SystemExit) as exc:
         raise _broken(name, exc) from exc
@@ -117,7 +121,11 @@ def _pick(module: ModuleType, place: str, name: str) -> type[FactoryLoop]:
     if not name:
         if len(own) == 1:
             return next(iter(own.values()))
-        choice = f"holds {listing(own)}: choose one, as in {place}:{next(iter(own))}" if own else "holds no sketch (a subclass of factory.FactoryLoop)"
+        choice = (
+            f"holds {listing(own)}: choose one, as in {place}:{next(iter(own))}"
+            if own
+            else "holds no sketch (a subclass of factory.FactoryLoop)"
+        )
         raise SketchNotFoundError(f"{place} {choice}")
     found = getattr(module, name, None)
     if found is None:

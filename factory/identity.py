@@ -29,7 +29,11 @@ def identify(reference: str, own_name: str, given: str | None, grid: mesh.Grid, 
     if named is not None:
         return named
     if given is None:
-        running = [node for node in grid if node.sketch and same_sketch(reference, base, node.sketch, grid_folder(grid))]
+        running = [
+            node
+            for node in grid
+            if node.sketch and same_sketch(reference, base, node.sketch, grid_folder(grid))
+        ]
         if len(running) == 1:
             return running[0]
     return mesh.Node(wanted)
@@ -44,4 +48,6 @@ def mismatch(node: mesh.Node, reference: str, grid: mesh.Grid, base: Path) -> st
     """Say that the grid has another sketch for this node, or return ``None``."""
     if node.sketch is None or same_sketch(reference, base, node.sketch, grid_folder(grid)):
         return None
-    return f"{listing([node.name])} runs {node.sketch!r} in the grid, not {reference!r}; its args are not used"
+    return (
+        f"{listing([node.name])} runs {node.sketch!r} in the grid, not {reference!r}; its args are not used"
+    )

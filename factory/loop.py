@@ -62,7 +62,7 @@ class FactoryLoop:
                 f"or a start hook (@factory.on_start)"
             )
         if not hasattr(self, "me"):
-            grid = mesh.Grid(self.registry.nodes()) if self.registry else mesh.grid()
+            grid = mesh.grid(self.registry)
             own = type(self).__name__.lower()
             self._place(grid.get(own) or mesh.Node(own), grid)
         self._worker = Worker(self, self.plan)
@@ -94,7 +94,14 @@ class FactoryLoop:
         try:
             signature.bind(*args, **kwargs)
         except TypeError as exc:
-            hint = next((did_you_mean(word, signature.parameters) for word in kwargs if word not in signature.parameters), "")
+            hint = next(
+                (
+                    did_you_mean(word, signature.parameters)
+                    for word in kwargs
+                    if word not in signature.parameters
+                ),
+                "",
+            )
             raise SketchError(f"{type(self).__name__}.setup{signature}: {exc}{hint}") from None
 
     def setup(self) -> Any:
@@ -119,7 +126,7 @@ class FactoryLoop:
 
     def stream(
         self,
-        target: mesh.Node | str,
+        target: mesh.Node | str | None,
         data: object,
         channel: str = "",
         *,
@@ -149,6 +156,10 @@ class FactoryLoop:
             PayloadError: If an item cannot be sent.
 
         """
+        if target is None:
+            raise mesh.GridError(
+                f"{self.name} has no target; give it one: `target:` in the grid, --target NODE or --port N"
+            )
         node = self.node(target) if isinstance(target, str) else target
         node.uri(channel)
         say = _say_nothing if quiet else self.out
@@ -159,7 +170,9 @@ class FactoryLoop:
             wire = message_to_wire(item)
             say(f"> sending payload: {_shown(wire)}")
             answer = answer_from_wire(await self._worker.peers.exchange(node, channel, wire))
-            say(f"< {answer.type}: {answer.message}" if isinstance(answer, Refusal) else f"< {_shown(answer)}")
+            say(
+                f"< {answer.type}: {answer.message}" if isinstance(answer, Refusal) else f"< {_shown(answer)}"
+            )
             return answer
 
         return Stream(node.name, data, send, on_nack=on_nack)

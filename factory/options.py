@@ -25,7 +25,7 @@ from mesh.text import did_you_mean
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-class SetupValue(click.ParamType):
+class SetupValue(click.ParamType[Any]):
     """A value of whatever type a ``setup()`` parameter is annotated with.
 
     Args:
@@ -66,7 +66,8 @@ def setup_options(sketch: type[FactoryLoop], taken: set[str]) -> list[click.Opti
     for name, annotation, parameter in _parameters(sketch):
         if name in taken:
             raise SketchError(
-                f"{sketch.__name__}.setup() has an argument {name!r}, but --{name} is the launcher's own; rename it"
+                f"{sketch.__name__}.setup() has an argument {name!r}, "
+                f"but --{name} is the launcher's own; rename it"
             )
         flag = name.replace("_", "-")
         has_default = parameter.default is not parameter.empty
@@ -107,13 +108,19 @@ def grid_arguments(sketch: type[FactoryLoop], node: mesh.Node) -> dict[str, Any]
         elif takes_any:
             values[name] = value
         else:
-            raise mesh.GridError(f"{where}: unknown argument {name!r}{did_you_mean(name, known)}; {signature}")
+            raise mesh.GridError(
+                f"{where}: unknown argument {name!r}{did_you_mean(name, known)}; {signature}"
+            )
     return values
 
 
 def missing(sketch: type[FactoryLoop], values: Mapping[str, Any]) -> list[str]:
     """Return the arguments of ``setup()`` that have neither a value nor a default."""
-    return [name for name, _, parameter in _parameters(sketch) if parameter.default is parameter.empty and name not in values]
+    return [
+        name
+        for name, _, parameter in _parameters(sketch)
+        if parameter.default is parameter.empty and name not in values
+    ]
 
 
 def _parameters(sketch: type[FactoryLoop]) -> list[tuple[str, Any, inspect.Parameter]]:

@@ -48,7 +48,9 @@ OUTPUT = Output()
 
 def _line(format: Format, name: str, level: str, text: str) -> str:
     if format == "json":
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}Z"
+        stamp = (
+            time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}Z"
+        )
         return json.dumps({"time": stamp, "node": name, "level": level, "text": text}, ensure_ascii=False)
     return f"[ {printable(name)} ] {printable(text)}"
 
@@ -70,7 +72,9 @@ class LineFormatter(logging.Formatter):
             text = f"{record.levelname.lower()}: {text}"
         line = _line(self._format, getattr(record, "node", "mesh"), record.levelname.lower(), text)
         if record.exc_info and self._format == "pretty":
-            line += "\n" + "\n".join(printable(part) for part in self.formatException(record.exc_info).splitlines())
+            line += "\n" + "\n".join(
+                printable(part) for part in self.formatException(record.exc_info).splitlines()
+            )
         return line
 
 

@@ -52,7 +52,8 @@ class Handler:
             return message_decoder(get_type_hints(self.function, include_extras=True).get(parameter.name))
         except (NameError, TypeError) as exc:
             raise SketchError(
-                f"{_place(self.function)}: the type of parameter {parameter.name!r} cannot be decoded to ({exc}); "
+                f"{_place(self.function)}: parameter {parameter.name!r} has a type that messages "
+                f"cannot be decoded to ({exc}); "
                 f"use str, bytes, int, float, dict, list, Literal, an enum, a dataclass or a msgspec.Struct"
             ) from exc
 
@@ -123,11 +124,17 @@ def read_plan(sketch: type) -> Plan:
     for name in names:
         function = inspect.getattr_static(sketch, name, None)
         noted = marks(function)
-        if name == "loop" and inspect.isfunction(function) and not any(isinstance(mark, Reaction) for mark in noted):
+        if (
+            name == "loop"
+            and inspect.isfunction(function)
+            and not any(isinstance(mark, Reaction) for mark in noted)
+        ):
             raise SketchError(f"{_place(function)} is not decorated; write @factory.reactive above it")
         for mark in noted:
             if not inspect.isfunction(function):
-                raise SketchError(f"{sketch.__name__}.{name}: decorate a plain method, not a {type(function).__name__}")
+                raise SketchError(
+                    f"{sketch.__name__}.{name}: decorate a plain method, not a {type(function).__name__}"
+                )
             _enter(plan, sketch, name, function, mark)
     return plan
 
@@ -169,16 +176,22 @@ def _check_handler(function: Callable[..., Any], pattern: Pattern | None) -> Non
     if len(positional) < 3:
         raise SketchError(f"{_place(function)} must take a channel and a message; {expected}")
     if set(captures) & {p.name for p in positional[:3]}:
-        raise SketchError(f"{_place(function)}: a captured value has the name of a fixed parameter; {expected}")
+        raise SketchError(
+            f"{_place(function)}: a captured value has the name of a fixed parameter; {expected}"
+        )
     named = {p.name: p for p in parameters[3:]}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for name in captures:
         if not takes_any and (name not in named or named[name].kind is inspect.Parameter.POSITIONAL_ONLY):
-            raise SketchError(f"{_place(function)} does not take {name!r}, which its pattern captures; {expected}")
+            raise SketchError(
+                f"{_place(function)} does not take {name!r}, which its pattern captures; {expected}"
+            )
     for parameter in named.values():
         fixed = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if not fixed and parameter.default is parameter.empty and parameter.name not in captures:
-            raise SketchError(f"{_place(function)}: nothing gives parameter {parameter.name!r} its value; {expected}")
+            raise SketchError(
+                f"{_place(function)}: nothing gives parameter {parameter.name!r} its value; {expected}"
+            )
 
 
 def _check_no_arguments(function: Callable[..., Any], decorator: str) -> None:

@@ -89,7 +89,9 @@ def reactive(pattern: F | str | None = None, /, *, exclusive: bool = False) -> F
     if callable(pattern):
         return _note(pattern, Reaction(None, exclusive=False))
     if pattern is not None and not isinstance(pattern, str):
-        raise SketchError(f'@reactive takes a channel pattern, as in @reactive("pin/{{number:int}}"), not {pattern!r}')
+        raise SketchError(
+            f'@reactive takes a channel pattern, as in @reactive("pin/{{number:int}}"), not {pattern!r}'
+        )
     try:
         parsed = None if pattern is None else Pattern.parse(pattern)
     except PatternError as exc:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Self
 
 GRACE = 4.6
 """Seconds after which a process that was asked to stop ends by force; supervisors kill at 5."""
@@ -39,7 +40,7 @@ class StopSignals:
         self._previous: dict[int, object] = {}
         self._timer: threading.Timer | None = None
 
-    def __enter__(self) -> StopSignals:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for name in ("SIGINT", "SIGTERM", "SIGHUP"):
                 number = getattr(signal, name, None)
@@ -56,7 +57,7 @@ class StopSignals:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if not self._asked:
             self._asked = True
             self._timer = threading.Timer(GRACE, self._force)

@@ -55,7 +55,11 @@ class Stream:
         # Said aloud for the reason that Python does so for coroutines: a forgotten
         # `await` would lose the data in silence.
         if not self._begun:
-            warn(f"stream to {self._peer!r} was never awaited, so nothing was sent", RuntimeWarning, stacklevel=2)
+            warn(
+                f"stream to {self._peer!r} was never awaited, so nothing was sent",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     async def _collect(self) -> list[object]:
         acks: list[object] = []

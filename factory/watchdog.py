@@ -76,10 +76,13 @@ class Watchdog:
             name = self._names.get(frame.f_code)
             if name is not None:
                 return (
-                    f"{name} has blocked the event loop for {PATIENCE:g} s, at {frame.f_code.co_filename}:{frame.f_lineno}; "
-                    f"nothing else of this worker runs meanwhile. Await instead (asyncio.sleep, not time.sleep), "
+                    f"{name} has blocked the event loop for {PATIENCE:g} s, "
+                    f"at {frame.f_code.co_filename}:{frame.f_lineno}; nothing else of this worker runs "
+                    f"meanwhile. Await instead (asyncio.sleep, not time.sleep), "
                     f"or make it a plain def, which runs in a thread"
                 )
             frame = frame.f_back
         code = innermost.f_code
-        return f"the event loop has been blocked for {PATIENCE:g} s, at {code.co_filename}:{innermost.f_lineno}"
+        return (
+            f"the event loop has been blocked for {PATIENCE:g} s, at {code.co_filename}:{innermost.f_lineno}"
+        )

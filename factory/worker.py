@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +196,9 @@ class Worker:
         self._door = door
         self._sketch.out(f"serving on {host}:{door.port}")
         if me.port is not None and door.port != me.port:
-            self._log.warning(f"the grid has {me.name} on port {me.port}; that is where its peers will look for it")
+            self._log.warning(
+                f"the grid has {me.name} on port {me.port}; that is where its peers will look for it"
+            )
 
     def _aim(self, socket: str | None, port: int | None) -> None:
         """Settle the target of a client-only sketch: as told, else as the grid says, else the default."""
@@ -217,7 +220,8 @@ class Worker:
         if found is None:
             channels = listing(self._plan.channels, "or")
             self._routes[client.id] = Refusal(
-                "UnknownChannelError", f"no handler takes channel {client.channel!r}; {self._sketch.name} takes {channels}"
+                "UnknownChannelError",
+                f"no handler takes channel {client.channel!r}; {self._sketch.name} takes {channels}",
             )
         else:
             handler, captured = found
@@ -244,7 +248,9 @@ class Worker:
             async with self._gate.enter(exclusive=route.handler.exclusive):
                 return await self._handle(route, client.channel, value)
         except (Exception, SystemExit) as exc:
-            self._report(f"handler {route.handler.name}() refused a message on channel {client.channel!r}", exc)
+            self._report(
+                f"handler {route.handler.name}() refused a message on channel {client.channel!r}", exc
+            )
             return Refusal(type(exc).__name__, str(exc))
         finally:
             del self._in_hand[client.id]
@@ -282,7 +288,9 @@ class Worker:
             try:
                 await self._call(method)
                 trouble = ""
-                period = seconds(getattr(self._sketch, rhythm.period) if isinstance(rhythm.period, str) else rhythm.period)
+                period = seconds(
+                    getattr(self._sketch, rhythm.period) if isinstance(rhythm.period, str) else rhythm.period
+                )
             except (Exception, SystemExit) as exc:
                 # The same trouble at every beat is told once.
                 if trouble != (trouble := f"{type(exc).__name__}: {exc}"):
@@ -321,7 +329,9 @@ class Worker:
         self._log.log(level, f"{what}: {type(exc).__name__}: {exc}{where}", exc_info=detail)
 
     def _names(self) -> dict[CodeType, str]:
-        names = {handler.function.__code__: f"handler {handler.name}()" for handler in self._plan.all_handlers}
+        names = {
+            handler.function.__code__: f"handler {handler.name}()" for handler in self._plan.all_handlers
+        }
         for kind, methods in (
             ("rhythm", [name for name, _ in self._plan.rhythms]),
             ("hook", [*self._plan.on_start, *self._plan.on_stop, "setup"]),
@@ -385,8 +395,12 @@ def _place(exc: BaseException) -> str:
     """Say in which line of the sketch an error arose."""
     frames = traceback.extract_tb(exc.__traceback__)
     # The last frame outside of this package is the sketch's own, or what it called.
-    own = os.path.dirname(__file__)
+    own = str(Path(__file__).parent)
     for frame in frames:
-        if not frame.filename.startswith(own) and "asyncio" not in frame.filename and "concurrent" not in frame.filename:
+        if (
+            not frame.filename.startswith(own)
+            and "asyncio" not in frame.filename
+            and "concurrent" not in frame.filename
+        ):
             return f" (at {frame.filename}:{frame.lineno})"
     return ""

@@ -8,20 +8,16 @@ to (which unmasks DNS rebinding, where a foreign name points at 127.0.0.1).
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from collections.abc import Collection, Sequence
-from urllib.parse import urlsplit
 
+from mesh.node import is_loopback
 
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address means this very machine."""
-    host = host.strip("[]").lower().rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+# Spelled out, for urlsplit() lets `evil.example[::1]` pass as ::1 and drops tabs.
+_AUTHORITY = re.compile(
+    r"(?P<host>\[[0-9a-f:.]+(%[0-9a-z._~%-]+)?\]|[^\s\[\]@:/?#%\\]+)(:(?P<port>[0-9]{0,5}))?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def why_refused(
@@ -42,28 +38,31 @@ def why_refused(
     """
     if len(hosts) != 1 or len(origins) > 1:
         return "exactly one Host header and at most one Origin header are expected"
-    host = _hostname(f"//{hosts[0]}")
+    host = _hostname(hosts[0])
     if host is None or not _is_ours(host, own_hosts):
         return f"Host {hosts[0]!r} is not a name of this worker"
     if not origins or origins[0] in allowed_origins:
         return None
     origin = origins[0]
-    page = _hostname(origin) if origin.startswith(("http://", "https://")) else None
+    scheme, _, authority = origin.partition("://")
+    page = _hostname(authority) if scheme in ("http", "https") else None
     if page is not None and _is_ours(page, own_hosts):
         return None
     return f"Origin {origin!r} may not use this worker; list it under `origins:` in grid.yaml if it should"
 
 
 def _is_ours(host: str, own_hosts: Collection[str]) -> bool:
-    return is_loopback(host) or host in {own.strip("[]").lower() for own in own_hosts}
+    return is_loopback(host) or host in {_bare(own) for own in own_hosts}
 
 
-def _hostname(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
+def _hostname(authority: str) -> str | None:
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or int(found["port"] or 0) > 65535:
         return None
-    if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
-        return None
-    return parts.hostname
+    return _bare(found["host"])
+
+
+def _bare(host: str) -> str:
+    # The zone of an IPv6 address (`fe80::1%eth0`) names an interface of the one who
+    # dials; it means nothing here, and is written `%25eth0` in a URI.
+    return host.strip("[]").partition("%")[0].rstrip(".").lower()

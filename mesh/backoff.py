@@ -21,9 +21,9 @@ class Backoff:
 
     def __init__(self, random: Random, *, first: float = 0.05, limit: float = 1.0) -> None:
         self._random = random
-        self._first = first
+        self._first = min(first, limit)
         self._limit = limit
-        self._next = first
+        self._next = self._first
 
     def delay(self) -> float:
         """Return the next delay in seconds: half to one and a half times the nominal one."""

@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import logging
@@ -30,6 +31,7 @@ from websockets.http11 import Request, Response
 
 from mesh.admission import why_refused
 from mesh.errors import PayloadError, ServeError
+from mesh.node import MAX_MESSAGE
 from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
 from mesh.text import printable
@@ -39,11 +41,8 @@ _SILENT = logging.getLogger("mesh.door.wire")
 # to know of a connection the responder tells them.
 _SILENT.setLevel(logging.CRITICAL)
 
-MAX_MESSAGE = 16 * 2**20
-"""Largest message taken, in bytes; a larger one closes its connection with 1009."""
-
 MAX_CLIENTS = 20_000
-"""Connections at once; one more is answered with HTTP 503 and counted."""
+"""Most connections at once, unless the door is told another number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +86,7 @@ class Door:
         responder: Who answers.
         own_hosts: Names by which this worker is reached, besides loopback.
         allowed_origins: Origins of web pages that may connect, besides loopback's.
+        max_clients: Connections at once; one more is answered with HTTP 503.
 
     Attributes:
         host: The host that was asked for.
@@ -101,11 +101,15 @@ class Door:
         *,
         own_hosts: Collection[str] = (),
         allowed_origins: Collection[str] = (),
+        max_clients: int = MAX_CLIENTS,
     ) -> None:
         self._responder = responder
         self._own_hosts = {*own_hosts, sockets.gethostname()}
         self._allowed_origins = frozenset(allowed_origins)
+        self._max_clients = max_clients
         self._servers: list[Server] = []
+        # Connected, and not yet through with the handshake.
+        self._knocking: set[ServerConnection] = set()
         self._idle: set[ServerConnection] = set()
         self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
         self._ids = itertools.count(1)
@@ -135,6 +139,7 @@ class Door:
                     self._converse,
                     sock=listener,
                     process_request=self._admit,
+                    create_connection=self._connection_class(),
                     compression=None,
                     max_size=MAX_MESSAGE,
                     max_queue=4,
@@ -151,9 +156,7 @@ class Door:
 
         May be cancelled; ``close()`` then ends what is left.
         """
-        self._draining = True
-        for server in self._servers:
-            server.close(close_connections=False)
+        self._give_up_port()
         idle = list(self._idle)
         await asyncio.gather(
             *(connection.close(1001, "worker is stopping") for connection in idle),
@@ -162,14 +165,39 @@ class Door:
 
     async def close(self) -> None:
         """Close every connection now, and cancel what is in hand."""
-        self._draining = True
-        for server in self._servers:
-            server.close(close_connections=False)
+        self._give_up_port()
         for connection, talk in self._talks.items():
-            connection.transport.abort()
+            _abort(connection)
             if talk is not None:
                 talk.cancel()
         await asyncio.gather(*(server.wait_closed() for server in self._servers))
+
+    def _give_up_port(self) -> None:
+        self._draining = True
+        for server in self._servers:
+            server.close(close_connections=False)
+        # Else a port scanner that says nothing would hold up the end for 10 seconds.
+        for connection in list(self._knocking):
+            _abort(connection)
+
+    def _connection_class(self) -> type[ServerConnection]:
+        door = self
+
+        class Connection(ServerConnection):
+            """A connection that its door knows of before the handshake."""
+
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                if door._draining:
+                    _abort(self)
+                else:
+                    door._knocking.add(self)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                door._knocking.discard(self)
+                super().connection_lost(exc)
+
+        return Connection
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         own = set(self._own_hosts)
@@ -183,12 +211,18 @@ class Door:
         )
         if why is not None:
             return self._turn_away(connection, HTTPStatus.FORBIDDEN, why)
-        if len(self._talks) >= MAX_CLIENTS:
-            return self._turn_away(connection, HTTPStatus.SERVICE_UNAVAILABLE, f"there are {MAX_CLIENTS} clients")
+        if len(self._talks) >= self._max_clients:
+            return self._turn_away(
+                connection,
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"there are {self._max_clients} clients already, and no more are let in",
+            )
         try:
             channel, _ = _channel(request.path)
         except UnicodeDecodeError:
-            return self._turn_away(connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8")
+            return self._turn_away(
+                connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
+            )
         if channel.startswith(RESERVED):
             why = f"channel {printable(channel)!r} is not known; names that begin with $ are reserved"
             return self._turn_away(connection, HTTPStatus.NOT_FOUND, why)
@@ -202,8 +236,9 @@ class Door:
         assert connection.request is not None
         channel, query = _channel(connection.request.path)
         client = Client(next(self._ids), channel, query, _address(connection.remote_address))
-        self._talks[connection] = asyncio.current_task()
+        self._knocking.discard(connection)
         self._responder.client_opened(client)
+        self._talks[connection] = asyncio.current_task()
         reason = "worker is stopping"
         try:
             while not self._draining:
@@ -219,6 +254,12 @@ class Door:
         finally:
             del self._talks[connection]
             self._responder.client_closed(client, reason)
+
+
+def _abort(connection: ServerConnection) -> None:
+    # asyncio cannot abort a transport that it lost with data left to write.
+    with contextlib.suppress(AttributeError):
+        connection.transport.abort()
 
 
 def _to_wire(answer: object | Refusal) -> Wire:
@@ -254,18 +295,27 @@ def _closed(exc: ConnectionClosed) -> str:
 
 async def _bind(host: str, port: int) -> list[sockets.socket]:
     """Open a listening socket on every address of a host, all on one port."""
+    if not 0 <= port <= 65535:
+        raise ServeError(f"cannot serve on {host}:{port}: a port is from 0 to 65535")
     loop = asyncio.get_running_loop()
+    # The hosts file may know localhost as one of the two only; browsers try both.
+    names = ("127.0.0.1", "::1") if host.lower() == "localhost" else (host.strip("[]") or None,)
+    found = set()
     try:
-        found = await loop.getaddrinfo(host or None, port, type=sockets.SOCK_STREAM, flags=sockets.AI_PASSIVE)
-    except OSError as exc:
+        for name in names:
+            found.update(
+                await loop.getaddrinfo(name, port, type=sockets.SOCK_STREAM, flags=sockets.AI_PASSIVE)
+            )
+    except (OSError, ValueError) as exc:  # ValueError: no host can have that name
         raise ServeError(
-            f"cannot serve on {host!r}: no such host ({exc.strerror or exc}); "
+            f"cannot serve on {host!r}: no such host ({getattr(exc, 'strerror', None) or exc}); "
             f"use localhost, 0.0.0.0 for all addresses, or an address of this machine"
         ) from exc
+    wanted = port
     listeners: list[sockets.socket] = []
     failure: OSError | None = None
     # IPv4 first, so that the free port taken for port 0 is one that IPv4 has.
-    for family, kind, protocol, _, address in sorted(set(found), key=lambda entry: entry[0] != sockets.AF_INET):
+    for family, kind, protocol, _, address in sorted(found, key=lambda entry: entry[0] != sockets.AF_INET):
         try:
             listener = sockets.socket(family, kind, protocol)
         except OSError as exc:  # the kernel may lack IPv6
@@ -291,6 +341,9 @@ async def _bind(host: str, port: int) -> list[sockets.socket]:
             return listeners
     for listener in listeners:
         listener.close()
+    if wanted == 0 and listeners:
+        # The port that IPv4 found free is in use on IPv6: another one, then.
+        return await _bind(host, 0)
     raise _cannot_bind(host, port, failure)
 
 
@@ -302,9 +355,11 @@ def _cannot_bind(host: str, port: int, exc: OSError | None) -> ServeError:
             f"({host}:{port} is taken; stop what uses it, or choose another with --port)"
         )
     elif code == errno.EACCES:
-        words = f"cannot serve on {host}:{port}: permission denied; ports below 1024 belong to root, choose a higher one"
+        words = f"cannot serve on {host}:{port}: permission denied; ports below 1024 belong to root"
     elif code == errno.EADDRNOTAVAIL:
-        words = f"cannot serve on {host}:{port}: {host} is no address of this machine; use localhost or 0.0.0.0"
+        words = (
+            f"cannot serve on {host}:{port}: {host} is no address of this machine; use localhost or 0.0.0.0"
+        )
     else:
         words = f"cannot serve on {host}:{port}: {exc}"
     return ServeError(words)

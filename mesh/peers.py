@@ -10,8 +10,9 @@ Rules:
   it is never lost in silence.
 - *Patience with a limit.* An absent peer is dialled again with a bounded, jittered
   back-off until ``patience`` seconds have passed; then the message fails with
-  ``PeerDownError``. What a retry cannot mend (a refused handshake, a message that is
-  too big) fails at once.
+  ``PeerDownError``. So does a message whose connections are all lost before its answer
+  comes. What a retry cannot mend (a refused handshake, a message that is too big) fails
+  at once.
 - *One line, not a hundred.* The notice that a peer is awaited is given once for a peer,
   however many conversations wait for it, and once more when it is there.
 """
@@ -24,14 +25,16 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from random import Random
+from typing import Self
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
 from mesh.backoff import Backoff
 from mesh.errors import DeliveryError, PeerDownError
 from mesh.node import Node
 from mesh.protocol.values import Wire
+from mesh.text import printable
 
 # The library's own log would print tracebacks for peers that are merely absent.
 _SILENT = logging.getLogger("mesh.peers.wire")
@@ -71,12 +74,13 @@ class Peers:
     ) -> None:
         self._notice = notice
         self._patience = patience
-        self._random = random or Random()  # noqa: S311 - jitter, not secrets
+        self._random = random or Random()
         self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
         self._awaited: dict[str, float] = {}
         self._given_up = asyncio.Event()
+        self._closed = False
 
-    async def __aenter__(self) -> Peers:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -99,7 +103,12 @@ class Peers:
         if conversation is None:
             conversation = self._conversations[uri] = _Conversation(self, node, channel)
         self._conversations.move_to_end(uri)
-        answer = await conversation.exchange(message)
+        try:
+            answer = await conversation.exchange(message)
+        except BaseException:
+            if conversation.is_empty and self._conversations.get(uri) is conversation:
+                del self._conversations[uri]
+            raise
         await self._trim()
         return answer
 
@@ -108,7 +117,9 @@ class Peers:
         self._given_up.set()
 
     async def close(self) -> None:
-        """Close every connection; what waits for an answer is not waited for."""
+        """Close every connection; whoever waits for an answer gets ``PeerDownError``."""
+        self._closed = True
+        self.give_up()
         conversations = list(self._conversations.values())
         self._conversations.clear()
         await asyncio.gather(*(conversation.close() for conversation in conversations))
@@ -120,7 +131,7 @@ class Peers:
                 return
             await self._conversations.pop(uri).close()
 
-    async def _dial(self, node: Node, channel: str) -> ClientConnection:
+    async def _dial(self, node: Node, channel: str, wait: _Wait) -> ClientConnection:
         """Connect to a node, however often it takes.
 
         Raises:
@@ -128,14 +139,10 @@ class Peers:
             DeliveryError: If the node refuses for good.
 
         """
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
-        backoff = Backoff(self._random)
         where = node.uri()
         while True:
-            left = None if self._patience is None else begin + self._patience - loop.time()
             try:
-                async with asyncio.timeout(OPEN_TIMEOUT if left is None else min(OPEN_TIMEOUT, max(left, 0.05))):
+                async with asyncio.timeout(min(OPEN_TIMEOUT, max(wait.left(), 0.05))):
                     connection = await node.connection(
                         channel,
                         open_timeout=None,
@@ -147,37 +154,58 @@ class Peers:
             except InvalidStatus as exc:
                 status = exc.response.status_code
                 if status < 500:
-                    body = (exc.response.body or b"").decode(errors="replace").strip()
+                    body = printable((exc.response.body or b"")[:200].decode(errors="replace").strip())
                     raise DeliveryError(
                         node.name, f"{node.name} at {where} refused the connection with HTTP {status}: {body}"
                     ) from exc
                 why = f"it answered HTTP {status}"
-            except InvalidURI as exc:
-                raise DeliveryError(node.name, f"{node.name} has no usable address: {exc}") from exc
             except (OSError, InvalidHandshake, EOFError) as exc:
                 why = _reason(exc)
+            except (WebSocketException, ValueError) as exc:  # ValueError: no host can have that name
+                raise DeliveryError(node.name, f"{node.name} has no usable address: {exc}") from exc
             else:
-                self._arrived(node.name, where, loop.time())
+                self._arrived(node.name, where)
                 return connection
-            now = loop.time()
-            end = None if self._patience is None else begin + self._patience
-            if self._given_up.is_set() or (end is not None and now >= end):
-                raise PeerDownError(node.name, where, now - begin, why)
-            self._await(node.name, where, begin, why)
-            wake = now + backoff.delay()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(wake if end is None else min(wake, end)):
-                    await self._given_up.wait()
+            wait.check(why)
+            self._await(node.name, where, wait.begin, why)
+            await wait.pause()
 
     def _await(self, name: str, where: str, since: float, why: str) -> None:
         if where not in self._awaited:
             self._awaited[where] = since
             self._notice(f"waiting for {name} at {where} ({why}); will go on as soon as it is there")
 
-    def _arrived(self, name: str, where: str, now: float) -> None:
+    def _arrived(self, name: str, where: str) -> None:
         since = self._awaited.pop(where, None)
         if since is not None:
-            self._notice(f"{name} is there at {where}, after {now - since:.1f} s")
+            waited = asyncio.get_running_loop().time() - since
+            self._notice(f"{name} is there at {where}, after {waited:.1f} s")
+
+
+class _Wait:
+    """How long one message has waited for its peer, and for how long it still may."""
+
+    def __init__(self, peers: Peers, node: Node) -> None:
+        self._peers = peers
+        self._node = node
+        self._clock = asyncio.get_running_loop().time
+        self._backoff = Backoff(peers._random)
+        self.begin = self._clock()
+
+    def left(self) -> float:
+        patience = self._peers._patience
+        return float("inf") if patience is None else self.begin + patience - self._clock()
+
+    def check(self, why: str) -> None:
+        """Raise ``PeerDownError`` if it has waited long enough."""
+        if self._peers._given_up.is_set() or self.left() <= 0:
+            raise PeerDownError(self._node.name, self._node.uri(), self._clock() - self.begin, why)
+
+    async def pause(self) -> None:
+        """Let a moment pass before the next try; a longer one each time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(self._backoff.delay(), max(self.left(), 0))):
+                await self._peers._given_up.wait()
 
 
 class _Conversation:
@@ -189,39 +217,103 @@ class _Conversation:
         self._channel = channel
         self._turn = asyncio.Lock()
         self._connection: ClientConnection | None = None
+        self._in_use: ClientConnection | None = None
+        self._users = 0
 
     @property
     def busy(self) -> bool:
-        return self._turn.locked()
+        # Not whether the lock is held: between two holders, for a moment, it is not.
+        return self._users > 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.busy and self._connection is None
 
     async def exchange(self, message: Wire) -> Wire:
-        async with self._turn:
-            while True:
-                connection = self._connection or await self._peers._dial(self._node, self._channel)
-                # Until the answer is here the connection is nobody else's.
-                self._connection = None
-                try:
-                    await connection.send(message)
-                    answer = await connection.recv()
-                except ConnectionClosed as exc:
-                    if exc.rcvd is not None and exc.rcvd.code in _FATAL_CODES:
-                        raise DeliveryError(
-                            self._node.name,
-                            f"{self._node.name} closed the connection instead of answering "
-                            f"({exc.rcvd.code} {exc.rcvd.reason}); the message is not sent again",
-                        ) from exc
+        self._users += 1
+        try:
+            async with self._turn:
+                return await self._exchange(message)
+        finally:
+            self._users -= 1
+
+    async def _exchange(self, message: Wire) -> Wire:
+        wait = _Wait(self._peers, self._node)
+        losses = 0
+        while True:
+            kept, self._connection = self._connection, None
+            connection = kept or await self._peers._dial(self._node, self._channel, wait)
+            opened = asyncio.get_running_loop().time()
+            # Until the answer is here the connection is nobody else's.
+            self._in_use = connection
+            try:
+                self._check_open()
+                await connection.send(message)
+                answer = await connection.recv()
+            except ConnectionClosed as exc:
+                self._check_open()
+                why = self._why_lost(exc)
+                held = asyncio.get_running_loop().time() - opened
+                steady = kept is not None or held > (self._peers._patience or OPEN_TIMEOUT)
+                losses = 1 if steady else losses + 1
+                if losses == 1:
                     # The peer went away between message and answer: dial and send again.
+                    wait = _Wait(self._peers, self._node)
                     continue
-                except BaseException:
-                    connection.transport.abort()
-                    raise
-                self._connection = connection
-                return answer
+                # One that takes every connection and closes it is as good as absent.
+                wait.check(why)
+                if losses == 2:
+                    self._peers._notice(f"{self._node.name} at {self._node.uri()}: {why}; trying again")
+                await wait.pause()
+                continue
+            except BaseException:
+                _abort(connection)
+                raise
+            finally:
+                self._in_use = None
+            self._connection = connection
+            return answer
+
+    def _check_open(self) -> None:
+        if self._peers._closed:
+            raise PeerDownError(self._node.name, self._node.uri(), 0.0, "this worker has stopped")
+
+    def _why_lost(self, exc: ConnectionClosed) -> str:
+        """Say how the connection was lost.
+
+        Raises:
+            DeliveryError: If it would be lost again for the same message.
+
+        """
+        name = self._node.name
+        if exc.rcvd is not None and not (exc.sent is not None and not exc.rcvd_then_sent):
+            if exc.rcvd.code in _FATAL_CODES:
+                raise DeliveryError(
+                    name,
+                    f"{name} closed the connection instead of answering "
+                    f"({exc.rcvd.code} {exc.rcvd.reason}); the message is not sent again",
+                ) from exc
+            return f"it closed the connection before it answered ({exc.rcvd.code} {exc.rcvd.reason})"
+        if exc.sent is not None and exc.sent.code in _FATAL_CODES:
+            raise DeliveryError(
+                name,
+                f"the answer of {name} cannot be taken ({exc.sent.code} {exc.sent.reason}); "
+                f"the message is not sent again",
+            ) from exc
+        return "the connection was lost before the answer came"
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+        if self._in_use is not None:
+            _abort(self._in_use)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+def _abort(connection: ClientConnection) -> None:
+    # asyncio cannot abort a transport that it lost with data left to write.
+    with contextlib.suppress(AttributeError):
+        connection.transport.abort()
 
 
 def _reason(exc: BaseException) -> str:

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +14,8 @@ import mesh
 from factory import find, identity, options, output
 from factory.errors import FactoryError, SketchNotFoundError
 from factory.loop import FactoryLoop
+
+T = TypeVar("T")
 
 LEVELS = ["debug", "info", "warning", "error"]
 
@@ -31,7 +33,9 @@ def common_options(*, client_only: bool) -> list[click.Option]:
     port = "port to send to" if client_only else "port to serve on"
     fallback = "the grid's target, else 8765" if client_only else "the grid's, else $PORT, else 8765"
     return [
-        click.Option(["-s", "--socket"], metavar="HOST", help=f"{whose} {host}.  [default: the grid's, else localhost]"),
+        click.Option(
+            ["-s", "--socket"], metavar="HOST", help=f"{whose} {host}.  [default: the grid's, else localhost]"
+        ),
         click.Option(
             ["-p", "--port"],
             type=click.IntRange(1 if client_only else 0, 65535),
@@ -45,9 +49,17 @@ def common_options(*, client_only: bool) -> list[click.Option]:
             type=click.Path(path_type=Path),
             help="The grid.  [default: $MESH_GRID, else ./grid.yaml, else the shipped one]",
         ),
-        click.Option(["--name"], metavar="NODE", help="The node to run as.  [default: the grid's node for this sketch]"),
-        click.Option(["--log-level"], type=click.Choice(LEVELS), help="How much the machinery says.  [default: info]"),
-        click.Option(["--log-format"], type=click.Choice(["pretty", "json"]), help="Shape of every line.  [default: pretty]"),
+        click.Option(
+            ["--name"], metavar="NODE", help="The node to run as.  [default: the grid's node for this sketch]"
+        ),
+        click.Option(
+            ["--log-level"], type=click.Choice(LEVELS), help="How much the machinery says.  [default: info]"
+        ),
+        click.Option(
+            ["--log-format"],
+            type=click.Choice(["pretty", "json"]),
+            help="Shape of every line.  [default: pretty]",
+        ),
         click.Option(["-q", "--quiet"], is_flag=True, default=None, help="Only warnings from the machinery."),
     ]
 
@@ -61,7 +73,7 @@ class Launcher(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """Return the command that runs a sketch."""
-        return _explained(lambda: _command(cmd_name), ctx)
+        return _explained(lambda: _command(cmd_name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -95,7 +107,7 @@ def _group() -> Launcher:
 
 
 @click.pass_context
-def _remember(ctx: click.Context, **given: Any) -> None:
+def _remember(ctx: click.Context, /, **given: Any) -> None:
     """Keep what stood before the sketch's name; it counts as if it stood behind."""
     ctx.obj = {name: value for name, value in given.items() if value is not None}
 
@@ -107,10 +119,10 @@ def _command(reference: str) -> click.Command:
     words = inspect.cleandoc(sketch.__doc__ or "A sketch of your own.").split("\n\nArgs:")[0]
 
     @click.pass_context
-    def run(ctx: click.Context, **given: Any) -> None:
+    def run(ctx: click.Context, /, **given: Any) -> None:
         values = {name: value for name, value in given.items() if value is not None}
         values = {**(ctx.obj or {}), **values}
-        _explained(lambda: _launch(sketch, reference, values), ctx)
+        _explained(lambda: _launch(sketch, reference, values))
 
     return click.Command(
         reference,
@@ -149,20 +161,18 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     made.run(values.get("socket"), values.get("port"))
 
 
-def _explained(call: Callable[[], Any], ctx: click.Context) -> Any:
+def _explained(call: Callable[[], T]) -> T:
     """Turn the errors of people's input into a sentence and an exit code."""
     try:
         return call()
     except (SketchNotFoundError, mesh.GridError) as exc:
-        _fail(exc, 2)
+        raise _BadInput(str(exc)) from exc
     except (FactoryError, mesh.MeshError) as exc:
-        _fail(exc, 1)
+        raise click.ClickException(str(exc)) from exc
 
 
-def _fail(exc: Exception, code: int) -> NoReturn:
-    error = click.ClickException(str(exc))
-    error.exit_code = code
-    raise error from exc
+class _BadInput(click.ClickException):
+    exit_code = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

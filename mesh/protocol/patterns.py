@@ -86,15 +86,23 @@ class Pattern:
 
         """
         if text.startswith("/"):
-            raise PatternError(f"channel pattern {text!r} begins with a slash; channels have none, write {text[1:]!r}")
+            raise PatternError(
+                f"channel pattern {text!r} begins with a slash; channels have none, write {text[1:]!r}"
+            )
         if text.startswith(RESERVED):
-            raise PatternError(f"channel pattern {text!r} begins with '$', which is reserved for the mesh itself")
+            raise PatternError(
+                f"channel pattern {text!r} begins with '$', which is reserved for the mesh itself"
+            )
         parts = text.split("/")
-        segments = tuple(_segment(text, part, last=index == len(parts) - 1) for index, part in enumerate(parts))
+        segments = tuple(
+            _segment(text, part, last=index == len(parts) - 1) for index, part in enumerate(parts)
+        )
         names = [segment.name for segment in segments if segment.name]
         for name in names:
             if names.count(name) > 1:
-                raise PatternError(f"channel pattern {text!r} captures {name!r} twice; give each its own name")
+                raise PatternError(
+                    f"channel pattern {text!r} captures {name!r} twice; give each its own name"
+                )
         return cls(text, segments)
 
     @property
@@ -138,10 +146,14 @@ def _segment(pattern: str, part: str, *, last: bool) -> Segment:
         return Segment(Kind.LITERAL, part)
     kinds = {None: Kind.SEGMENT, "str": Kind.SEGMENT, "int": Kind.INT, "path": Kind.PATH}
     if found["kind"] not in kinds:
-        raise PatternError(f"channel pattern {pattern!r}: unknown type {found['kind']!r}; there are int, str and path")
+        raise PatternError(
+            f"channel pattern {pattern!r}: unknown type {found['kind']!r}; there are int, str and path"
+        )
     kind = kinds[found["kind"]]
     if kind is Kind.PATH and not last:
-        raise PatternError(f"channel pattern {pattern!r}: a path takes all that follows, so it can only stand last")
+        raise PatternError(
+            f"channel pattern {pattern!r}: a path takes all that follows, so it can only stand last"
+        )
     return Segment(kind, name=found["name"])
 
 
@@ -153,21 +165,20 @@ def clash(one: Pattern, other: Pattern) -> str | None:
         if index >= len(one.segments) or index >= len(other.segments):
             return None
         a, b = one.segments[index], other.segments[index]
-        narrow = a if a.kind <= b.kind else b
-        wide = b if narrow is a else a
-        if not wide.takes(narrow.example):
-            return None
-        example.append(narrow.example)
+        narrow, wide, narrower = (a, b, one) if a.kind <= b.kind else (b, a, other)
         one_narrower |= a.kind < b.kind
         other_narrower |= b.kind < a.kind
         if wide.kind is Kind.PATH:
-            # What the narrower one has beyond this point the path takes too.
-            longer = one if narrow is a else other
-            example += [segment.example for segment in longer.segments[index + 1 :]]
-            if len(longer.segments) > index + 1:
-                one_narrower |= longer is one
-                other_narrower |= longer is other
+            # The path takes all that the narrower one has from here on, unless that is
+            # nothing; a first segment that is empty is no obstacle.
+            rest = [segment.example for segment in narrower.segments[index:]]
+            if not wide.takes("/".join(rest)):
+                return None
+            example += rest
             break
+        if not wide.takes(narrow.example):
+            return None
+        example.append(narrow.example)
     return None if one_narrower != other_narrower else "/".join(example)
 
 

@@ -62,8 +62,11 @@ def message_to_wire(item: object) -> Wire:
     """
     if isinstance(item, Enum):
         item = item.value
-    if isinstance(item, int | float) and not isinstance(item, bool):
-        return str(item)
+    if not isinstance(item, bool) and isinstance(item, Number):
+        try:
+            return str(item)
+        except ValueError as exc:  # Python writes no int of more than 4300 digits
+            raise PayloadError(f"a number of that many digits cannot be sent ({exc})") from exc
     return _to_wire(item)
 
 
@@ -79,7 +82,7 @@ def answer_to_wire(answer: object) -> Wire:
 
 def refusal_to_wire(refusal: Refusal) -> str:
     """Return a refusal as plain clients get it."""
-    body = {"error": {"type": refusal.type, "message": _encodable(refusal.message)}}
+    body = {"error": {"type": _encodable(refusal.type), "message": _encodable(refusal.message)}}
     return msgspec.json.encode(body).decode()
 
 
@@ -144,20 +147,29 @@ def message_decoder(annotation: object) -> Callable[[Wire], object]:
         return _as_text
     if annotation is bytes:
         return _as_bytes
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(annotation)  # type: ignore[arg-type]
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(annotation)
+    # A type that msgspec does not know it takes for one that a hook decodes; we have none.
+    if isinstance(msgspec.inspect.type_info(annotation), msgspec.inspect.CustomType):
+        raise TypeError(f"messages cannot be decoded to {annotation!r}")
 
     def decode(message: Wire) -> object:
         try:
             return decoder.decode(message)
-        except (msgspec.ValidationError, RecursionError) as exc:
-            mismatch = exc
-        except msgspec.DecodeError as exc:
+        except Exception as exc:
+            # Not msgspec's errors alone: a type may have code of its own, such as
+            # ``__post_init__`` or ``_missing_``, and bytes may be no UTF-8.
             mismatch = exc
         # Text that is no JSON, or not of this type as JSON, may still be the value
         # itself: `on` for Literal["on", "off"], `1` for a bool.
         try:
             return msgspec.convert(_as_text(message), annotation, strict=False)
-        except msgspec.ValidationError:
+        except PayloadError:
+            raise
+        except Exception as exc:
+            is_json = isinstance(mismatch, msgspec.ValidationError)
+            if isinstance(mismatch, msgspec.DecodeError) and not is_json:
+                # What is wrong with the text itself tells more than why it is no JSON.
+                raise PayloadError(f"{_explain(exc)} (and the text is no JSON)") from exc
             raise PayloadError(_explain(mismatch)) from mismatch
 
     return decode
@@ -180,7 +192,7 @@ def _as_bytes(message: Wire) -> bytes:
     return message.encode() if isinstance(message, str) else message
 
 
-_AT = re.compile(r" - at `(?P<path>[^`]*)`$")
+_AT = re.compile(r" - at (?P<key>`key` in )?`(?P<path>[^`]*)`$")
 
 
 def _explain(exc: Exception) -> str:
@@ -188,10 +200,17 @@ def _explain(exc: Exception) -> str:
     if isinstance(exc, RecursionError):
         return "the message is nested too deeply"
     text = str(exc)
-    if not isinstance(exc, msgspec.ValidationError):
-        return f"the message is not of the expected type, nor JSON: {text[:1].lower()}{text[1:]}"
+    if not isinstance(exc, msgspec.MsgspecError):
+        return f"{type(exc).__name__}: {text}"
     at = _AT.search(text)
     what = (text[: at.start()] if at else text).replace("`", "")
-    what = what[:1].lower() + what[1:]
+    what = _in_a_sentence(what)
     field = at["path"].removeprefix("$").removeprefix(".") if at else ""
+    if at and at["key"]:
+        return f"a key of {f'field {field}' if field else 'the message'}: {what}"
     return f"field {field}: {what}" if field else what
+
+
+def _in_a_sentence(text: str) -> str:
+    # Not "jSON is malformed".
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

@@ -1,0 +1,174 @@
+"""What a grid may hold: the one definition behind reader, checks and JSON Schema.
+
+Each field carries in its ``Meta`` the constraint, the text that an editor
+shows and, in ``extra``, what the reader needs for a good complaint: ``right``
+(what to write instead) and ``explain`` (a function that knows better).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from mesh.gridfile import address
+
+Name = Annotated[
+    str,
+    Meta(pattern=address.NAME, extra={"right": "a name", "explain": address.explain_name}),
+]
+Host = Annotated[
+    str,
+    Meta(
+        pattern=address.HOST,
+        examples=["localhost", "pi.local", "192.168.1.20", "::1"],
+        extra={"right": "a host name or an IP address", "explain": address.explain_host},
+    ),
+]
+Sketch = Annotated[
+    str,
+    Meta(
+        pattern=address.SKETCH,
+        examples=["buzzer", "thermostat.py:Thermostat", "mypackage.sketches:Thermostat"],
+        extra={
+            "right": "the name of a sketch, or file.py:ClassName, or package.module:ClassName",
+            "explain": address.explain_sketch,
+        },
+    ),
+]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Argument = Annotated[
+    str,
+    Meta(
+        pattern=address.ARGUMENT,
+        extra={"right": "the name of an argument", "explain": address.explain_argument},
+    ),
+]
+Origin = Annotated[
+    str,
+    Meta(
+        pattern=address.ORIGIN,
+        examples=["http://pi.local:8000", "https://example.org"],
+        extra={"right": "an origin such as http://pi.local:8000", "explain": address.explain_origin},
+    ),
+]
+
+
+class NodeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One node: what it runs, where it listens, whom it talks to."""
+
+    sketch: Annotated[
+        Sketch | UnsetType,
+        Meta(
+            description="What the node runs: a shipped sketch, file.py:ClassName (relative to this file) "
+            "or package.module:ClassName. Leave it out for a node that somebody else runs."
+        ),
+    ] = UNSET
+    host: Annotated[
+        Host,
+        Meta(description="Host name or IP address where the others find it, without scheme and port."),
+    ] = "localhost"
+    port: Annotated[
+        Port | None,
+        Meta(
+            description="Port where it listens. Leave it out for a node that only dials others.",
+            extra={"right": "a whole number from 1 to 65535, or leave `port` out if it only dials others"},
+        ),
+    ] = None
+    aliases: Annotated[
+        tuple[Name, ...] | None,
+        Meta(
+            description="Other names that find the same node.",
+            extra={"right": "a list of names, such as [iopin]"},
+        ),
+    ] = ()
+    args: Annotated[
+        dict[Argument, Any] | None,
+        Meta(
+            description="Keyword arguments for setup() of the sketch.",
+            extra={"right": "arguments by name, such as {sound: beep}"},
+        ),
+    ] = None
+    target: Annotated[
+        Name | UnsetType,
+        Meta(description="Name of the node that it talks to first.", extra={"right": "the name of one node"}),
+    ] = UNSET
+    tls: Annotated[
+        bool,
+        Meta(
+            description="Whether it is dialled as wss:// instead of ws://.", extra={"right": "true or false"}
+        ),
+    ] = False
+    peers: Annotated[
+        tuple[Name, ...] | UnsetType,
+        Meta(
+            description="The only nodes that this one may know. Leave it out for all, write [] for none.",
+            extra={"right": "a list of names, [] for none, or leave `peers` out for all"},
+        ),
+    ] = UNSET
+
+
+class GroupEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nodes that belong together."""
+
+    members: Annotated[
+        tuple[Name, ...],
+        Meta(
+            min_length=1,
+            description="Names of the nodes in the group, in order.",
+            extra={"right": "a list of names, such as [blink, buzzer]"},
+        ),
+    ]
+    topology: Annotated[
+        Literal["ring"] | UnsetType,
+        Meta(
+            description="How the members are linked; in a ring each knows only its two neighbours.",
+            extra={"right": "ring, or leave `topology` out"},
+        ),
+    ] = UNSET
+
+
+# A node that neither runs something nor listens could do nothing at all. The
+# reader says so in words; this says it to an editor.
+_Useful = Meta(
+    extra={"right": "fields under the name, such as `sketch: buzzer`"},
+    extra_json_schema={
+        "anyOf": [
+            {"required": ["sketch"]},
+            {"required": ["port"], "properties": {"port": {"type": "integer"}}},
+        ]
+    },
+)
+
+
+class GridFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The nodes of a mesh: who there is, where each listens and what it runs."""
+
+    nodes: Annotated[
+        dict[Name, Annotated[NodeEntry, _Useful]],
+        Meta(
+            min_length=1,
+            description="Every node by its name.",
+            extra={"right": "nodes by name, each with its fields indented below it"},
+        ),
+    ]
+    groups: Annotated[
+        dict[
+            Name,
+            Annotated[
+                GroupEntry, Meta(extra={"right": "fields under the name, such as `members: [blink, buzzer]`"})
+            ],
+        ]
+        | None,
+        Meta(
+            description="Nodes that belong together, by the name of the group.",
+            extra={"right": "groups by name, each with its `members`"},
+        ),
+    ] = None
+    origins: Annotated[
+        tuple[Origin, ...] | None,
+        Meta(
+            description="Origins of web pages that may connect, besides pages from this machine.",
+            extra={"right": "a list of origins, such as [http://pi.local:8000]"},
+        ),
+    ] = ()
