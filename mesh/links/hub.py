@@ -1,0 +1,294 @@
+"""All links of one process: one for each peer, dialled or accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from random import Random
+from secrets import token_hex
+
+from mesh.backoff import Backoff
+from mesh.errors import DeliveryError, PeerDownError, RemoteProtocolError
+from mesh.links.inbox import Receiver
+from mesh.links.shell import LinkShell
+from mesh.protocol.link.link import Link, LinkSettings, read_hello
+from mesh.protocol.link.meeting import State
+from mesh.protocol.link.records import refusal
+from mesh.transport.base import Transport, TransportClosedError
+
+HELLO_TIMEOUT = 5.0
+"""Seconds that a dialler may take for its first frame."""
+
+MAX_LINKS = 4096
+"""Links of one process; one more peer is refused with ``too-many``."""
+
+Dial = Callable[[], Awaitable[Transport]]
+
+
+class NotALinkError(DeliveryError):
+    """What listens there is a websocket server, but speaks no ``sketchmesh.v1``."""
+
+
+class AbsentError(Exception):
+    """A peer cannot be reached just now; the text says why, for people."""
+
+
+class Hub:
+    """Every link of one process.
+
+    Args:
+        name: This process's name in the grid.
+        receiver: Who handles messages.
+        notice: Called with a sentence for people when a peer is awaited or is back.
+        changed: Called with a peer's name, its state and a reason.
+        settings: How links behave.
+        random: Where the jitter of the back-off comes from.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        receiver: Receiver,
+        *,
+        notice: Callable[[str], None],
+        changed: Callable[[str, str, str], None],
+        settings: LinkSettings | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.name = name
+        self.incarnation = token_hex(8)
+        self._receiver = receiver
+        self._notice = notice
+        self._changed = changed
+        self._settings = settings
+        self._random = random or Random()
+        self._links: dict[str, LinkShell] = {}
+        self._dials: dict[str, Dialler] = {}
+        self._closing = False
+
+    # -- dialling ------------------------------------------------------------------------
+
+    def dialler(self, name: str, where: str, dial: Dial, *, named: bool = True) -> Dialler:
+        """Return what keeps the link to a peer up; makes it when it is first asked for.
+
+        Args:
+            name: What we call the peer.
+            where: Its address, for people.
+            dial: Opens a connection to it.
+            named: Whether ``name`` is the peer's own; else any name is taken that answers there.
+
+        """
+        found = self._dials.get(name)
+        if found is None:
+            link = self._links.get(name)
+            if link is None:
+                link = self._links[name] = self._make(name if named else None, name)
+            backoff = Backoff(self._random)
+            found = self._dials[name] = Dialler(link, name, where, dial, backoff, self._notice)
+        return found
+
+    def _make(self, peer: str | None, called: str) -> LinkShell:
+        now = asyncio.get_running_loop().time()
+        core = Link(self.name, self.incarnation, now, peer=peer, settings=self._settings)
+        return LinkShell(core, self._receiver, lambda state, reason: self._changed(called, state, reason))
+
+    # -- accepting -----------------------------------------------------------------------
+
+    async def accept(self, transport: Transport) -> str:
+        """Serve a connection that a peer has opened, until it ends.
+
+        Returns:
+            Why it ended, for people.
+
+        """
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                frame = await transport.recv()
+            hello = read_hello(frame)
+        except TimeoutError:
+            await transport.close("no HELLO came")
+            return "the peer said nothing"
+        except TransportClosedError as exc:
+            return exc.reason
+        except RemoteProtocolError as exc:
+            await self._refuse(transport, refusal("protocol", str(exc)))
+            return f"protocol error: {exc}"
+        link = self._links.get(hello.name)
+        if link is None or link.core.state is State.CLOSED:
+            if len(self._links) >= MAX_LINKS:
+                await self._refuse(transport, refusal("too-many", f"{self.name} has {MAX_LINKS} links"))
+                return "too many links"
+            if self._closing:
+                await self._refuse(transport, refusal("closing", f"{self.name} is going away"))
+                return "this worker is stopping"
+            link = self._links[hello.name] = self._make(hello.name, hello.name)
+        no = link.core.accept(hello, asyncio.get_running_loop().time(), session=token_hex(8))
+        if no is not None:
+            await self._refuse(transport, no)
+            return f"{hello.name} was refused"
+        return await link.run(transport)
+
+    async def _refuse(self, transport: Transport, frame: bytes) -> None:
+        with contextlib.suppress(TransportClosedError):
+            await transport.send(frame)
+        await transport.close("refused")
+
+    # -- the whole -------------------------------------------------------------------------
+
+    def give_up(self) -> None:
+        """Wait for absent peers no longer: what waits for them fails."""
+        for dialler in self._dials.values():
+            dialler.give_up()
+
+    async def drain(self, reason: str) -> None:
+        """Leave every link in good order; cancel it to be done with it."""
+        self._closing = True
+        await asyncio.gather(*(link.leave(reason) for link in self._links.values()))
+
+    async def close(self) -> None:
+        """End every link and task now."""
+        self._closing = True
+        await asyncio.gather(*(dialler.close() for dialler in self._dials.values()))
+        await asyncio.gather(*(link.shut() for link in self._links.values()))
+
+    def books(self) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
+        """Return the ledger: by peer, ``sent`` and ``received``, by channel."""
+        return {name: link.core.books() for name, link in self._links.items()}
+
+    def balanced(self) -> bool:
+        """Say whether every line of every ledger balances."""
+        return all(link.core.balanced() for link in self._links.values())
+
+
+class Dialler:
+    """Keeps one link connected for as long as somebody wants it.
+
+    Attributes:
+        link: The link.
+
+    """
+
+    def __init__(
+        self,
+        link: LinkShell,
+        name: str,
+        where: str,
+        dial: Dial,
+        backoff: Backoff,
+        notice: Callable[[str], None],
+    ) -> None:
+        self.link = link
+        self._name = name
+        self._where = where
+        self._dial = dial
+        self._backoff = backoff
+        self._notice = notice
+        self._why = "not dialled yet"
+        self._fatal: DeliveryError | None = None
+        self._given_up = asyncio.Event()
+        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._awaited_since: float | None = None
+        self._task: asyncio.Task[None] = self._loop.create_task(self._keep_up(), name=f"dialler {name}")
+
+    @property
+    def why_absent(self) -> str:
+        """Why the peer was not there at the last try."""
+        return self._why
+
+    async def first_contact(self, patience: float | None) -> LinkShell:
+        """Return the link once it was attached for the first time.
+
+        Raises:
+            NotALinkError: If what listens there speaks no ``sketchmesh.v1``.
+            DeliveryError: If the peer refuses for good.
+            PeerDownError: If it was not there within the patience.
+
+        """
+        link = self.link
+        if link.core.session:
+            return link
+        begin = self._loop.time()
+        try:
+            async with asyncio.timeout(patience):
+                while not link.core.session:
+                    if self._fatal is not None:
+                        raise self._fatal
+                    if self._given_up.is_set():
+                        raise PeerDownError(self._name, self._where, self._loop.time() - begin, "stopping")
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            waited = self._loop.time() - begin
+            raise PeerDownError(self._name, self._where, waited, self._why) from None
+        return link
+
+    def give_up(self) -> None:
+        """Do not dial again."""
+        self._given_up.set()
+        self._news.set()
+
+    async def close(self) -> None:
+        """End the task."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep_up(self) -> None:
+        core = self.link.core
+        while not self._given_up.is_set() and core.state is not State.CLOSED:
+            if core.state is not State.DETACHED:
+                # The peer's own dial won; ours is not wanted while that one lives.
+                await self._sleep()
+                continue
+            try:
+                transport = await self._dial()
+            except AbsentError as exc:
+                self._absent(str(exc))
+                await self._sleep()
+                continue
+            except DeliveryError as exc:
+                self._fatal = exc
+                self._news.set()
+                return
+            if core.state is not State.DETACHED:
+                transport.abort()
+                continue
+            core.dial(self._loop.time())
+            watching = self._loop.create_task(self._watch())
+            try:
+                reason = await self.link.run(transport)
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+            if self.link.refusal is not None:
+                code, words = self.link.refusal
+                if code != "duplicate":
+                    self._absent(f"{code}: {words}")
+                await self._sleep()
+            elif self._awaited_since is not None:
+                self._absent(reason)
+                await self._sleep()
+
+    async def _watch(self) -> None:
+        await self.link.attached.wait()
+        self._backoff.reset()
+        self._news.set()
+        if self._awaited_since is not None:
+            waited = self._loop.time() - self._awaited_since
+            self._awaited_since = None
+            self._notice(f"{self._name} is there at {self._where}, after {waited:.1f} s")
+
+    def _absent(self, why: str) -> None:
+        self._why = why
+        if self._awaited_since is None:
+            self._awaited_since = self._loop.time()
+            self._notice(
+                f"waiting for {self._name} at {self._where} ({why}); will go on as soon as it is there"
+            )
+
+    async def _sleep(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._backoff.delay()):
+                await self._given_up.wait()

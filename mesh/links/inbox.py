@@ -1,0 +1,138 @@
+"""The receiving end of one channel: one long-lived task that handles message after message.
+
+What is handled in one go is answered in one go. But an answer never waits for the next
+message: when a handler suspends, the loop gets to run, and sends what is done so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mesh.protocol.values import Refusal
+
+if TYPE_CHECKING:
+    from mesh.links.shell import LinkShell
+    from mesh.protocol.link.inbound import Inbound
+
+SLICE = 0.005
+"""Seconds that a channel may keep the event loop before others get their turn."""
+
+CHECK_EVERY = 32
+"""Messages between two looks at the clock."""
+
+MOST_IDLE = 1024
+"""Channels of a link whose task is kept while they are idle."""
+
+Handle = Callable[[Any], Awaitable[Any]]
+
+
+class Receiver(Protocol):
+    """What a link asks of the worker behind it."""
+
+    def opened(self, peer: str, channel: str) -> Handle:
+        """Return what handles the messages of a peer on a channel."""
+
+    def refusal(self, peer: str, channel: str, error: BaseException) -> Refusal:
+        """Return what the sender is told of a handler's error."""
+
+
+class Inbox:
+    """Messages of one channel, and the task that handles them.
+
+    Args:
+        shell: The link.
+        channel: The channel.
+
+    """
+
+    def __init__(self, shell: LinkShell, channel: str) -> None:
+        self._shell = shell
+        self._channel = channel
+        self._queue: deque[tuple[Inbound, list[Any]]] = deque()
+        self._news: asyncio.Future[None] | None = None
+        self._work: Inbound | None = None
+        self._done: list[Any] = []
+        self._armed = False
+        self._loop = asyncio.get_running_loop()
+        self.task = self._loop.create_task(self._run(), name=f"channel {channel}")
+
+    def put(self, work: Inbound, items: list[Any]) -> None:
+        """Take messages that came."""
+        self._queue.append((work, items))
+        self.wake()
+
+    def wake(self) -> None:
+        """Look again whether there is something to do."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def _wait(self) -> None:
+        self._news = self._loop.create_future()
+        await self._news
+        self._news = None
+
+    async def _run(self) -> None:
+        shell = self._shell
+        handle = shell.receiver.opened(shell.core.peer or "", self._channel)
+        while True:
+            while not self._queue:
+                if len(shell.inboxes) > MOST_IDLE:
+                    del shell.inboxes[self._channel]
+                    return
+                await self._wait()
+            work, items = self._queue.popleft()
+            self._work = work
+            await self._handle_all(handle, work, items)
+            self._answer()
+            await shell.flush()
+
+    async def _handle_all(self, handle: Handle, work: Inbound, items: list[Any]) -> None:
+        done = self._done
+        begin = monotonic()
+        for start in range(0, len(items), CHECK_EVERY):
+            for item in items[start : start + CHECK_EVERY]:
+                if not self._armed:
+                    # Runs when this task gives way: when a handler suspends, or at the end.
+                    self._armed = True
+                    self._loop.call_soon(self._gave_way)
+                if work.closed:
+                    return
+                try:
+                    done.append(await handle(item))
+                except Exception as exc:
+                    self._answer()
+                    self._refuse(work, exc)
+            if not work.may_handle:
+                await self._until_answers_are_taken(work)
+            if monotonic() - begin > SLICE:
+                self._answer()
+                await self._shell.flush()
+                await asyncio.sleep(0)
+                begin = monotonic()
+
+    def _gave_way(self) -> None:
+        self._armed = False
+        if self._done:
+            self._answer()
+            self._shell.pump()
+
+    def _answer(self) -> None:
+        if self._done and self._work is not None:
+            values = self._done[:]
+            self._done.clear()
+            self._shell.core.ack(self._work, values, self._loop.time())
+
+    def _refuse(self, work: Inbound, exc: Exception) -> None:
+        refusal = self._shell.receiver.refusal(self._shell.core.peer or "", self._channel, exc)
+        if not work.closed:
+            self._shell.core.nack(work, refusal.type, refusal.message, self._loop.time())
+
+    async def _until_answers_are_taken(self, work: Inbound) -> None:
+        self._answer()
+        await self._shell.flush()
+        while not work.may_handle and not work.closed:
+            await self._wait()
