@@ -216,7 +216,8 @@ class Shell:
             self.log.append(event)
             match event:
                 case Acked(owner) | Refused(owner) | Failed(owner):
-                    owner.note(event)
+                    if owner is not None:
+                        owner.note(event)
                 case Received(work, items):
                     assert items
                     key = (self.link.incarnation, self.link.session, work.channel)

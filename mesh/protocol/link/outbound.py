@@ -24,7 +24,6 @@ from mesh.protocol.link.ledger import Sent
 from mesh.protocol.link.packing import CHUNK, pack
 from mesh.protocol.link.records import (
     FRAME_TARGET,
-    LARGE,
     SKIPPED,
     TURNED_AWAY,
     Frame,
@@ -176,7 +175,7 @@ class Outbound:
             if run.first == 0 and not self._fits(run):
                 return True
             run = self.queue[0]
-            if frame.count and (frame.closed or frame.size + run.size > FRAME_TARGET or run.size > LARGE):
+            if frame.count and (frame.closed or frame.size + run.size > FRAME_TARGET or run.large):
                 return False
             self._put_record(frame, now)
         return True
@@ -196,11 +195,12 @@ class Outbound:
         else:
             bodies: list[bytes] = []
             count = 0
-            space = max(FRAME_TARGET - frame.size, 1)
+            # A large message goes alone: no other joins its record or its frame.
+            space = 1 if head.large else max(FRAME_TARGET - frame.size, 1)
             while space > 0 and queue:
                 run = queue[0]
                 body = run.body
-                if body is None or (count and run.size > space):
+                if body is None or (count and (run.size > space or run.large)):
                     break
                 if run.first == 0:
                     if count and not self._fits(run, cut=False):
@@ -212,7 +212,7 @@ class Outbound:
                 count += run.count
                 space -= run.size
             frame.add(b"\x95\x03", self._head, encode(first), encode(self.base), array_head(count), *bodies)
-            if count == 1 and head.size > LARGE:
+            if head.large:
                 frame.closed = True
         self.told = self.base
         self.owed_bytes = 0

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from mesh.errors import FrameTooLargeError, PayloadError
-from mesh.protocol.link.records import encode
+from mesh.protocol.link.records import LARGE, encode
 
-CHUNK: Final = 48 * 1024
+CHUNK: Final = 32 * 1024
 """Most bytes of a chunk of several values."""
 
 _UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
@@ -51,6 +51,7 @@ def pack(values: Sequence[object], *, largest: int, room: int | None = None, chu
     total = len(values)
     chunks: list[tuple[int, bytes]] = []
     at = size = 0
+    chunk = min(chunk, largest)
     step = _guess(values[0], chunk) if total else 0
     while at < total and (room is None or size < room or not chunks):
         part = values if at == 0 and step >= total else values[at : at + step]
@@ -76,13 +77,13 @@ def pack(values: Sequence[object], *, largest: int, room: int | None = None, chu
         size += length
         # At most twice the last step: a single huge value among small ones would
         # otherwise be encoded again and again.
-        step = max(1, min(2 * count, count * chunk * 9 // (length * 10)))
+        step = 1 if length > LARGE * count else max(1, min(2 * count, count * chunk * 9 // (length * 10)))
     return Packed(chunks, at, size, None)
 
 
 def _guess(first: object, chunk: int) -> int:
     if isinstance(first, str | bytes):
-        return max(1, chunk // (len(first) + 5))
+        return 1 if len(first) > LARGE else max(1, chunk // (len(first) + 5))
     return 256
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 
 from mesh.protocol.link.packing import CHUNK, pack
-from mesh.protocol.link.records import unpack
+from mesh.protocol.link.records import LARGE, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,11 @@ class Run:
         if lost_at is None or patience is None:
             return self.due
         return min(self.due, max(self.since, lost_at) + patience)
+
+    @property
+    def large(self) -> bool:
+        """Whether it is a single message that should travel in a frame of its own."""
+        return self.size > LARGE and self.count + self.skip == 1
 
     def trim(self) -> None:
         """Drop what is answered from the bytes, so that they can be sent again."""

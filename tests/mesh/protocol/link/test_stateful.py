@@ -27,7 +27,7 @@ settings.register_profile(
 PROFILE = (
     settings.get_profile("soak")
     if os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-    else settings(max_examples=150, stateful_step_count=60, deadline=None, print_blob=True)
+    else settings(max_examples=400, stateful_step_count=60, deadline=None, print_blob=True)
 )
 
 SIDES = st.sampled_from(["a", "b"])
