@@ -29,9 +29,8 @@ from mesh.protocol.link.records import (
     array_head,
     clip,
     encode,
-    unpack,
+    pieces,
 )
-from mesh.protocol.link.run import pack_all
 
 _SKIPPED = encode(SKIPPED) + encode("given up by its sender")
 _TURNED_AWAY = encode(TURNED_AWAY) + encode("came after BYE")
@@ -153,7 +152,7 @@ class Inbound:
         if new < count:
             items = items[count - new :]
             self.line.duplicates += count - new
-            size = len(pack_all(items))
+            size = pack(items, largest=2**63).size
         if new:
             if self._waiting + size > self._window.bytes and (new > 1 or self.expected != self.answered):
                 self.line.received -= new
@@ -258,7 +257,7 @@ class Inbound:
         if answers and answers[0].first < first:
             old = answers[0]
             left = old.first + old.count - first
-            body = old.body if old.refusal else pack_all(unpack(old.count, old.body)[-left:])
+            body = old.body if old.refusal else b"".join(pieces(old.count, old.body)[-left:])
             self.remembered += len(body) - len(old.body)
             answers[0] = Answer(first, left, body, old.refusal)
         self.unsent = answers.copy()

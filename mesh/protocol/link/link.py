@@ -275,7 +275,7 @@ class Link:
         answer = judge(hello, self.name, known)
         if isinstance(answer, No):
             return refusal(answer.code, answer.reason)
-        if self.state is State.ATTACHED:
+        if self._traffic.lost_at is None:
             self._traffic.pause(now)
         self.peer = hello.name
         resumed = answer is Answer.RESUME

@@ -29,9 +29,9 @@ from mesh.protocol.link.records import (
     Frame,
     array_head,
     encode,
-    unpack,
+    pieces,
 )
-from mesh.protocol.link.run import Delivery, Run, pack_all
+from mesh.protocol.link.run import Delivery, Run
 
 MAX_FRUITLESS: Final = 10
 """Connections that may be lost in a row without one answer on a channel."""
@@ -293,7 +293,7 @@ class Outbound:
         """The peer leaves and did not want these messages: they wait for its successor."""
         body = run.body or b""
         if run.skip or count < run.count:
-            body = pack_all(unpack(run.skip + run.count, body)[run.skip : run.skip + count])
+            body = b"".join(pieces(run.skip + run.count, body)[run.skip : run.skip + count])
         back = Run(run.owner, run.delivery, run.since, count, body)
         self.returned.append(back)
         self.queued += count

@@ -75,6 +75,8 @@ def pack(values: Sequence[object], *, largest: int, room: int | None = None, chu
         chunks.append((count, body))
         at += count
         size += length
+        if at == total:
+            break
         # At most twice the last step: a single huge value among small ones would
         # otherwise be encoded again and again.
         step = 1 if length > LARGE * count else max(1, min(2 * count, count * chunk * 9 // (length * 10)))

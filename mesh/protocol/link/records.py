@@ -155,7 +155,6 @@ _cut = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _read: Any = msgspec.msgpack.Decoder(Record).decode
 _read_any = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _read_kind = msgspec.msgpack.Decoder(int).decode
-_read_list = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 def decode_frame(data: bytes, limit: int) -> list[tuple[Record, int]]:
@@ -221,9 +220,9 @@ def array_head(count: int) -> bytes:
     return b"\xdd" + count.to_bytes(4, "big")
 
 
-def unpack(count: int, body: bytes) -> list[Any]:
-    """Return the elements of an array that was encoded by ourselves, without its head."""
-    return _read_list(array_head(count) + body)
+def pieces(count: int, body: bytes) -> list[bytes]:
+    """Return the elements, still encoded, of an array that we encoded and cut the head off."""
+    return [bytes(raw) for raw in _cut(array_head(count) + body)]
 
 
 def refusal(code: str, reason: str) -> bytes:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from mesh.protocol.link.packing import CHUNK, pack
-from mesh.protocol.link.records import LARGE, unpack
+from mesh.protocol.link.records import LARGE, pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +76,22 @@ class Run:
     def trim(self) -> None:
         """Drop what is answered from the bytes, so that they can be sent again."""
         if self.skip and self.body is not None:
-            items = unpack(self.skip + self.count, self.body)[self.skip :]
-            self.body = pack_all(items)
+            self.body = b"".join(pieces(self.skip + self.count, self.body)[self.skip :])
         self.skip = 0
 
     def split(self, count: int, size: int) -> list[Run]:
         """Cut off what fits into a window of ``count`` messages and ``size`` bytes, and return all parts."""
         if self.body is None or self.count == 1:
             return [self]
-        items = unpack(self.count, self.body)
-        runs: list[Run] = []
-        for part in (items[:count], items[count:]):
-            packed = pack(part, largest=2**63, chunk=min(CHUNK, size))
-            runs += [Run(self.owner, self.delivery, self.since, n, body) for n, body in packed.chunks]
+        parts: list[list[bytes]] = []
+        total = 0
+        for n, piece in enumerate(pieces(self.count, self.body)):
+            total += len(piece)
+            if n in (0, count) or total > size:
+                parts.append([])
+                total = len(piece)
+            parts[-1].append(piece)
+        runs = [Run(self.owner, self.delivery, self.since, len(part), b"".join(part)) for part in parts]
         for run in runs:
             run.due = self.due
         return runs
-
-
-def pack_all(items: list[object]) -> bytes:
-    """Return the encoding of values that were encoded before, without array head."""
-    return b"".join(body for _, body in pack(items, largest=2**63).chunks)

@@ -219,6 +219,8 @@ class Traffic:
                 if done:
                     self._senders.popleft()
                     out.ready = False
+                    if out.base == out.next and not out.queue:
+                        self._tidy(out)  # all it had was given up
                 else:
                     self._senders.rotate(-1)
                 if out.earliest < out.armed:
@@ -317,7 +319,9 @@ class Traffic:
         self._owing.clear()
         self._settle_at = inf
         self._floor = 1
+        self._senders.clear()
         for name, out in list(self._outbound.items()):
+            out.ready = False
             out.restart(reason, again=again)
             if out.idle:
                 self._close(name)
@@ -393,7 +397,7 @@ class Traffic:
             if not out.ready and self.lost_at is None:
                 out.ready = True
                 self._senders.append(out)
-        elif out.idle and out.told == out.base and not out.ready:
+        elif out.idle and out.told == out.base and not out.ready and out.name in self._outbound:
             self._close(out.name)
 
     def _settle(self, out: Outbound) -> None:

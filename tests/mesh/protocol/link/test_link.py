@@ -323,6 +323,15 @@ def test_other_refusals_leave_the_session() -> None:
     peer.resume()
 
 
+def test_a_hello_may_come_before_the_loss_of_a_refused_connection() -> None:
+    peer = RawPeer()
+    peer.link.send("x", ["a"], peer.now, owner="me")
+    peer.heard()
+    peer.say([2, "too-many", "later"])
+    peer.attach(session=peer.welcome["session"], connections=1)
+    assert peer.greeting == [[3, "x", 1, 1, ["a"]]]
+
+
 @pytest.mark.parametrize(
     "frame", [b"", b"\x90", pack([[3, "x", 1, 1, [1]]]), pack([[0, TERMS], [6, "x", 1]])]
 )

@@ -273,6 +273,10 @@ def test_what_was_not_sent_is_withdrawn() -> None:
 
 def test_a_cancelled_channel_leaves_nothing() -> None:
     peer = RawPeer()
+    send(peer, "a", channel="never sent")
+    peer.link.cancel("never sent", "me", peer.now)
+    peer.heard()
+    assert not peer.link._traffic._outbound
     send(peer, "a")
     peer.link.cancel("x", "me", peer.now)
     peer.heard()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import FrameTooLargeError, PayloadError
 from mesh.protocol.link.packing import CHUNK, pack
-from mesh.protocol.link.records import unpack
+from mesh.protocol.link.records import pieces
 
 VALUES = st.recursive(
     st.none()
@@ -26,7 +27,7 @@ VALUES = st.recursive(
 
 
 def values_of(chunks: list[tuple[int, bytes]]) -> list[Any]:
-    return [value for count, body in chunks for value in unpack(count, body)]
+    return [value for count, body in chunks for value in map(msgspec.msgpack.decode, pieces(count, body))]
 
 
 @given(st.lists(VALUES, max_size=60), st.sampled_from([1, 20, 100, 5000]))
