@@ -27,7 +27,8 @@ CHECK_EVERY = 32
 MOST_IDLE = 1024
 """Channels of a link whose task is kept while they are idle."""
 
-Handle = Callable[[Any], Awaitable[Any]]
+Handle = Callable[[str, Any], Awaitable[Any]]
+"""Handles one message of a channel; what it returns is the acknowledgement."""
 
 
 class Receiver(Protocol):
@@ -91,18 +92,18 @@ class Inbox:
             await shell.flush()
 
     async def _handle_all(self, handle: Handle, work: Inbound, items: list[Any]) -> None:
-        done = self._done
+        done, channel = self._done, self._channel
         begin = monotonic()
         for start in range(0, len(items), CHECK_EVERY):
+            if work.closed:
+                return
             for item in items[start : start + CHECK_EVERY]:
                 if not self._armed:
                     # Runs when this task gives way: when a handler suspends, or at the end.
                     self._armed = True
                     self._loop.call_soon(self._gave_way)
-                if work.closed:
-                    return
                 try:
-                    done.append(await handle(item))
+                    done.append(await handle(channel, item))
                 except Exception as exc:
                     self._answer()
                     self._refuse(work, exc)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from itertools import islice
 from typing import Any
@@ -87,7 +87,9 @@ class Sending:
 
     # -- what the stream calls -----------------------------------------------------------
 
-    async def run(self, data: Iterable[object] | AsyncIterable[object]) -> AsyncIterator[Answers]:
+    async def run(
+        self, data: Iterable[object] | AsyncIterable[object]
+    ) -> AsyncGenerator[Answers, None]:
         """Send everything and give the answers in order, as they come."""
         try:
             if isinstance(data, AsyncIterable):
@@ -128,7 +130,7 @@ class Sending:
         self.wake()
         return answers
 
-    async def _from_iterator(self, source: Iterator[object]) -> AsyncIterator[Answers]:
+    async def _from_iterator(self, source: Iterator[object]) -> AsyncGenerator[Answers, None]:
         left: list[object] = []
         exhausted = False
         while True:
@@ -154,21 +156,17 @@ class Sending:
             else:
                 await self._wait()
 
-    async def _from_async(self, source: AsyncIterable[object]) -> AsyncIterator[Answers]:
-        feeding = self._loop.create_task(self._feed(source))
+    async def _from_async(self, source: AsyncIterable[object]) -> AsyncGenerator[Answers, None]:
+        feeding = self._loop.create_task(self._feed(source), name=f"feeding {self._channel}")
         feeding.add_done_callback(lambda _: self.wake())
         try:
-            while True:
+            while self._answers or self._in_flight or not feeding.done():
                 if self._answers:
                     for answers in self._take():
-                    yield answers
-                elif feeding.done():
-                    if not self._in_flight:
-                        feeding.result()
-                        return
-                    await self._wait()
+                        yield answers
                 else:
                     await self._wait()
+            feeding.result()
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)

@@ -49,7 +49,7 @@ class WebsocketTransport(Transport):
     def __init__(self, connection: Connection, peer: str) -> None:
         self._connection = connection
         self._peer = peer
-        self._socket: socket.socket | None = _socket_of(connection)
+        self._socket: socket.socket | None = connection.transport.get_extra_info("socket")
 
     @property
     def peer(self) -> str:
