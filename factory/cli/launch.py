@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.types import IntParamType
 
 import mesh
 from factory import find, identity, options, output
@@ -18,6 +19,27 @@ from factory.loop import FactoryLoop
 T = TypeVar("T")
 
 LEVELS = ["debug", "info", "warning", "error"]
+
+
+class PortNumber(IntParamType):
+    """A TCP port.
+
+    Args:
+        lowest: The lowest that makes sense; 0 asks the system for a free one.
+
+    """
+
+    def __init__(self, lowest: int) -> None:
+        self._lowest = lowest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the port, or fail with a sentence that says what was expected."""
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and self._lowest <= int(text) <= 65535):
+            self.fail(
+                f"{text!r} is not a port; write a whole number from {self._lowest} to 65535.", param, ctx
+            )
+        return int(text)
 
 
 def common_options(*, client_only: bool) -> list[click.Option]:
@@ -38,7 +60,7 @@ def common_options(*, client_only: bool) -> list[click.Option]:
         ),
         click.Option(
             ["-p", "--port"],
-            type=click.IntRange(1 if client_only else 0, 65535),
+            type=PortNumber(1 if client_only else 0),
             metavar="N",
             help=f"{whose} {port}.  [default: {fallback}]",
         ),
@@ -116,6 +138,7 @@ def _command(reference: str) -> click.Command:
     sketch = find.find_sketch(reference, Path.cwd())
     common = common_options(client_only=sketch.plan.is_client_only)
     own = options.setup_options(sketch, taken={str(option.name) for option in common} | {"help"})
+    _give_letters(own, common)
     words = inspect.cleandoc(sketch.__doc__ or "A sketch of your own.").split("\n\nArgs:")[0]
 
     @click.pass_context
@@ -131,6 +154,16 @@ def _command(reference: str) -> click.Command:
         help=words,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+def _give_letters(own: Sequence[click.Option], common: Sequence[click.Option]) -> None:
+    """Give each option of the sketch's own its first letter too (``-t`` for ``--tacks``), if it is free."""
+    taken = {flag for option in common for flag in option.opts} | {"-h"}
+    for option in own:
+        letter = f"-{str(option.name)[0]}"
+        if letter not in taken and letter[1].isalpha():
+            taken.add(letter)
+            option.opts.insert(0, letter)
 
 
 def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -> None:
@@ -158,6 +191,8 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
         raise click.UsageError(f"{me.name}: {exc}") from exc
     if values.get("target"):
         made.target = made.node(values["target"])
+        if values.get("port") is None or not sketch.plan.is_client_only:
+            made.target.uri()  # says so now, not at every message, if it has no port
     made.run(values.get("socket"), values.get("port"))
 
 
