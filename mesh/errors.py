@@ -129,16 +129,31 @@ class PeerDownError(DeliveryError, ConnectionError):
 
     Attributes:
         waited: Seconds that were spent waiting for it.
+        transmitted: Whether the message had been sent, so that its outcome is
+            unknown; ``False`` means that it certainly was not handled.
 
     """
 
-    def __init__(self, peer: str, uri: str, waited: float, why: str) -> None:
-        super().__init__(
-            peer,
-            f"{peer} could not be reached at {uri} within {waited:.1f} s ({why}); "
-            f"is it running? start it, or correct its host and port in the grid",
-        )
+    def __init__(
+        self,
+        peer: str,
+        uri: str,
+        waited: float,
+        why: str,
+        *,
+        transmitted: bool = False,
+        stopping: bool = False,
+    ) -> None:
+        if stopping:
+            words = f"stopped waiting for {peer} at {uri} after {waited:.1f} s ({why})"
+        else:
+            words = (
+                f"{peer} could not be reached at {uri} within {waited:.1f} s ({why}); "
+                f"is it running? start it, or correct its host and port in the grid"
+            )
+        super().__init__(peer, words)
         self.waited = waited
+        self.transmitted = transmitted
 
 
 class PayloadError(MeshError, ValueError):

@@ -198,8 +198,10 @@ class _Wait:
 
     def check(self, why: str) -> None:
         """Raise ``PeerDownError`` if it has waited long enough."""
-        if self._peers._given_up.is_set() or self.left() <= 0:
-            raise PeerDownError(self._node.name, self._node.uri(), self._clock() - self.begin, why)
+        stopping = self._peers._given_up.is_set()
+        if stopping or self.left() <= 0:
+            waited = self._clock() - self.begin
+            raise PeerDownError(self._node.name, self._node.uri(), waited, why, stopping=stopping)
 
     async def pause(self) -> None:
         """Let a moment pass before the next try; a longer one each time."""
@@ -276,7 +278,9 @@ class _Conversation:
 
     def _check_open(self) -> None:
         if self._peers._closed:
-            raise PeerDownError(self._node.name, self._node.uri(), 0.0, "this worker has stopped")
+            raise PeerDownError(
+                self._node.name, self._node.uri(), 0.0, "this worker has stopped", stopping=True
+            )
 
     def _why_lost(self, exc: ConnectionClosed) -> str:
         """Say how the connection was lost.

@@ -119,7 +119,7 @@ def _to_wire(value: object) -> Wire:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError, RecursionError) as exc:
         raise PayloadError(
-            f"a {type(value).__name__} cannot be sent ({exc}); "
+            f"a value of type {type(value).__name__} cannot be sent ({exc}); "
             f"send text, bytes, a number, None, or what JSON can hold: dict, list, dataclass, Struct"
         ) from exc
 
