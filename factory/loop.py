@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import mesh
 from factory.errors import SketchError
@@ -104,12 +103,18 @@ class FactoryLoop:
             )
             raise SketchError(f"{type(self).__name__}.setup{signature}: {exc}{hint}") from None
 
-    def setup(self) -> Any:
-        """Customise the sketch; override it with the arguments you like.
+    if TYPE_CHECKING:
+        # For type checkers any signature may override this one.
+        def setup(self, *args: Any, **kwargs: Any) -> Any:
+            """Customise the sketch; see below."""
+    else:
 
-        Called by the constructor. May be ``async def``, and is then awaited before the
-        worker serves.
-        """
+        def setup(self):
+            """Customise the sketch; override it with the arguments you like.
+
+            Called by the constructor. May be ``async def``, and is then awaited before
+            the worker serves.
+            """
 
     def node(self, name: str) -> mesh.Node:
         """Return the node of that name or alias.
@@ -154,6 +159,7 @@ class FactoryLoop:
                 before it.
             PeerDownError: If the peer was away for longer than ``patience``.
             PayloadError: If an item cannot be sent.
+            TypeError: If the target is neither a name nor a node.
 
         """
         if target is None:
@@ -161,10 +167,10 @@ class FactoryLoop:
                 f"{self.name} has no target; give it one: `target:` in the grid, --target NODE or --port N"
             )
         node = self.node(target) if isinstance(target, str) else target
+        if not isinstance(node, mesh.Node):
+            raise TypeError(f"a target is the name of a node or a node, not {target!r}")
         node.uri(channel)
         say = _say_nothing if quiet else self.out
-        if not quiet:
-            say(f"starting to stream message to {node.name}")
 
         async def send(item: object) -> object | Refusal:
             wire = message_to_wire(item)
@@ -175,7 +181,13 @@ class FactoryLoop:
             )
             return answer
 
-        return Stream(node.name, data, send, on_nack=on_nack)
+        return Stream(
+            node.name,
+            data,
+            send,
+            on_nack=on_nack,
+            begin=lambda: say(f"starting to stream message to {node.name}"),
+        )
 
     async def to_thread(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a function that blocks in a thread of this worker and await its result."""
@@ -188,7 +200,8 @@ class FactoryLoop:
     def run(self, socket: str | None = None, port: int | None = None) -> None:
         """Run until stopped; blocks.
 
-        Ctrl-C and SIGTERM drain and return; a second Ctrl-C exits with 130 at once.
+        Ctrl-C and SIGTERM drain and return; a second Ctrl-C exits with 130 at once. A
+        sketch runs once; construct another to run it again.
 
         Args:
             socket: Host to serve on, else the grid's, which is ``localhost`` unless it
@@ -198,6 +211,7 @@ class FactoryLoop:
 
         Raises:
             SystemExit: With 1, after one line that says why, if it cannot run.
+            RuntimeError: If it was started before.
 
         """
         run_until_stopped(self, self._worker, socket, port)
@@ -207,6 +221,8 @@ class FactoryLoop:
 
         Raises:
             ServeError: If the worker cannot listen there.
+            HookError: If ``setup()`` or a start hook raised.
+            RuntimeError: If it was started before.
 
         """
         async with self.running(socket, port):
@@ -216,13 +232,14 @@ class FactoryLoop:
     async def running(self, socket: str | None = None, port: int | None = None) -> AsyncIterator[Self]:
         """Run for as long as the ``async with`` block lasts, then drain.
 
-        Inside the block the worker serves: ``port`` of ``self.serving`` is known.
+        Inside the block the worker serves: ``port`` of ``self.serving`` is known. Cancelled,
+        it still drains to the end, which takes about 4 seconds at the most.
         """
         await self._worker.start(socket, port)
         try:
             yield self
         finally:
-            await asyncio.shield(self._worker.finish())
+            await self._worker.finish()
 
     @property
     def serving(self) -> mesh.Node:
@@ -233,6 +250,10 @@ class FactoryLoop:
 
         """
         return self._worker.address
+
+
+# Refused when it is constructed, as any class that asks for nothing.
+FactoryLoop.plan = read_plan(FactoryLoop)
 
 
 def _say_nothing(text: object) -> None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    MutableSequence,
+)
+from contextlib import aclosing
 from typing import Literal
 from warnings import warn
 
@@ -10,6 +21,9 @@ from mesh.errors import NackedError
 from mesh.protocol.values import Refusal, is_one_item
 
 OnNack = Literal["raise", "yield"]
+
+MOST_KEPT = 1000
+"""Acks that an iterated stream keeps for ``NackedError.acks``; an endless one must not fill the memory."""
 
 
 class Stream:
@@ -26,8 +40,19 @@ class Stream:
         send: Sends one item and returns its ack or refusal.
         on_nack: ``raise`` ends the stream with ``NackedError`` at the first refusal;
             ``yield`` hands the error over in the place of the ack and goes on.
+        begin: Called once, before the first item is sent.
+
+    A stream that ends early, by ``break``, cancellation or an error, closes a
+    generator that it was given. The acks before a refusal are in ``.acks`` of the
+    error; of a stream that is iterated, whose acks were handed over already, only
+    the last ``MOST_KEPT``.
+
+    Raises:
+        ValueError: If ``on_nack`` is neither.
 
     """
+
+    _begun = True  # until it is made: an instance refused by __init__ has nothing to warn of
 
     def __init__(
         self,
@@ -36,6 +61,7 @@ class Stream:
         send: Callable[[object], Awaitable[object | Refusal]],
         *,
         on_nack: OnNack = "raise",
+        begin: Callable[[], object] = lambda: None,
     ) -> None:
         if on_nack not in ("raise", "yield"):
             raise ValueError(f"on_nack must be 'raise' or 'yield', got {on_nack!r}")
@@ -43,13 +69,14 @@ class Stream:
         self._data = data
         self._send = send
         self._on_nack = on_nack
+        self._begin = begin
         self._begun = False
 
     def __await__(self) -> Generator[object, None, list[object]]:
         return self._collect().__await__()
 
     def __aiter__(self) -> AsyncIterator[object]:
-        return self._run([])
+        return self._run(deque(maxlen=MOST_KEPT))
 
     def __del__(self) -> None:
         # Said aloud for the reason that Python does so for coroutines: a forgotten
@@ -67,23 +94,27 @@ class Stream:
             pass
         return acks
 
-    async def _run(self, acks: list[object]) -> AsyncIterator[object]:
+    async def _run(self, acks: MutableSequence[object]) -> AsyncIterator[object]:
         if self._begun:
             raise RuntimeError(f"this stream to {self._peer!r} has run already; call stream() again")
         self._begun = True
-        async for item in _items(self._data):
-            answer = await self._send(item)
-            if isinstance(answer, Refusal):
-                error = NackedError(self._peer, answer.type, answer.message)
-                error.acks = acks
-                if self._on_nack == "raise":
-                    raise error
-                answer = error
-            acks.append(answer)
-            yield answer
+        self._begin()
+        # Closed here and not by the garbage collector, so that the source is closed
+        # before the caller meets an error or its cancellation.
+        async with aclosing(_items(self._data)) as items:
+            async for item in items:
+                answer = await self._send(item)
+                if isinstance(answer, Refusal):
+                    error = NackedError(self._peer, answer.type, answer.message)
+                    if self._on_nack == "raise":
+                        error.acks = list(acks)
+                        raise error
+                    answer = error
+                acks.append(answer)
+                yield answer
 
 
-async def _items(data: object) -> AsyncIterator[object]:
+async def _items(data: object) -> AsyncGenerator[object, None]:
     """Give each item of a stream's data, and close the source when the stream ends early."""
     if is_one_item(data):
         yield data
@@ -96,7 +127,7 @@ async def _items(data: object) -> AsyncIterator[object]:
             for item in data:
                 yield item
     finally:
-        if hasattr(data, "aclose"):
+        if isinstance(data, AsyncGenerator):
             await data.aclose()
-        elif hasattr(data, "close") and hasattr(data, "send"):
+        elif isinstance(data, Generator):
             data.close()

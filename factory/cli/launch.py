@@ -135,7 +135,10 @@ def _remember(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _command(reference: str) -> click.Command:
-    sketch = find.find_sketch(reference, Path.cwd())
+    try:
+        sketch = find.find_sketch(reference, Path.cwd())
+    except SketchNotFoundError as exc:
+        raise SketchNotFoundError(f"{exc}{_as_a_node(reference)}") from exc
     common = common_options(client_only=sketch.plan.is_client_only)
     own = options.setup_options(sketch, taken={str(option.name) for option in common} | {"help"})
     _give_letters(own, common)
@@ -156,6 +159,17 @@ def _command(reference: str) -> click.Command:
     )
 
 
+def _as_a_node(name: str) -> str:
+    """Say how to launch a node of the grid, for who gave its name in the place of a sketch's."""
+    try:
+        node = mesh.grid().get(name)
+    except mesh.GridError:
+        return ""
+    if node is None or node.sketch is None:
+        return ""
+    return f"; {name} is a node of the grid: ./arduino.py {node.sketch} --name {name}"
+
+
 def _give_letters(own: Sequence[click.Option], common: Sequence[click.Option]) -> None:
     """Give each option of the sketch's own its first letter too (``-t`` for ``--tacks``), if it is free."""
     taken = {flag for option in common for flag in option.opts} | {"-h"}
@@ -170,7 +184,7 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     level = "warning" if values.get("quiet") else values.get("log_level") or "info"
     output.configure(values.get("log_format") or "pretty", getattr(logging, level.upper()))
     base = Path.cwd()
-    grid = mesh.grid(values.get("grid"))
+    grid = mesh.grid(values.get("grid") or sketch.registry)
     me = identity.identify(reference, find.own_name(reference, sketch), values.get("name"), grid, base)
     other = identity.mismatch(me, reference, grid, base)
     if other:
