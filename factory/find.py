@@ -49,7 +49,7 @@ def find_sketch(reference: str, base: Path) -> type[FactoryLoop]:
     known = shipped()
     if reference.lower() in known:
         return known[reference.lower()]
-    near = did_you_mean(reference, known)
+    near = did_you_mean(reference, known).replace(",", ";", 1)
     if Path(base, f"{reference}.py").is_file():
         near = f"; did you mean the file, {reference}.py?"
     raise SketchNotFoundError(
@@ -59,7 +59,9 @@ def find_sketch(reference: str, base: Path) -> type[FactoryLoop]:
 
 def same_sketch(one: str, one_base: Path, other: str, other_base: Path) -> bool:
     """Say whether two references mean one sketch, without importing anything."""
-    return _key(one, one_base) == _key(other, other_base)
+    (one_place, one_class), (other_place, other_class) = _key(one, one_base), _key(other, other_base)
+    # A file without a class means the only sketch in it.
+    return one_place == other_place and (one_class == other_class or "" in (one_class, other_class))
 
 
 def own_name(reference: str, sketch: type[FactoryLoop]) -> str:
@@ -67,11 +69,12 @@ def own_name(reference: str, sketch: type[FactoryLoop]) -> str:
     return sketch.__name__.lower() if ":" in reference or reference.endswith(".py") else reference.lower()
 
 
-def _key(reference: str, base: Path) -> str:
-    place, colon, name = reference.partition(":")
+def _key(reference: str, base: Path) -> tuple[str, str]:
+    place, _, name = reference.partition(":")
     if place.endswith(".py"):
-        return f"{(base / place).resolve()}{colon}{name}"
-    return reference if colon else reference.lower()
+        return str((base / place).resolve()), name
+    # A shipped sketch is no module, whose name could be the same.
+    return (place, name) if name else (f"shipped {place.lower()}", "")
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -92,7 +95,7 @@ def _load_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as exc:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise _broken(str(path), exc) from exc
     return module
 
@@ -139,7 +142,8 @@ def _pick(module: ModuleType, place: str, name: str) -> type[FactoryLoop]:
 
 def _broken(place: str, exc: BaseException) -> SketchError:
     if isinstance(exc, SyntaxError):
-        return SketchError(f"{exc.filename or place}:{exc.lineno}: {exc.msg}")
+        line = f":{exc.lineno}" if exc.lineno else ""
+        return SketchError(f"{exc.filename or place}{line}: {exc.msg}")
     if isinstance(exc, SketchError):
         return exc
     where = place

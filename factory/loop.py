@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Self
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import mesh
 from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
-from factory.stream import OnNack, Stream
 from factory.worker import Worker, run_until_stopped
-from mesh.protocol.values import Refusal, answer_from_wire, message_to_wire
+from mesh.client import delivery_of
+from mesh.errors import NackedError
+from mesh.protocol.values import NO_ANSWER, message_to_wire
+from mesh.streams import Answers, OnNack, Stream
 from mesh.text import did_you_mean
 
 
@@ -104,12 +106,18 @@ class FactoryLoop:
             )
             raise SketchError(f"{type(self).__name__}.setup{signature}: {exc}{hint}") from None
 
-    def setup(self) -> Any:
-        """Customise the sketch; override it with the arguments you like.
+    if TYPE_CHECKING:
+        # For type checkers any signature may override this one.
+        def setup(self, *args: Any, **kwargs: Any) -> Any:
+            """Customise the sketch; see below."""
+    else:
 
-        Called by the constructor. May be ``async def``, and is then awaited before the
-        worker serves.
-        """
+        def setup(self):
+            """Customise the sketch; override it with the arguments you like.
+
+            Called by the constructor. May be ``async def``, and is then awaited before
+            the worker serves.
+            """
 
     def node(self, name: str) -> mesh.Node:
         """Return the node of that name or alias.
@@ -132,6 +140,10 @@ class FactoryLoop:
         *,
         on_nack: OnNack = "raise",
         quiet: bool = False,
+        ack_timeout: float | None = None,
+        peer_timeout: float | EllipsisType | None = ...,
+        delivery: str = "at-least-once",
+        window: int | None = None,
     ) -> Stream:
         """Send data to a channel of another node and collect the acknowledgements.
 
@@ -145,7 +157,15 @@ class FactoryLoop:
             channel: The channel of the target.
             on_nack: ``raise`` ends at the first refusal; ``yield`` goes on and hands
                 over the ``NackedError`` in its place.
-            quiet: Do not print what is sent and what comes back.
+            quiet: Do not print what is sent and what comes back, and do not wait for
+                each answer before the next item: the fast way.
+            ack_timeout: Seconds to wait for an answer, from the moment its item was sent;
+                ``None`` for as long as the peer lives.
+            peer_timeout: Seconds to wait for an absent peer, ``None`` for ever; by default
+                the class's ``patience``.
+            delivery: ``at-least-once``, or ``at-most-once``, which rather fails than sends
+                an item again to a peer that was restarted.
+            window: Most items in flight when quiet; ``None`` for the link's own limit.
 
         Raises:
             UnknownNodeError: If the grid has no such node.
@@ -153,7 +173,12 @@ class FactoryLoop:
             NackedError: If the peer's handler refused an item; ``.acks`` has the acks
                 before it.
             PeerDownError: If the peer was away for longer than ``patience``.
+            AckTimeoutError: If the answer did not come in time.
+            OutcomeUnknownError: If the answer will never come, though the item was sent.
             PayloadError: If an item cannot be sent.
+            FrameTooLargeError: If an item is larger than the peer takes.
+            ValueError: If ``on_nack`` or ``delivery`` is none of the words above.
+            TypeError: If the target is neither a name nor a node.
 
         """
         if target is None:
@@ -161,21 +186,45 @@ class FactoryLoop:
                 f"{self.name} has no target; give it one: `target:` in the grid, --target NODE or --port N"
             )
         node = self.node(target) if isinstance(target, str) else target
+        if not isinstance(node, mesh.Node):
+            raise TypeError(f"a target is the name of a node or a node, not {target!r}")
         node.uri(channel)
-        say = _say_nothing if quiet else self.out
-        if not quiet:
-            say(f"starting to stream message to {node.name}")
+        wanted = delivery_of(
+            delivery,
+            patience=self.patience if isinstance(peer_timeout, EllipsisType) else peer_timeout,
+            ack_timeout=ack_timeout,
+        )
 
-        async def send(item: object) -> object | Refusal:
-            wire = message_to_wire(item)
-            say(f"> sending payload: {_shown(wire)}")
-            answer = answer_from_wire(await self._worker.peers.exchange(node, channel, wire))
-            say(
-                f"< {answer.type}: {answer.message}" if isinstance(answer, Refusal) else f"< {_shown(answer)}"
-            )
-            return answer
+        def show(answers: Answers) -> None:
+            for answer in answers if isinstance(answers, list) else [answers]:
+                self.out(f"< {_shown(answer)}")
 
-        return Stream(node.name, data, send, on_nack=on_nack)
+        return self._worker.outgoing.stream(
+            node,
+            data,
+            channel,
+            delivery=wanted,
+            # Said aloud, a stream goes step by step, so that its lines tell the story.
+            window=window if quiet else 1,
+            on_nack=on_nack,
+            begin=(lambda: None)
+            if quiet
+            else (lambda: self.out(f"starting to stream message to {node.name}")),
+            before=None
+            if quiet
+            else (lambda item: self.out(f"> sending payload: {_shown(message_to_wire(item))}")),
+            after=None if quiet else show,
+        )
+
+    def on_peer(self, name: str, state: str, reason: str) -> Any:
+        """Take note that a peer came (``up``) or went (``down``); override it, async if you like.
+
+        Args:
+            name: The peer's name.
+            state: ``up`` or ``down``.
+            reason: Why, for people.
+
+        """
 
     async def to_thread(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a function that blocks in a thread of this worker and await its result."""
@@ -188,7 +237,8 @@ class FactoryLoop:
     def run(self, socket: str | None = None, port: int | None = None) -> None:
         """Run until stopped; blocks.
 
-        Ctrl-C and SIGTERM drain and return; a second Ctrl-C exits with 130 at once.
+        Ctrl-C and SIGTERM drain and return; a second Ctrl-C exits with 130 at once. A
+        sketch runs once; construct another to run it again.
 
         Args:
             socket: Host to serve on, else the grid's, which is ``localhost`` unless it
@@ -198,6 +248,7 @@ class FactoryLoop:
 
         Raises:
             SystemExit: With 1, after one line that says why, if it cannot run.
+            RuntimeError: If it was started before.
 
         """
         run_until_stopped(self, self._worker, socket, port)
@@ -207,6 +258,8 @@ class FactoryLoop:
 
         Raises:
             ServeError: If the worker cannot listen there.
+            HookError: If ``setup()`` or a start hook raised.
+            RuntimeError: If it was started before.
 
         """
         async with self.running(socket, port):
@@ -216,13 +269,14 @@ class FactoryLoop:
     async def running(self, socket: str | None = None, port: int | None = None) -> AsyncIterator[Self]:
         """Run for as long as the ``async with`` block lasts, then drain.
 
-        Inside the block the worker serves: ``port`` of ``self.serving`` is known.
+        Inside the block the worker serves: ``port`` of ``self.serving`` is known. Cancelled,
+        it still drains to the end, which takes about 4 seconds at the most.
         """
         await self._worker.start(socket, port)
         try:
             yield self
         finally:
-            await asyncio.shield(self._worker.finish())
+            await self._worker.finish()
 
     @property
     def serving(self) -> mesh.Node:
@@ -235,9 +289,13 @@ class FactoryLoop:
         return self._worker.address
 
 
-def _say_nothing(text: object) -> None:
-    pass
+# Refused when it is constructed, as any class that asks for nothing.
+FactoryLoop.plan = read_plan(FactoryLoop)
 
 
-def _shown(wire: object) -> str:
-    return f"{len(wire)} bytes" if isinstance(wire, bytes) else str(wire)
+def _shown(value: object) -> str:
+    if isinstance(value, NackedError):
+        return f"{value.type}: {value.reason}"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return NO_ANSWER if value is None else str(value)

@@ -7,10 +7,12 @@ sketch is written once and can be used from everywhere.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import types
 from collections.abc import Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 import msgspec
@@ -18,18 +20,26 @@ import msgspec
 import mesh
 from factory.errors import SketchError
 from factory.loop import FactoryLoop
-from mesh.errors import PayloadError
 from mesh.protocol.values import message_decoder
 from mesh.text import did_you_mean
+
+# Only the newest click can be subscripted, and mypy asks for it.
+if TYPE_CHECKING:
+    _AnyType = click.ParamType[Any]
+else:
+    _AnyType = click.ParamType
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-class SetupValue(click.ParamType[Any]):
+class SetupValue(_AnyType):
     """A value of whatever type a ``setup()`` parameter is annotated with.
 
     Args:
         annotation: The type.
+
+    Raises:
+        TypeError: If it is no type that text can be decoded to.
 
     """
 
@@ -38,7 +48,10 @@ class SetupValue(click.ParamType[Any]):
         self.name = getattr(bare, "__name__", "value").lower() if bare is not None else "text"
         if get_origin(bare) is Literal:
             self.name = "|".join(str(choice) for choice in get_args(bare))
-        self._decode = message_decoder(bare)
+        elif isinstance(bare, type) and issubclass(bare, Enum):
+            self.name = "|".join(str(choice.value) for choice in bare)
+        # JSON has no `.5`, and people have.
+        self._decode = _number if bare is float else message_decoder(bare)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value, or fail with a sentence that says what was expected."""
@@ -46,7 +59,7 @@ class SetupValue(click.ParamType[Any]):
             return value
         try:
             return self._decode(value)
-        except PayloadError:
+        except ValueError:
             self.fail(f"{value!r} is not a valid {self.name}", param, ctx)
 
 
@@ -58,7 +71,8 @@ def setup_options(sketch: type[FactoryLoop], taken: set[str]) -> list[click.Opti
         taken: Names that the launcher itself uses.
 
     Raises:
-        SketchError: If an argument has the name of one of the launcher's own options.
+        SketchError: If an argument has the name of one of the launcher's own options,
+            or a type that no option can have.
 
     """
     helps = _documented(sketch)
@@ -73,12 +87,19 @@ def setup_options(sketch: type[FactoryLoop], taken: set[str]) -> list[click.Opti
         has_default = parameter.default is not parameter.empty
         words = helps.get(name, "")
         if has_default and parameter.default is not None:
-            words = f"{words}  [default: {parameter.default}]".strip()
+            default = parameter.default
+            if isinstance(default, bool):  # and not 1 or 0, which are equal to one
+                default = "on" if default else "off"
+            words = f"{words}  [default: {default}]".strip()
         is_switch = _without_none(annotation) is bool
+        try:
+            kind = click.BOOL if is_switch else SetupValue(annotation)
+        except TypeError as exc:
+            raise _unusable(sketch, name, exc) from exc
         options.append(
             click.Option(
                 [f"--{flag}/--no-{flag}" if is_switch else f"--{flag}", name],
-                type=click.BOOL if is_switch else SetupValue(annotation),
+                type=kind,
                 # None stands for "not given": the grid, then the signature, decide.
                 default=None,
                 help=words or None,
@@ -92,6 +113,7 @@ def grid_arguments(sketch: type[FactoryLoop], node: mesh.Node) -> dict[str, Any]
 
     Raises:
         GridError: If one is unknown or does not fit, with its line and column.
+        SketchError: If ``setup()`` asks for a type that no argument can have.
 
     """
     known = {name: annotation for name, annotation, _ in _parameters(sketch)}
@@ -105,6 +127,8 @@ def grid_arguments(sketch: type[FactoryLoop], node: mesh.Node) -> dict[str, Any]
                 values[name] = msgspec.convert(value, known[name]) if known[name] is not None else value
             except msgspec.ValidationError as exc:
                 raise mesh.GridError(f"{where}: argument {name!r}: {_plain(exc)}; {signature}") from exc
+            except TypeError as exc:
+                raise _unusable(sketch, name, exc) from exc
         elif takes_any:
             values[name] = value
         else:
@@ -127,7 +151,7 @@ def _parameters(sketch: type[FactoryLoop]) -> list[tuple[str, Any, inspect.Param
     """Return name, type (``None`` if there is none to be had) and parameter of each argument."""
     try:
         hints = get_type_hints(sketch.setup)
-    except NameError as exc:
+    except Exception as exc:  # evaluating an annotation can raise anything
         raise SketchError(f"{sketch.__name__}.setup(): a type annotation cannot be resolved ({exc})") from exc
     found = []
     for parameter in sketch.plan.setup.parameters.values():
@@ -135,6 +159,20 @@ def _parameters(sketch: type[FactoryLoop]) -> list[tuple[str, Any, inspect.Param
             guess = None if parameter.default in (None, parameter.empty) else type(parameter.default)
             found.append((parameter.name, hints.get(parameter.name, guess), parameter))
     return found
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number to calculate with")
+    return value
+
+
+def _unusable(sketch: type[FactoryLoop], name: str, exc: TypeError) -> SketchError:
+    return SketchError(
+        f"{sketch.__name__}.setup(): argument {name!r} has a type that neither an option nor the grid "
+        f"can give ({exc}); use str, int, float, bool, Literal, an enum or a dataclass"
+    )
 
 
 def _without_none(annotation: Any) -> Any:

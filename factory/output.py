@@ -9,13 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
-import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from io import TextIOWrapper
 from typing import Literal
 
 from mesh.text import printable
 
 Format = Literal["pretty", "json"]
+
+# What JSON itself leaves as it is, though it steers a terminal or is no character.
+_RAW_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Output:
@@ -31,27 +37,41 @@ class Output:
     def line(self, name: str, text: str) -> None:
         """Print one line and flush it.
 
-        A reader that has gone away (``| head``) is not an error of the sketch: what
-        is printed from then on is thrown away.
+        A reader that has gone away (``| head``), a full disk or a standard output that
+        was closed are no errors of the sketch: what cannot be printed is thrown away.
+        Safe to be called from any thread.
         """
+        line = _line(self.format, name, "out", text) + "\n"
+        stream = sys.stdout
         try:
-            sys.stdout.write(_line(self.format, name, "out", text) + "\n")
-            sys.stdout.flush()
+            try:
+                stream.write(line)
+            except UnicodeEncodeError:
+                stream.write(line.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
+            stream.flush()
         except BrokenPipeError:
             # The interpreter flushes standard output once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+        except (OSError, ValueError, AttributeError):
+            # A full disk, a closed standard output, or none (pythonw): the sketch goes on.
+            return
 
 
 OUTPUT = Output()
 """The one standard output of this process."""
 
 
-def _line(format: Format, name: str, level: str, text: str) -> str:
+def _line(format: Format, name: str, level: str, text: str, traceback: str | None = None) -> str:
     if format == "json":
-        stamp = (
-            time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}Z"
-        )
-        return json.dumps({"time": stamp, "node": name, "level": level, "text": text}, ensure_ascii=False)
+        stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        fields = {"time": stamp, "node": name, "level": level, "text": text}
+        if traceback is not None:
+            fields["traceback"] = traceback
+        written = json.dumps(fields, ensure_ascii=False)
+        return _RAW_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", written)
     return f"[ {printable(name)} ] {printable(text)}"
 
 
@@ -66,15 +86,14 @@ class LineFormatter(logging.Formatter):
         self._format: Format = format
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line, followed by its traceback if it has one."""
+        """Return the record as one line; its traceback follows, in JSON as a field of the object."""
         text = record.getMessage()
         if self._format == "pretty" and record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
-        line = _line(self._format, getattr(record, "node", "mesh"), record.levelname.lower(), text)
-        if record.exc_info and self._format == "pretty":
-            line += "\n" + "\n".join(
-                printable(part) for part in self.formatException(record.exc_info).splitlines()
-            )
+        traceback = self.formatException(record.exc_info) if record.exc_info else None
+        line = _line(self._format, getattr(record, "node", "mesh"), record.levelname.lower(), text, traceback)
+        if traceback is not None and self._format == "pretty":
+            line += "\n" + "\n".join(printable(part) for part in traceback.splitlines())
         return line
 
 
@@ -86,7 +105,8 @@ def configure(format: Format, level: int) -> None:
     OUTPUT.format = format
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets it escaped, not an exception.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(format))
     for name in ("mesh", "factory"):

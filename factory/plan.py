@@ -9,12 +9,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from factory.errors import SketchError
 from factory.reactive import Hook, Reaction, Rhythm, marks
 from mesh.protocol.patterns import Pattern, PatternError, PatternTable
 from mesh.protocol.values import Wire, message_decoder
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Handler:
     Attributes:
         name: Name of the method.
         pattern: The channels it takes; ``None`` for all that no pattern takes.
-        exclusive: Whether nothing else of the worker runs meanwhile.
+        exclusive: Whether no other handler of the worker runs meanwhile.
         function: The function itself, to be called with the sketch first.
         is_async: Whether it is ``async def``; else it runs in a thread.
 
@@ -48,9 +51,12 @@ class Handler:
         parameter = list(inspect.signature(self.function).parameters.values())[2]
         if parameter.annotation is inspect.Parameter.empty:
             return message_decoder(None)
+        # This one alone: the others may be names that exist for type checkers only.
+        alone = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+        scope = getattr(inspect.unwrap(self.function), "__globals__", {})
         try:
-            return message_decoder(get_type_hints(self.function, include_extras=True).get(parameter.name))
-        except (NameError, TypeError) as exc:
+            return message_decoder(get_type_hints(alone, scope, include_extras=True)[parameter.name])
+        except Exception as exc:  # evaluating an annotation can raise anything
             raise SketchError(
                 f"{_place(self.function)}: parameter {parameter.name!r} has a type that messages "
                 f"cannot be decoded to ({exc}); "
@@ -116,8 +122,7 @@ def read_plan(sketch: type) -> Plan:
             handlers, or ``loop()`` lacks its decorator.
 
     """
-    setup = inspect.signature(sketch.setup)  # type: ignore[attr-defined]
-    plan = Plan(setup.replace(parameters=list(setup.parameters.values())[1:]))
+    plan = Plan(_setup_signature(sketch))
     # A method that is overridden counts as its last definition says, in the place of
     # its first one.
     names = dict.fromkeys(name for base in reversed(sketch.__mro__) for name in vars(base))
@@ -133,10 +138,43 @@ def read_plan(sketch: type) -> Plan:
         for mark in noted:
             if not inspect.isfunction(function):
                 raise SketchError(
-                    f"{sketch.__name__}.{name}: decorate a plain method, not a {type(function).__name__}"
+                    f"{_place(function)}: decorate a plain method, not a {type(function).__name__}"
                 )
             _enter(plan, sketch, name, function, mark)
     return plan
+
+
+class _Unquoted(str):
+    """An annotation that was not evaluated, shown in errors as its author wrote it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _setup_signature(sketch: type) -> inspect.Signature:
+    """Return the signature of ``setup()`` without its first parameter."""
+    function = inspect.getattr_static(sketch, "setup")
+    if not inspect.isfunction(function):
+        raise SketchError(
+            f"{sketch.__name__}.setup is a {type(function).__name__}; expected: def setup(self, ...)"
+        )
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters[0].kind not in _POSITIONAL:
+        raise SketchError(f"{_place(function)} does not take self; expected: def setup(self, ...)")
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise SketchError(f"{_place(function)} yields, so it would never run; expected: def setup(self, ...)")
+    return signature.replace(
+        parameters=[
+            parameter.replace(annotation=_Unquoted(parameter.annotation))
+            if isinstance(parameter.annotation, str)
+            else parameter
+            for parameter in parameters[1:]
+        ],
+        return_annotation=signature.empty,
+    )
 
 
 def _enter(plan: Plan, sketch: type, name: str, function: Callable[..., Any], mark: object) -> None:
@@ -152,7 +190,8 @@ def _enter(plan: Plan, sketch: type, name: str, function: Callable[..., Any], ma
         if mark.pattern is None:
             if plan.fallback is not None:
                 raise SketchError(
-                    f"{sketch.__name__} has two bare handlers, {plan.fallback.name}() and {name}(); "
+                    f"{_place(function)}: {sketch.__name__} has two bare handlers, "
+                    f"{plan.fallback.name}() and {name}(); "
                     f'give one of them a channel, as in @reactive("{name}")'
                 )
             plan.fallback = handler
@@ -172,7 +211,7 @@ def _check_handler(function: Callable[..., Any], pattern: Pattern | None) -> Non
             f"{_place(function)} yields, but a handler returns one value, the acknowledgement; {expected}"
         )
     parameters = list(inspect.signature(function).parameters.values())
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [p for p in parameters if p.kind in _POSITIONAL]
     if len(positional) < 3:
         raise SketchError(f"{_place(function)} must take a channel and a message; {expected}")
     if set(captures) & {p.name for p in positional[:3]}:
@@ -197,17 +236,23 @@ def _check_handler(function: Callable[..., Any], pattern: Pattern | None) -> Non
 def _check_no_arguments(function: Callable[..., Any], decorator: str) -> None:
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise SketchError(f"{_place(function)} yields, which {decorator} makes no use of")
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        raise SketchError(f"{_place(function)} does not take self; expected: def {function.__name__}(self)")
     required = [
-        p
-        for p in list(inspect.signature(function).parameters.values())[1:]
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        p for p in parameters[1:] if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     ]
     if required:
         raise SketchError(
-            f"{_place(function)} needs arguments that {decorator} has not; expected: def {function.__name__}(self)"
+            f"{_place(function)} needs arguments that {decorator} has not; "
+            f"expected: def {function.__name__}(self)"
         )
 
 
-def _place(function: Callable[..., Any]) -> str:
-    code = function.__code__
+def _place(function: Any) -> str:
+    # Under functools.wraps and staticmethod lies what its author wrote.
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return f"{getattr(function, '__qualname__', function)}()"
     return f"{function.__qualname__}() at {code.co_filename}:{code.co_firstlineno}"

@@ -6,6 +6,7 @@ worker shall call it. ``factory.plan`` reads the notes when the class is made.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
@@ -25,7 +26,7 @@ class Reaction:
 
     Attributes:
         pattern: The channels it takes; ``None`` for all that no pattern takes.
-        exclusive: Whether nothing else of the worker runs meanwhile.
+        exclusive: Whether no other handler of the worker runs meanwhile.
 
     """
 
@@ -62,8 +63,21 @@ def marks(function: object) -> tuple[Mark, ...]:
 
 
 def _note(function: F, mark: Mark) -> F:
-    setattr(function, _MARKS, (*marks(function), mark))
+    try:
+        setattr(function, _MARKS, (*marks(function), mark))
+    except AttributeError:
+        raise SketchError(
+            f"at {_line_of_caller()}: decorate a plain method, not a {type(function).__name__}"
+        ) from None
     return function
+
+
+def _line_of_caller() -> str:
+    """Say which line outside of this file runs now: that of the decorator."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 @overload
@@ -90,12 +104,13 @@ def reactive(pattern: F | str | None = None, /, *, exclusive: bool = False) -> F
         return _note(pattern, Reaction(None, exclusive=False))
     if pattern is not None and not isinstance(pattern, str):
         raise SketchError(
-            f'@reactive takes a channel pattern, as in @reactive("pin/{{number:int}}"), not {pattern!r}'
+            f"@reactive at {_line_of_caller()} takes a channel pattern, "
+            f'as in @reactive("pin/{{number:int}}"), not {pattern!r}'
         )
     try:
         parsed = None if pattern is None else Pattern.parse(pattern)
     except PatternError as exc:
-        raise SketchError(f"@reactive: {exc}") from exc
+        raise SketchError(f"@reactive at {_line_of_caller()}: {exc}") from exc
     return lambda function: _note(function, Reaction(parsed, exclusive=exclusive))
 
 
@@ -104,7 +119,7 @@ def every(period: str | float) -> Callable[[F], F]:
 
     The first beat comes at once, the next one period after it, and so on; beats that
     a slow method misses are skipped, not made up for. A method that raises is logged,
-    and the rhythm goes on.
+    and the rhythm goes on. A plain ``def`` runs in a thread.
 
     Args:
         period: ``"100ms"``, ``"2s"``, a number of seconds, or ``"self.delay"`` for the
@@ -117,23 +132,25 @@ def every(period: str | float) -> Callable[[F], F]:
     try:
         if callable(period):
             raise ValueError('it needs a period, as in @every("100ms")')
-        if isinstance(period, str) and period.startswith("self."):
-            parsed: float | str = period.removeprefix("self.")
-        else:
-            parsed = seconds(period)
-    except ValueError as exc:
-        raise SketchError(f"@every: {exc}") from exc
+        attribute = period.removeprefix("self.") if isinstance(period, str) else ""
+        parsed = attribute if attribute != period and attribute.isidentifier() else seconds(period)
+    except (TypeError, ValueError) as exc:
+        raise SketchError(f"@every at {_line_of_caller()}: {exc}") from exc
     return lambda function: _note(function, Rhythm(parsed))
 
 
 def on_start(function: F) -> F:
     """Mark a method to run once when the worker serves, before its rhythms begin.
 
-    What it raises ends the worker.
+    What it raises ends the worker. A plain ``def`` runs on the event loop, where it
+    must not block. A stop that is asked for meanwhile cancels an ``async def``.
     """
     return _note(function, Hook("start"))
 
 
 def on_stop(function: F) -> F:
-    """Mark a method to run once when the last message in hand is answered."""
+    """Mark a method to run once when the last message in hand is answered.
+
+    A worker that never came to its start hooks does not run it.
+    """
     return _note(function, Hook("stop"))

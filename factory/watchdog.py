@@ -26,12 +26,17 @@ class Watchdog:
     Args:
         report: Called from the watching thread with a sentence for people.
         names: What to call the code that may be found, by code object.
+        patience: Seconds without a beat after which the loop counts as blocked.
 
     """
 
-    def __init__(self, report: Callable[[str], None], names: Mapping[CodeType, str]) -> None:
+    def __init__(
+        self, report: Callable[[str], None], names: Mapping[CodeType, str], *, patience: float = PATIENCE
+    ) -> None:
         self._report = report
         self._names = names
+        self._patience = patience
+        self._between = min(BEAT, patience / 4)
         self._beaten = threading.Event()
         self._ended = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -55,20 +60,26 @@ class Watchdog:
     def _beat(self) -> None:
         assert self._loop is not None
         self._beaten.set()
-        self._timer = self._loop.call_later(BEAT, self._beat)
+        self._timer = self._loop.call_later(self._between, self._beat)
 
     def _watch(self) -> None:
         while not self._ended.is_set():
             self._beaten.clear()
-            if self._beaten.wait(PATIENCE):
+            # Waited for twice: a process that was stopped (Ctrl-Z, a closed lid) finds its
+            # time over when it goes on, before the loop had a chance to beat.
+            if self._beaten.wait(self._patience) or self._beaten.wait(self._between):
                 # Nothing to do until the next beat is due; do not spin between beats.
-                self._ended.wait(BEAT)
+                self._ended.wait(self._between)
                 continue
+            # stop() may have come between the question above and clear().
+            if self._ended.is_set():
+                return
             frame = sys._current_frames().get(self._thread_id)
             if frame is not None:
                 self._report(self._sentence(frame))
             # Once for each time that it blocks.
-            self._beaten.wait()
+            while not self._ended.is_set() and not self._beaten.wait(self._patience):
+                pass
 
     def _sentence(self, innermost: FrameType) -> str:
         frame: FrameType | None = innermost
@@ -76,13 +87,14 @@ class Watchdog:
             name = self._names.get(frame.f_code)
             if name is not None:
                 return (
-                    f"{name} has blocked the event loop for {PATIENCE:g} s, "
+                    f"{name} has blocked the event loop for {self._patience:g} s, "
                     f"at {frame.f_code.co_filename}:{frame.f_lineno}; nothing else of this worker runs "
                     f"meanwhile. Await instead (asyncio.sleep, not time.sleep), "
-                    f"or make it a plain def, which runs in a thread"
+                    f"or give the slow part to a thread: await self.to_thread(function)"
                 )
             frame = frame.f_back
         code = innermost.f_code
         return (
-            f"the event loop has been blocked for {PATIENCE:g} s, at {code.co_filename}:{innermost.f_lineno}"
+            f"the event loop has been blocked for {self._patience:g} s, "
+            f"at {code.co_filename}:{innermost.f_lineno}"
         )

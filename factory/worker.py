@@ -7,30 +7,32 @@ The worker owns every task, thread and connection of its sketch.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
+import json
 import logging
 import math
 import os
-import traceback
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+import threading
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from factory.errors import HookError
-from factory.gate import Gate
-from factory.plan import Handler, Plan
+from factory.errors import FactoryError, HookError
+from factory.handling import Handling
+from factory.plan import Plan
 from factory.reactive import Rhythm
 from factory.signals import StopSignals, leave_now
+from factory.threads import Threads
+from factory.trouble import RAISED, is_cancellation, named, place
 from factory.watchdog import Watchdog
-from mesh.door import Client, Door
-from mesh.errors import MeshError, NotAServerError, PayloadError, PeerDownError
+from mesh.door import Door
+from mesh.errors import MeshError, NotAServerError, PeerDownError
+from mesh.links.hub import Hub
 from mesh.node import Node
+from mesh.outgoing import Outgoing
 from mesh.peers import Peers
-from mesh.protocol.values import Refusal, Wire
-from mesh.text import listing, seconds
+from mesh.text import endpoint, listing, seconds
 
 if TYPE_CHECKING:
     from factory.loop import FactoryLoop
@@ -44,25 +46,28 @@ DRAIN = 3.0
 STOP_HOOKS = 1.0
 """Seconds that all stop hooks together may take."""
 
-MAX_THREADS = 32
-"""Plain ``def`` handlers that run at once; one more waits for its turn."""
+CLOSING = 0.2
+"""Seconds that closing the connections may take, those inbound and then those outbound."""
 
+UNBALANCED = 3
+"""Exit code when messages are unaccounted for."""
 
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """Where the messages of one client go."""
-
-    handler: Handler
-    captured: dict[str, int | str]
-    decode: Callable[[Wire], object]
+CANCELLED = 0.1
+"""Seconds in which what was cancelled has to end before it is abandoned."""
 
 
 class Worker:
-    """Runs one sketch; what a ``Door`` asks for answers.
+    """Runs one sketch.
 
     Args:
         sketch: The sketch, whose handlers and hooks are called.
         plan: What its class asks for.
+
+    Attributes:
+        when_stopping: Called once, on the event loop, when the worker begins to stop.
+
+    Raises:
+        SketchError: If a handler's type annotation cannot be used.
 
     """
 
@@ -72,17 +77,31 @@ class Worker:
         self._log = logging.LoggerAdapter(logging.getLogger("factory.worker"), {"node": sketch.name})
         self._setup: Awaitable[object] | None = None
         self._door: Door | None = None
+        self._hub: Hub | None = None
         self._peers: Peers | None = None
-        self._gate = Gate() if any(handler.exclusive for handler in plan.all_handlers) else None
-        self._decoders: dict[str, Callable[[Wire], object]] = {}
-        self._routes: dict[int, _Route | Refusal] = {}
-        self._in_hand: dict[int, str] = {}
+        self._outgoing: Outgoing | None = None
         self._rhythms: list[asyncio.Task[None]] = []
-        self._threads: ThreadPoolExecutor | None = None
-        self._in_threads = 0
+        self._threads = Threads(sketch.name)
         self._stopping = asyncio.Event()
+        self._handling = Handling(
+            sketch,
+            plan,
+            self._threads,
+            self._stopping,
+            say=self._say,
+            report=self._report,
+            reserved={"$ledger": self.books},
+        )
+        self._telling: set[asyncio.Task[None]] = set()
+        # Set from other threads and signal handlers, before there is a loop or after it.
+        self._stop_wanted = False
+        self._by_keyboard = False
+        self._starting: asyncio.Timeout | None = None
+        self._hooks_begun = False
+        self._finishing: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog: Watchdog | None = None
+        self.when_stopping: Callable[[], object] = lambda: None
 
     # -- life --------------------------------------------------------------------
 
@@ -93,84 +112,150 @@ class Worker:
     async def start(self, socket: str | None, port: int | None) -> None:
         """Serve, run the start hooks, begin the rhythms.
 
+        When a stop is asked for meanwhile, the rest is left out.
+
         Raises:
+            RuntimeError: If it was started before.
             ServeError: If the worker cannot listen there.
             HookError: If ``setup()`` or a start hook raises.
-            SketchError: If a handler's type annotation cannot be used.
 
         """
+        if self._loop is not None:
+            raise RuntimeError(f"{self._sketch.name} was started before; construct it again to run it again")
         self._loop = asyncio.get_running_loop()
-        self._decoders = {handler.name: handler.decoder() for handler in self._plan.all_handlers}
         self._watchdog = Watchdog(self._log.warning, self._names())
         self._watchdog.start()
         try:
-            if self._setup is not None:
-                await self._hook("setup", lambda: self._setup)
-            if self._plan.is_client_only:
-                self._aim(socket, port)
-            else:
-                await self._serve(socket, port)
-            for name in self._plan.on_start:
-                await self._hook(name, getattr(self._sketch, name))
-            for name, rhythm in self._plan.rhythms:
-                self._rhythms.append(asyncio.create_task(self._beat(name, rhythm), name=f"rhythm {name}"))
+            try:
+                async with asyncio.timeout(None) as self._starting:
+                    if self._stop_wanted:
+                        self._begin_to_stop()
+                    await self._start(socket, port)
+            except (TimeoutError, HookError) as exc:
+                # A start that is cut short by a stop has not failed.
+                if not self._stopping.is_set():
+                    raise
+                if isinstance(exc, HookError):
+                    self._log.debug(str(exc))
+            finally:
+                self._starting = None
         except BaseException:
             await self.finish()
             raise
 
-    def stop(self) -> None:
-        """Ask for the end; safe from any thread and any number of times."""
-        if self._loop is None or self._loop.is_closed():
-            self._stopping.set()
+    async def _start(self, socket: str | None, port: int | None) -> None:
+        if self._setup is not None:
+            setup, self._setup = self._setup, None
+            await self._hook("setup", lambda: setup)
+        if self._stopping.is_set():
+            return
+        if self._plan.is_client_only:
+            self._aim(socket, port)
         else:
-            self._loop.call_soon_threadsafe(self._begin_to_stop)
+            await self._serve(socket, port)
+        self._hooks_begun = True
+        for name in self._plan.on_start:
+            if not self._stopping.is_set():
+                await self._hook(name, getattr(self._sketch, name))
+        if not self._stopping.is_set():
+            for name, rhythm in self._plan.rhythms:
+                self._rhythms.append(asyncio.create_task(self._beat(name, rhythm), name=f"rhythm {name}()"))
+
+    def stop(self) -> None:
+        """Ask for the end; safe from any thread, at any time and any number of times."""
+        # In this order: whichever comes first here and in start(), one of the two sees it.
+        self._stop_wanted = True
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # closed, so the end is here already
+                loop.call_soon_threadsafe(self._begin_to_stop)
 
     def _begin_to_stop(self) -> None:
+        if self._stopping.is_set():
+            return
         self._stopping.set()
+        self.when_stopping()
+        if self._by_keyboard:
+            self._say("Keyboard interruption, aborting.")
         if self._peers is not None:
             self._peers.give_up()
+        if self._hub is not None:
+            self._hub.give_up()
+        if self._starting is not None:
+            self._starting.reschedule(asyncio.get_running_loop().time())
 
     async def wait_stopped(self) -> None:
         """Return when the worker was asked to stop."""
         await self._stopping.wait()
 
     async def finish(self) -> None:
-        """Drain, then stop. Never takes longer than ``DRAIN`` + ``STOP_HOOKS`` seconds."""
+        """Drain, then stop, in about ``DRAIN`` + ``STOP_HOOKS`` seconds at the most.
+
+        Once begun it goes on to its end, even if the caller is cancelled meanwhile, who
+        learns of the cancellation then.
+        """
+        if self._finishing is None:
+            self._finishing = asyncio.create_task(self._finish(), name=f"end of {self._sketch.name}")
+        await _to_its_end(self._finishing)
+
+    async def _finish(self) -> None:
         self._begin_to_stop()
-        try:
-            async with asyncio.timeout(DRAIN):
-                await asyncio.gather(*([self._door.drain()] if self._door else []), *self._rhythms)
-        except TimeoutError:
-            if self._in_hand:
-                self._log.warning(
-                    f"gave up after {DRAIN:g} s on {listing(sorted(set(self._in_hand.values())))}; "
-                    f"what they had in hand is not acknowledged"
-                )
-        for rhythm in self._rhythms:
-            rhythm.cancel()
-        await asyncio.gather(*self._rhythms, return_exceptions=True)
+        drain = [asyncio.create_task(self._door.drain(), name="drain")] if self._door is not None else []
+        # The rhythms end first: what they stream goes over the links.
+        begun = asyncio.get_running_loop().time()
+        late = await _wait(self._rhythms, DRAIN)
+        if self._hub is not None:
+            drain.append(asyncio.create_task(self._hub.drain("worker is stopping"), name="drain links"))
+        left = max(begun + DRAIN - asyncio.get_running_loop().time(), 0.1)
+        await _wait(drain, left)
+        slow = {*self._in_hand(), *(task.get_name() for task in self._rhythms if task in late)}
+        if slow:
+            self._log.warning(
+                f"gave up after {DRAIN:g} s on {listing(sorted(slow))}"
+                f"{'; what it had in hand is not acknowledged' if self._in_hand() else ''}"
+            )
+        await self._cancel([*drain, *self._rhythms])
         if self._door is not None:
-            await self._door.close()
-        try:
-            async with asyncio.timeout(STOP_HOOKS):
-                for name in self._plan.on_stop:
-                    try:
-                        await self._hook(name, getattr(self._sketch, name))
-                    except HookError as exc:
-                        self._log.error(str(exc))
-        except TimeoutError:
+            await self._within(CLOSING, self._door.close(), "closing the door")
+        hooks = self._run_stop_hooks()
+        if not await self._within(STOP_HOOKS, hooks, "stop hooks"):
             self._log.warning(f"gave up on the stop hooks after {STOP_HOOKS:g} s")
+        if self._hub is not None:
+            await self._within(CLOSING, self._hub.close(), "closing the links")
         if self._peers is not None:
-            await self._peers.close()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            await self._within(CLOSING, self._peers.close(), "closing the peers")
+        await self._cancel(list(self._telling))
+        self._threads.close()
         if self._watchdog is not None:
             self._watchdog.stop()
+
+    async def _run_stop_hooks(self) -> None:
+        for name in self._plan.on_stop if self._hooks_begun else ():
+            try:
+                await self._hook(name, getattr(self._sketch, name))
+            except HookError as exc:
+                self._log.error(str(exc))
+
+    async def _within(self, limit: float, work: Coroutine[Any, Any, None], name: str) -> bool:
+        """Run some work and return whether it ended in time; what goes wrong in it is logged."""
+        task = asyncio.create_task(work, name=name)
+        late = await _wait([task], limit)
+        await self._cancel([task])
+        return not late
+
+    async def _cancel(self, tasks: Collection[asyncio.Task[None]]) -> None:
+        """Cancel tasks and tell their errors; what takes no notice is abandoned."""
+        for task in tasks:
+            task.cancel()
+        await _wait(tasks, CANCELLED)
+        for task in tasks:
+            if task.done() and not task.cancelled() and (exc := task.exception()) is not None:
+                self._report(f"{task.get_name()} failed", exc)
 
     @property
     def is_stuck(self) -> bool:
         """Whether a thread of this worker still runs, which nothing in Python can end."""
-        return self._in_threads > 0
+        return self._threads.busy > 0
 
     # -- where it serves and whom it dials ----------------------------------------
 
@@ -182,19 +267,73 @@ class Worker:
         return Node(self._sketch.name, self._door.host, self._door.port)
 
     @property
-    def peers(self) -> Peers:
-        """The outbound connections; made when the first is needed."""
-        if self._peers is None:
+    def outgoing(self) -> Outgoing:
+        """What sends to other nodes."""
+        if self._outgoing is None:
             self._peers = Peers(notice=self._log.info, patience=self._sketch.patience)
-        return self._peers
+            self._outgoing = Outgoing(self.hub, self._peers)
+            if self._stopping.is_set():
+                self._peers.give_up()
+                self.hub.give_up()
+        return self._outgoing
+
+    @property
+    def hub(self) -> Hub:
+        """The links to other processes; made when the first is needed."""
+        if self._hub is None:
+            self._hub = Hub(
+                self._sketch.name, self._handling, notice=self._log.info, changed=self._peer_changed
+            )
+        return self._hub
+
+    def books(self) -> dict[str, object]:
+        """Return the ledger of this worker: by peer, ``sent`` and ``received``, by channel."""
+        return {"node": self._sketch.name, "peers": self._hub.books() if self._hub is not None else {}}
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every line of the ledger balances."""
+        return self._hub is None or self._hub.balanced()
+
+    def _peer_changed(self, peer: str, state: str, reason: str) -> None:
+        self._handling.peer_changed(peer, state, reason)
+        try:
+            told = self._sketch.on_peer(peer, state, reason)
+        except Exception as exc:
+            self._report("on_peer() failed", exc)
+            return
+        if inspect.isawaitable(told):
+            task = asyncio.create_task(self._hook("on_peer", lambda: told), name="on_peer()")
+            self._telling.add(task)
+            task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._telling.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self._log.warning(str(exc))
+
+    def _in_hand(self) -> list[str]:
+        links = self._hub.in_hand() if self._hub is not None else []
+        return [
+            *self._handling.in_hand.values(),
+            *(f"channel {channel!r} of {peer}" for peer, channel in links),
+        ]
 
     async def _serve(self, socket: str | None, port: int | None) -> None:
         me = self._sketch.me
         host = socket or me.host
-        door = Door(self, own_hosts={host, me.host}, allowed_origins=self._sketch.grid.origins)
-        await door.open(host, _first(port, me.port, _port_of_environment(), DEFAULT_PORT))
-        self._door = door
-        self._sketch.out(f"serving on {host}:{door.port}")
+        if port is None:
+            port = me.port if me.port is not None else self._port_of_environment() or DEFAULT_PORT
+        self._door = door = Door(
+            self._handling,
+            own_hosts={host, me.host},
+            allowed_origins=self._sketch.grid.origins,
+            link=self.hub.accept,
+            reserved={"$ledger"},
+        )
+        # To its end, for of a door that is half open nobody could give back the port.
+        await _to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))
+        self._say(f"serving on {endpoint(host, door.port)}")
         if me.port is not None and door.port != me.port:
             self._log.warning(
                 f"the grid has {me.name} on port {me.port}; that is where its peers will look for it"
@@ -209,73 +348,30 @@ class Worker:
         host = _first(socket, target.host if target else None, "localhost")
         number = _first(port, target.port if target else None, DEFAULT_PORT)
         known = next((node for node in sketch.grid if (node.host, node.port) == (host, number)), None)
-        sketch.target = known or Node(f"{host}:{number}", host, number)
+        tls = target is not None and target.tls
+        sketch.target = known or Node(endpoint(host, number), host, number, tls=tls)
+
+    def _port_of_environment(self) -> int | None:
+        """Return ``$PORT``, which runners such as foreman set for each process."""
+        text = os.environ.get("PORT", "")
+        if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
+            return int(text)
+        if text:
+            self._log.warning(f"$PORT is {text!r}, which is no port; it is not used")
+        return None
 
     # -- messages ------------------------------------------------------------------
 
-    def client_opened(self, client: Client) -> None:
-        """Find who handles this client's channel, and say that it came."""
-        self._sketch.out(f"** new client connected, path=/{client.channel}")
-        found = self._plan.find(client.channel)
-        if found is None:
-            channels = listing(self._plan.channels, "or")
-            self._routes[client.id] = Refusal(
-                "UnknownChannelError",
-                f"no handler takes channel {client.channel!r}; {self._sketch.name} takes {channels}",
-            )
-        else:
-            handler, captured = found
-            self._routes[client.id] = _Route(handler, captured, self._decoders[handler.name])
-
-    def client_closed(self, client: Client, reason: str) -> None:
-        """Forget a client, and say why it left."""
-        del self._routes[client.id]
-        self._sketch.out(f"done processing messages: {reason}")
-
-    async def answer(self, client: Client, message: Wire) -> object | Refusal:
-        """Handle one message; its value is the acknowledgement."""
-        route = self._routes[client.id]
-        if isinstance(route, Refusal):
-            return route
+    def _say(self, text: str) -> None:
+        # A sketch may have an out() of its own; what that raises must not end a connection.
         try:
-            value = route.decode(message)
-        except PayloadError as exc:
-            return Refusal(type(exc).__name__, str(exc))
-        self._in_hand[client.id] = f"handler {route.handler.name}()"
-        try:
-            if self._gate is None:
-                return await self._handle(route, client.channel, value)
-            async with self._gate.enter(exclusive=route.handler.exclusive):
-                return await self._handle(route, client.channel, value)
-        except (Exception, SystemExit) as exc:
-            self._report(
-                f"handler {route.handler.name}() refused a message on channel {client.channel!r}", exc
-            )
-            return Refusal(type(exc).__name__, str(exc))
-        finally:
-            del self._in_hand[client.id]
-
-    async def _handle(self, route: _Route, channel: str, value: object) -> object:
-        handler = route.handler
-        if handler.is_async:
-            return await handler.function(self._sketch, channel, value, **route.captured)
-        return await self.to_thread(handler.function, self._sketch, channel, value, **route.captured)
+            self._sketch.out(text)
+        except Exception as exc:
+            self._report("out() failed", exc)
 
     async def to_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a function in one of this worker's threads and await its result."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=self._sketch.name)
-        self._in_threads += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
-        future.add_done_callback(self._left_thread)
-        # A thread cannot be cancelled: shielded, it is counted until it really ends.
-        return await asyncio.shield(future)
-
-    def _left_thread(self, future: asyncio.Future[Any]) -> None:
-        self._in_threads -= 1
-        # Retrieved, so that a caller that was cancelled leaves no "never retrieved".
-        if not future.cancelled():
-            future.exception()
+        return await self._threads.run(function, *args, **kwargs)
 
     # -- rhythms and hooks -----------------------------------------------------------
 
@@ -285,17 +381,26 @@ class Worker:
         due = loop.time()
         trouble = ""
         while not self._stopping.is_set():
+            failed: BaseException | None = None
             try:
-                await self._call(method)
-                trouble = ""
+                if inspect.iscoroutinefunction(method):
+                    await method()
+                elif inspect.isawaitable(result := await self.to_thread(method)):
+                    await result
+            except RAISED as exc:
+                if is_cancellation(exc):
+                    raise
+                failed = exc
+            try:
                 period = seconds(
                     getattr(self._sketch, rhythm.period) if isinstance(rhythm.period, str) else rhythm.period
                 )
-            except (Exception, SystemExit) as exc:
-                # The same trouble at every beat is told once.
-                if trouble != (trouble := f"{type(exc).__name__}: {exc}"):
-                    self._report(f"rhythm {name}() failed and goes on", exc)
-                period = seconds(rhythm.period) if not isinstance(rhythm.period, str) else 1.0
+            except Exception as exc:
+                failed, period = failed or exc, 1.0
+            # The same trouble at every beat is told once.
+            known, trouble = trouble, named(failed) if failed else ""
+            if failed and trouble != known:
+                self._report(f"rhythm {name}() failed and goes on", failed)
             due += period
             late = loop.time() - due
             if late > 0:
@@ -309,13 +414,15 @@ class Worker:
     async def _hook(self, name: str, method: Callable[[], object]) -> None:
         try:
             await self._call(method)
-        except (Exception, SystemExit) as exc:
+        except RAISED as exc:
+            if is_cancellation(exc):
+                raise
             self._log.debug(f"hook {name}() failed", exc_info=exc)
-            raise HookError(f"{name}() raised {type(exc).__name__}: {exc}{_place(exc)}") from exc
+            raise HookError(f"{name}() raised {named(exc)}{place(exc)}") from exc
 
     async def _call(self, method: Callable[[], object]) -> None:
         result = method()
-        if isinstance(result, Awaitable):
+        if inspect.isawaitable(result):
             await result
 
     # -- reports -----------------------------------------------------------------------
@@ -324,34 +431,32 @@ class Worker:
         # While a fleet stops, peers go away in any order; that is no news.
         expected = self._stopping.is_set() and isinstance(exc, PeerDownError)
         level = logging.DEBUG if expected else logging.WARNING
-        where = "" if isinstance(exc, MeshError) else _place(exc)
+        where = "" if isinstance(exc, MeshError) else place(exc)
         detail = exc if self._log.isEnabledFor(logging.DEBUG) else None
-        self._log.log(level, f"{what}: {type(exc).__name__}: {exc}{where}", exc_info=detail)
+        self._log.log(level, f"{what}: {named(exc)}{where}", exc_info=detail)
 
     def _names(self) -> dict[CodeType, str]:
-        names = {
-            handler.function.__code__: f"handler {handler.name}()" for handler in self._plan.all_handlers
-        }
+        names: dict[CodeType, str] = {}
         for kind, methods in (
+            ("handler", [handler.name for handler in self._plan.all_handlers]),
             ("rhythm", [name for name, _ in self._plan.rhythms]),
             ("hook", [*self._plan.on_start, *self._plan.on_stop, "setup"]),
         ):
             for name in methods:
-                names[getattr(type(self._sketch), name).__code__] = f"{kind} {name}()"
+                function = getattr(type(self._sketch), name)
+                # Under a decorator with functools.wraps lies what the author wrote.
+                for layer in (function, inspect.unwrap(function)):
+                    names[layer.__code__] = f"{kind} {name}()"
         return names
 
     def name_what_is_in_hand(self) -> str:
         """Say which handlers hold a message right now."""
-        return listing(sorted(set(self._in_hand.values()))) or "nothing in hand"
+        return listing(sorted(set(self._in_hand()))) or "nothing in hand"
 
     def interrupt(self, by_keyboard: bool) -> None:
         """Stop because of a signal; called in the midst of any code, so it only hands the word on."""
-        if self._loop is not None and not self._loop.is_closed():
-            if by_keyboard:
-                self._loop.call_soon_threadsafe(self._sketch.out, "Keyboard interruption, aborting.")
-            self._loop.call_soon_threadsafe(self._begin_to_stop)
-        else:
-            self._stopping.set()
+        self._by_keyboard = by_keyboard
+        self.stop()
 
 
 def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, port: int | None) -> None:
@@ -359,6 +464,7 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
 
     Raises:
         SystemExit: With 1, after one line that says why, if it cannot run.
+        RuntimeError: If it was started before.
 
     """
     log = logging.LoggerAdapter(logging.getLogger("factory.worker"), {"node": sketch.name})
@@ -367,13 +473,17 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
         log.error(f"did not stop in time ({worker.name_what_is_in_hand()}); ends by force")
 
     code = 0
-    with StopSignals(worker.interrupt, overdue):
+    with StopSignals(worker.interrupt, overdue) as signals:
+        worker.when_stopping = signals.arm
         try:
             asyncio.run(sketch.arun(socket, port))
-        except (MeshError, HookError) as exc:
+        except (MeshError, FactoryError) as exc:
             log.error(str(exc))
             code = 1
-        if worker.is_stuck:
+        if not worker.balanced:
+            log.error(f"the books do not balance: {json.dumps(worker.books())}")
+            code = code or UNBALANCED
+        if worker.is_stuck and threading.current_thread() is threading.main_thread():
             # The interpreter would wait for the thread for ever.
             log.error("a handler's thread still runs and cannot be ended; leaving without it")
             leave_now(1)
@@ -385,22 +495,21 @@ def _first(*candidates: Any) -> Any:
     return next(candidate for candidate in candidates if candidate is not None)
 
 
-def _port_of_environment() -> int | None:
-    """Return ``$PORT``, which runners such as foreman set for each process."""
-    text = os.environ.get("PORT", "")
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536 else None
+async def _to_its_end(task: asyncio.Task[None]) -> None:
+    """Await a task that nothing may cut short; a cancellation comes out when it is done."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # asked for, so that asyncio does not complain
+        raise cancelled
+    task.result()
 
 
-def _place(exc: BaseException) -> str:
-    """Say in which line of the sketch an error arose."""
-    frames = traceback.extract_tb(exc.__traceback__)
-    # The last frame outside of this package is the sketch's own, or what it called.
-    own = str(Path(__file__).parent)
-    for frame in frames:
-        if (
-            not frame.filename.startswith(own)
-            and "asyncio" not in frame.filename
-            and "concurrent" not in frame.filename
-        ):
-            return f" (at {frame.filename}:{frame.lineno})"
-    return ""
+async def _wait(tasks: Collection[asyncio.Task[None]], limit: float) -> Collection[asyncio.Task[None]]:
+    """Wait for tasks, but no longer than that, and return those that still run."""
+    return (await asyncio.wait(tasks, timeout=limit))[1] if tasks else tasks

@@ -19,7 +19,7 @@ import errno
 import itertools
 import logging
 import socket as sockets
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
@@ -28,18 +28,27 @@ from urllib.parse import unquote
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from mesh.admission import why_refused
+from mesh.dialling import USER_TIMEOUT
 from mesh.errors import PayloadError, ServeError
 from mesh.node import MAX_MESSAGE
+from mesh.protocol.link import SUBPROTOCOL
+from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
 from mesh.text import printable
+from mesh.transport.base import Transport
+from mesh.transport.websocket import WebsocketTransport, set_user_timeout
 
 _SILENT = logging.getLogger("mesh.door.wire")
 # The library logs tracebacks for port scanners, and tokens at DEBUG. What users need
 # to know of a connection the responder tells them.
 _SILENT.setLevel(logging.CRITICAL)
+
+MAX_UNREAD = MAX_MESSAGE + 4 * 2**20
+"""Bytes that wait in the write buffer of a client that does not read; beyond it the client is cut off."""
 
 MAX_CLIENTS = 20_000
 """Most connections at once, unless the door is told another number."""
@@ -87,6 +96,9 @@ class Door:
         own_hosts: Names by which this worker is reached, besides loopback.
         allowed_origins: Origins of web pages that may connect, besides loopback's.
         max_clients: Connections at once; one more is answered with HTTP 503.
+        link: Serves a connection that speaks ``sketchmesh.v1`` until it ends; without it
+            nobody is offered that subprotocol.
+        reserved: Channels of the mesh itself that the responder answers on.
 
     Attributes:
         host: The host that was asked for.
@@ -102,11 +114,15 @@ class Door:
         own_hosts: Collection[str] = (),
         allowed_origins: Collection[str] = (),
         max_clients: int = MAX_CLIENTS,
+        link: Callable[[Transport], Awaitable[str]] | None = None,
+        reserved: Collection[str] = (),
     ) -> None:
         self._responder = responder
         self._own_hosts = {*own_hosts, sockets.gethostname()}
         self._allowed_origins = frozenset(allowed_origins)
         self._max_clients = max_clients
+        self._link = link
+        self._reserved = frozenset(reserved)
         self._servers: list[Server] = []
         # Connected, and not yet through with the handshake.
         self._knocking: set[ServerConnection] = set()
@@ -141,7 +157,9 @@ class Door:
                     process_request=self._admit,
                     create_connection=self._connection_class(),
                     compression=None,
-                    max_size=MAX_MESSAGE,
+                    # None selected is no error: that is a plain client.
+                    select_subprotocol=self._select,
+                    max_size=MAX_MESSAGE + FRAME_OVERHEAD,
                     max_queue=4,
                     ping_interval=20,
                     ping_timeout=20,
@@ -193,6 +211,13 @@ class Door:
                 else:
                     door._knocking.add(self)
 
+            def data_received(self, data: bytes) -> None:
+                # Who sends pings and never reads their answers would fill our memory.
+                if self.transport.get_write_buffer_size() > MAX_UNREAD:
+                    _abort(self)
+                else:
+                    super().data_received(data)
+
             def connection_lost(self, exc: Exception | None) -> None:
                 door._knocking.discard(self)
                 super().connection_lost(exc)
@@ -223,16 +248,40 @@ class Door:
             return self._turn_away(
                 connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
             )
-        if channel.startswith(RESERVED):
+        if (
+            channel.startswith(RESERVED)
+            and channel not in self._reserved
+            and not self._asks_for_link(request)
+        ):
             why = f"channel {printable(channel)!r} is not known; names that begin with $ are reserved"
             return self._turn_away(connection, HTTPStatus.NOT_FOUND, why)
         return None
+
+    def _asks_for_link(self, request: Request) -> bool:
+        offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
+        return self._link is not None and SUBPROTOCOL in {word.strip() for word in offered.split(",")}
+
+    def _select(self, connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        return Subprotocol(SUBPROTOCOL) if self._link is not None and SUBPROTOCOL in offered else None
 
     def _turn_away(self, connection: ServerConnection, status: HTTPStatus, why: str) -> Response:
         self.turned_away[status] = self.turned_away.get(status, 0) + 1
         return connection.respond(status, printable(why) + "\n")
 
+    async def _serve_link(self, connection: ServerConnection) -> None:
+        assert self._link is not None
+        self._knocking.discard(connection)
+        self._talks[connection] = asyncio.current_task()
+        set_user_timeout(connection.transport.get_extra_info("socket"), USER_TIMEOUT)
+        try:
+            await self._link(WebsocketTransport(connection, _address(connection.remote_address)))
+        finally:
+            del self._talks[connection]
+
     async def _converse(self, connection: ServerConnection) -> None:
+        if connection.subprotocol is not None:
+            await self._serve_link(connection)
+            return
         assert connection.request is not None
         channel, query = _channel(connection.request.path)
         client = Client(next(self._ids), channel, query, _address(connection.remote_address))

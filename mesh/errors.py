@@ -14,6 +14,7 @@ The tree, with the builtin that each one also is::
         NackedError
         AckTimeoutError (TimeoutError)
         PeerDownError (ConnectionError)
+        OutcomeUnknownError
       PayloadError (ValueError)
       ServeError (OSError)
 
@@ -133,12 +134,14 @@ class DeliveryError(MeshError):
 
     Attributes:
         peer: Name of the node that the message was for.
+        acks: In a stream, what was acknowledged before this message.
 
     """
 
     def __init__(self, peer: str, message: str) -> None:
         super().__init__(message)
         self.peer = peer
+        self.acks: list[object] = []
 
 
 class NackedError(DeliveryError):
@@ -147,7 +150,6 @@ class NackedError(DeliveryError):
     Attributes:
         type: Name of the error's type at the peer, for example ``ValueError``.
         reason: The peer's own words.
-        acks: In a stream, what was acknowledged before the refusal.
 
     """
 
@@ -155,7 +157,6 @@ class NackedError(DeliveryError):
         super().__init__(peer, f"{peer} refused the message: {type}: {reason}")
         self.type = type
         self.reason = reason
-        self.acks: list[object] = []
 
 
 class AckTimeoutError(DeliveryError, TimeoutError):
@@ -185,14 +186,37 @@ class PeerDownError(DeliveryError, ConnectionError):
 
     """
 
-    def __init__(self, peer: str, uri: str, waited: float, why: str, *, transmitted: bool = False) -> None:
-        super().__init__(
-            peer,
-            f"{peer} could not be reached at {uri} within {waited:.1f} s ({why}); "
-            f"is it running? start it, or correct its host and port in the grid",
-        )
+    def __init__(
+        self,
+        peer: str,
+        uri: str,
+        waited: float,
+        why: str,
+        *,
+        transmitted: bool = False,
+        stopping: bool = False,
+    ) -> None:
+        if stopping:
+            words = f"stopped waiting for {peer} at {uri} after {waited:.1f} s ({why})"
+        else:
+            words = (
+                f"{peer} could not be reached at {uri} within {waited:.1f} s ({why}); "
+                f"is it running? start it, or correct its host and port in the grid"
+            )
+        super().__init__(peer, words)
         self.waited = waited
         self.transmitted = transmitted
+
+
+class OutcomeUnknownError(DeliveryError):
+    """The message was sent, and nobody can tell any more whether it was handled."""
+
+    def __init__(self, peer: str, why: str) -> None:
+        super().__init__(
+            peer,
+            f"the message was sent to {peer}, but its answer will not come ({why}); "
+            f"it may or may not have been handled",
+        )
 
 
 class PayloadError(MeshError, ValueError):

@@ -21,30 +21,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from random import Random
 from typing import Self
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed
 
 from mesh.backoff import Backoff
+from mesh.dialling import OPEN_TIMEOUT, AbsentError, connect
 from mesh.errors import DeliveryError, PeerDownError
 from mesh.node import Node
 from mesh.protocol.values import Wire
-from mesh.text import printable
-
-# The library's own log would print tracebacks for peers that are merely absent.
-_SILENT = logging.getLogger("mesh.peers.wire")
-_SILENT.setLevel(logging.CRITICAL)
-
-OPEN_TIMEOUT = 5.0
-"""Seconds that one attempt to connect may take."""
-
-CLOSE_TIMEOUT = 0.5
-"""Seconds that a closing handshake may take."""
 
 MAX_IDLE = 256
 """Conversations kept open for reuse; beyond it the one unused for longest is closed."""
@@ -142,27 +131,11 @@ class Peers:
         where = node.uri()
         while True:
             try:
-                async with asyncio.timeout(min(OPEN_TIMEOUT, max(wait.left(), 0.05))):
-                    connection = await node.connection(
-                        channel,
-                        open_timeout=None,
-                        close_timeout=CLOSE_TIMEOUT,
-                        ping_interval=5.0,
-                        ping_timeout=15.0,
-                        logger=_SILENT,
-                    )
-            except InvalidStatus as exc:
-                status = exc.response.status_code
-                if status < 500:
-                    body = printable((exc.response.body or b"")[:200].decode(errors="replace").strip())
-                    raise DeliveryError(
-                        node.name, f"{node.name} at {where} refused the connection with HTTP {status}: {body}"
-                    ) from exc
-                why = f"it answered HTTP {status}"
-            except (OSError, InvalidHandshake, EOFError) as exc:
-                why = _reason(exc)
-            except (WebSocketException, ValueError) as exc:  # ValueError: no host can have that name
-                raise DeliveryError(node.name, f"{node.name} has no usable address: {exc}") from exc
+                connection = await connect(
+                    node, channel, timeout=max(wait.left(), 0.05), ping_interval=5.0, ping_timeout=15.0
+                )
+            except AbsentError as exc:
+                why = str(exc)
             else:
                 self._arrived(node.name, where)
                 return connection
@@ -198,8 +171,10 @@ class _Wait:
 
     def check(self, why: str) -> None:
         """Raise ``PeerDownError`` if it has waited long enough."""
-        if self._peers._given_up.is_set() or self.left() <= 0:
-            raise PeerDownError(self._node.name, self._node.uri(), self._clock() - self.begin, why)
+        stopping = self._peers._given_up.is_set()
+        if stopping or self.left() <= 0:
+            waited = self._clock() - self.begin
+            raise PeerDownError(self._node.name, self._node.uri(), waited, why, stopping=stopping)
 
     async def pause(self) -> None:
         """Let a moment pass before the next try; a longer one each time."""
@@ -276,7 +251,9 @@ class _Conversation:
 
     def _check_open(self) -> None:
         if self._peers._closed:
-            raise PeerDownError(self._node.name, self._node.uri(), 0.0, "this worker has stopped")
+            raise PeerDownError(
+                self._node.name, self._node.uri(), 0.0, "this worker has stopped", stopping=True
+            )
 
     def _why_lost(self, exc: ConnectionClosed) -> str:
         """Say how the connection was lost.
@@ -314,16 +291,3 @@ def _abort(connection: ClientConnection) -> None:
     # asyncio cannot abort a transport that it lost with data left to write.
     with contextlib.suppress(AttributeError):
         connection.transport.abort()
-
-
-def _reason(exc: BaseException) -> str:
-    if isinstance(exc, TimeoutError):
-        return "no answer"
-    if isinstance(exc, ConnectionRefusedError):
-        return "nobody listens there"
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror.lower()
-    if isinstance(exc, OSError):
-        # asyncio joins the errors of all addresses of a name into one text.
-        return "nobody listens there" if "refused" in str(exc).lower() else str(exc)
-    return f"what listens there is no websocket server: {exc}"

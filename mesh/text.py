@@ -47,6 +47,12 @@ def listing(words: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(items[:-1])} {last} {items[-1]}"
 
 
+def endpoint(host: str, port: int) -> str:
+    """Return ``host:port``, with brackets around an IPv6 address."""
+    bare = host.strip("[]")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
 def seconds(duration: str | float) -> float:
     """Return a duration in seconds.
 

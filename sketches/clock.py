@@ -1,5 +1,7 @@
 """Lesson 3: a rhythm of one's own, and a peer that may be late or leave."""
 
+from math import inf
+
 import factory
 import mesh
 
@@ -20,8 +22,8 @@ class Clock(factory.FactoryLoop):
         """
         if tacks is not None and tacks < 1:
             raise ValueError(f"tacks must be at least 1, got {tacks}")
-        if delay <= 0:
-            raise ValueError(f"delay must be above 0 seconds, got {delay}")
+        if not 0 < delay < inf:
+            raise ValueError(f"delay must be a finite number of seconds above 0, got {delay}")
         self.tacks = tacks
         self.delay = delay
         self.payload = 0

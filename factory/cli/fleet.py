@@ -29,16 +29,17 @@ def main(ctx: click.Context, path: Path | None) -> None:
 
 
 @main.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
 @_GRID
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
 @click.pass_context
-def validate(ctx: click.Context, path: Path | None, as_json: bool) -> None:
-    """Check a grid, and tell every mistake in it with line and column.
+def validate(ctx: click.Context, file: Path | None, path: Path | None, as_json: bool) -> None:
+    """Check a grid, FILE or the one in use, and tell every mistake with line and column.
 
     Exits with 0 if there is none, with 1 if there are some.
     """
     try:
-        grid = load_grid(path or ctx.obj)
+        grid = load_grid(file or path or ctx.obj)
     except mesh.GridError as exc:
         problems = exc.problems
         if as_json:
@@ -53,4 +54,5 @@ def validate(ctx: click.Context, path: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ok": True, "grid": str(grid.path), "nodes": names}))
     else:
-        click.echo(f"{grid.path}: no mistakes; {len(names)} nodes: {listing(names)}")
+        shown = file or path or ctx.obj or grid.path
+        click.echo(f"{shown}: no mistakes; {len(names)} nodes: {listing(names)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.types import IntParamType
 
 import mesh
 from factory import find, identity, options, output
@@ -18,6 +19,27 @@ from factory.loop import FactoryLoop
 T = TypeVar("T")
 
 LEVELS = ["debug", "info", "warning", "error"]
+
+
+class PortNumber(IntParamType):
+    """A TCP port.
+
+    Args:
+        lowest: The lowest that makes sense; 0 asks the system for a free one.
+
+    """
+
+    def __init__(self, lowest: int) -> None:
+        self._lowest = lowest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the port, or fail with a sentence that says what was expected."""
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and self._lowest <= int(text) <= 65535):
+            self.fail(
+                f"{text!r} is not a port; write a whole number from {self._lowest} to 65535.", param, ctx
+            )
+        return int(text)
 
 
 def common_options(*, client_only: bool) -> list[click.Option]:
@@ -38,7 +60,7 @@ def common_options(*, client_only: bool) -> list[click.Option]:
         ),
         click.Option(
             ["-p", "--port"],
-            type=click.IntRange(1 if client_only else 0, 65535),
+            type=PortNumber(1 if client_only else 0),
             metavar="N",
             help=f"{whose} {port}.  [default: {fallback}]",
         ),
@@ -113,9 +135,13 @@ def _remember(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _command(reference: str) -> click.Command:
-    sketch = find.find_sketch(reference, Path.cwd())
+    try:
+        sketch = find.find_sketch(reference, Path.cwd())
+    except SketchNotFoundError as exc:
+        raise SketchNotFoundError(f"{exc}{_as_a_node(reference)}") from exc
     common = common_options(client_only=sketch.plan.is_client_only)
     own = options.setup_options(sketch, taken={str(option.name) for option in common} | {"help"})
+    _give_letters(own, common)
     words = inspect.cleandoc(sketch.__doc__ or "A sketch of your own.").split("\n\nArgs:")[0]
 
     @click.pass_context
@@ -133,11 +159,32 @@ def _command(reference: str) -> click.Command:
     )
 
 
+def _as_a_node(name: str) -> str:
+    """Say how to launch a node of the grid, for who gave its name in the place of a sketch's."""
+    try:
+        node = mesh.grid().get(name)
+    except mesh.GridError:
+        return ""
+    if node is None or node.sketch is None:
+        return ""
+    return f"; {name} is a node of the grid: ./arduino.py {node.sketch} --name {name}"
+
+
+def _give_letters(own: Sequence[click.Option], common: Sequence[click.Option]) -> None:
+    """Give each option of the sketch's own its first letter too (``-t`` for ``--tacks``), if it is free."""
+    taken = {flag for option in common for flag in option.opts} | {"-h"}
+    for option in own:
+        letter = f"-{str(option.name)[0]}"
+        if letter not in taken and letter[1].isalpha():
+            taken.add(letter)
+            option.opts.insert(0, letter)
+
+
 def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -> None:
     level = "warning" if values.get("quiet") else values.get("log_level") or "info"
     output.configure(values.get("log_format") or "pretty", getattr(logging, level.upper()))
     base = Path.cwd()
-    grid = mesh.grid(values.get("grid"))
+    grid = mesh.grid(values.get("grid") or sketch.registry)
     me = identity.identify(reference, find.own_name(reference, sketch), values.get("name"), grid, base)
     other = identity.mismatch(me, reference, grid, base)
     if other:
@@ -158,6 +205,8 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
         raise click.UsageError(f"{me.name}: {exc}") from exc
     if values.get("target"):
         made.target = made.node(values["target"])
+        if values.get("port") is None or not sketch.plan.is_client_only:
+            made.target.uri()  # says so now, not at every message, if it has no port
     made.run(values.get("socket"), values.get("port"))
 
 

@@ -9,29 +9,23 @@ from random import Random
 from secrets import token_hex
 
 from mesh.backoff import Backoff
+from mesh.dialling import AbsentError
 from mesh.errors import DeliveryError, PeerDownError, RemoteProtocolError
 from mesh.links.inbox import Receiver
 from mesh.links.shell import LinkShell
-from mesh.protocol.link.link import Link, LinkSettings, read_hello
-from mesh.protocol.link.meeting import State
-from mesh.protocol.link.records import refusal
+from mesh.protocol.link import Link, LinkSettings, State, read_hello, refusal
 from mesh.transport.base import Transport, TransportClosedError
 
 HELLO_TIMEOUT = 5.0
 """Seconds that a dialler may take for its first frame."""
 
+STEADY = 1.0
+"""Seconds that a connection must have held to be dialled again at once."""
+
 MAX_LINKS = 4096
 """Links of one process; one more peer is refused with ``too-many``."""
 
 Dial = Callable[[], Awaitable[Transport]]
-
-
-class NotALinkError(DeliveryError):
-    """What listens there is a websocket server, but speaks no ``sketchmesh.v1``."""
-
-
-class AbsentError(Exception):
-    """A peer cannot be reached just now; the text says why, for people."""
 
 
 class Hub:
@@ -67,26 +61,28 @@ class Hub:
         self._links: dict[str, LinkShell] = {}
         self._dials: dict[str, Dialler] = {}
         self._closing = False
+        self._given_up = False
 
     # -- dialling ------------------------------------------------------------------------
 
-    def dialler(self, name: str, where: str, dial: Dial, *, named: bool = True) -> Dialler:
+    def dialler(self, name: str, where: str, dial: Dial) -> Dialler:
         """Return what keeps the link to a peer up; makes it when it is first asked for.
 
         Args:
-            name: What we call the peer.
+            name: What we call the peer. It may call itself otherwise, which is told once.
             where: Its address, for people.
             dial: Opens a connection to it.
-            named: Whether ``name`` is the peer's own; else any name is taken that answers there.
 
         """
         found = self._dials.get(name)
-        if found is None:
+        if found is None or found.has_ended:
             link = self._links.get(name)
             if link is None:
-                link = self._links[name] = self._make(name if named else None, name)
+                link = self._links[name] = self._make(None, name)
             backoff = Backoff(self._random)
             found = self._dials[name] = Dialler(link, name, where, dial, backoff, self._notice)
+            if self._given_up:
+                found.give_up()
         return found
 
     def _make(self, peer: str | None, called: str) -> LinkShell:
@@ -115,7 +111,12 @@ class Hub:
         except RemoteProtocolError as exc:
             await self._refuse(transport, refusal("protocol", str(exc)))
             return f"protocol error: {exc}"
-        link = self._links.get(hello.name)
+        called = hello.name
+        link = self._links.get(called)
+        if link is not None and link.core.peer not in (None, hello.name):
+            # Dialled under that name, and another one answered: that link is not this peer's.
+            called = f"{hello.name} (accepted)"
+            link = self._links.get(called)
         if link is None or link.core.state is State.CLOSED:
             if len(self._links) >= MAX_LINKS:
                 await self._refuse(transport, refusal("too-many", f"{self.name} has {MAX_LINKS} links"))
@@ -123,7 +124,7 @@ class Hub:
             if self._closing:
                 await self._refuse(transport, refusal("closing", f"{self.name} is going away"))
                 return "this worker is stopping"
-            link = self._links[hello.name] = self._make(hello.name, hello.name)
+            link = self._links[called] = self._make(hello.name, called)
         no = link.core.accept(hello, asyncio.get_running_loop().time(), session=token_hex(8))
         if no is not None:
             await self._refuse(transport, no)
@@ -139,6 +140,7 @@ class Hub:
 
     def give_up(self) -> None:
         """Wait for absent peers no longer: what waits for them fails."""
+        self._given_up = True
         for dialler in self._dials.values():
             dialler.give_up()
 
@@ -156,6 +158,15 @@ class Hub:
     def books(self) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
         """Return the ledger: by peer, ``sent`` and ``received``, by channel."""
         return {name: link.core.books() for name, link in self._links.items()}
+
+    def in_hand(self) -> list[tuple[str, str]]:
+        """Return peer and channel of every message that is being handled or waits for it."""
+        return [
+            (name, channel)
+            for name, link in self._links.items()
+            for channel, inbox in link.inboxes.items()
+            if inbox.in_hand
+        ]
 
     def balanced(self) -> bool:
         """Say whether every line of every ledger balances."""
@@ -185,13 +196,20 @@ class Dialler:
         self._dial = dial
         self._backoff = backoff
         self._notice = notice
+        self._own_name: str | None = None
         self._why = "not dialled yet"
         self._fatal: DeliveryError | None = None
         self._given_up = asyncio.Event()
+        self._ended = False
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._awaited_since: float | None = None
         self._task: asyncio.Task[None] = self._loop.create_task(self._keep_up(), name=f"dialler {name}")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has given up dialling."""
+        return self._ended
 
     @property
     def why_absent(self) -> str:
@@ -216,8 +234,9 @@ class Dialler:
                 while not link.core.session:
                     if self._fatal is not None:
                         raise self._fatal
-                    if self._given_up.is_set():
-                        raise PeerDownError(self._name, self._where, self._loop.time() - begin, "stopping")
+                    if self._ended:
+                        waited = self._loop.time() - begin
+                        raise PeerDownError(self._name, self._where, waited, self._why, stopping=True)
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -226,9 +245,8 @@ class Dialler:
         return link
 
     def give_up(self) -> None:
-        """Do not dial again."""
+        """Try once more if it is not connected, and then no more."""
         self._given_up.set()
-        self._news.set()
 
     async def close(self) -> None:
         """End the task."""
@@ -236,45 +254,63 @@ class Dialler:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _keep_up(self) -> None:
+        try:
+            while self.link.core.state is not State.CLOSED:
+                last = self._given_up.is_set()
+                if not await self._try() or last:
+                    return
+        finally:
+            self._ended = True
+            self._news.set()
+
+    async def _try(self) -> bool:
+        """Dial once and serve the connection until it ends; return whether another try makes sense."""
         core = self.link.core
-        while not self._given_up.is_set() and core.state is not State.CLOSED:
-            if core.state is not State.DETACHED:
-                # The peer's own dial won; ours is not wanted while that one lives.
-                await self._sleep()
-                continue
-            try:
-                transport = await self._dial()
-            except AbsentError as exc:
-                self._absent(str(exc))
-                await self._sleep()
-                continue
-            except DeliveryError as exc:
-                self._fatal = exc
-                self._news.set()
-                return
-            if core.state is not State.DETACHED:
-                transport.abort()
-                continue
-            core.dial(self._loop.time())
-            watching = self._loop.create_task(self._watch())
-            try:
-                reason = await self.link.run(transport)
-            finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
-            if self.link.refusal is not None:
-                code, words = self.link.refusal
-                if code != "duplicate":
-                    self._absent(f"{code}: {words}")
-                await self._sleep()
-            elif self._awaited_since is not None:
-                self._absent(reason)
-                await self._sleep()
+        if core.state is not State.DETACHED:
+            # The peer's own dial won; ours is not wanted while that one lives.
+            await self._sleep()
+            return True
+        try:
+            transport = await self._dial()
+        except AbsentError as exc:
+            self._absent(str(exc))
+            await self._sleep()
+            return True
+        except DeliveryError as exc:
+            # Until somebody asks again; it may be mended then, or another program.
+            self._fatal = exc
+            return False
+        if core.state is not State.DETACHED:
+            transport.abort()
+            return True
+        begin = self._loop.time()
+        core.dial(begin)
+        watching = self._loop.create_task(self._watch())
+        try:
+            reason = await self.link.run(transport)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        if self.link.refusal is not None:
+            code, words = self.link.refusal
+            if code != "duplicate":
+                self._absent(f"{code}: {words}")
+            await self._sleep()
+        elif self._loop.time() - begin > STEADY:
+            self._backoff.reset()
+        else:
+            # Who takes every connection and drops it is as good as absent.
+            self._why = reason
+            await self._sleep()
+        return True
 
     async def _watch(self) -> None:
         await self.link.attached.wait()
-        self._backoff.reset()
         self._news.set()
+        own = self.link.core.peer
+        if own not in (self._name, self._own_name) and not self._where.endswith(f"//{self._name}/"):
+            self._notice(f"{self._name} at {self._where} calls itself {own}")
+        self._own_name = own
         if self._awaited_since is not None:
             waited = self._loop.time() - self._awaited_since
             self._awaited_since = None

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mesh.protocol.values import Refusal
 
@@ -31,14 +31,31 @@ Handle = Callable[[str, Any], Awaitable[Any]]
 """Handles one message of a channel; what it returns is the acknowledgement."""
 
 
+class Route(NamedTuple):
+    """Where the messages of a channel go.
+
+    Attributes:
+        handle: Handles one message.
+        prepare: Turns messages as they came into what ``handle`` takes, all of a
+            batch at once; ``None`` if they are taken as they come.
+
+    """
+
+    handle: Handle
+    prepare: Callable[[list[Any]], list[Any]] | None
+
+
 class Receiver(Protocol):
     """What a link asks of the worker behind it."""
 
-    def opened(self, peer: str, channel: str) -> Handle:
-        """Return what handles the messages of a peer on a channel."""
+    def opened(self, peer: str, channel: str) -> Route:
+        """Return where the messages of a peer on a channel go."""
 
-    def refusal(self, peer: str, channel: str, error: BaseException) -> Refusal:
-        """Return what the sender is told of a handler's error."""
+    async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Any | Refusal:
+        """Return what becomes of a message whose handling raised: an answer after all, or the refusal."""
+
+    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+        """Take note that an answer could not be sent, and its message was refused."""
 
 
 class Inbox:
@@ -66,6 +83,11 @@ class Inbox:
         self._queue.append((work, items))
         self.wake()
 
+    @property
+    def in_hand(self) -> int:
+        """Messages that came and are not answered."""
+        return self._work.in_hand if self._work is not None else 0
+
     def wake(self) -> None:
         """Look again whether there is something to do."""
         if self._news is not None and not self._news.done():
@@ -78,7 +100,7 @@ class Inbox:
 
     async def _run(self) -> None:
         shell = self._shell
-        handle = shell.receiver.opened(shell.core.peer or "", self._channel)
+        handle, prepare = shell.receiver.opened(shell.core.peer or "", self._channel)
         while True:
             while not self._queue:
                 if len(shell.inboxes) > MOST_IDLE:
@@ -87,7 +109,7 @@ class Inbox:
                 await self._wait()
             work, items = self._queue.popleft()
             self._work = work
-            await self._handle_all(handle, work, items)
+            await self._handle_all(handle, work, prepare(items) if prepare else items)
             self._answer()
             await shell.flush()
 
@@ -104,9 +126,8 @@ class Inbox:
                     self._loop.call_soon(self._gave_way)
                 try:
                     done.append(await handle(channel, item))
-                except Exception as exc:
-                    self._answer()
-                    self._refuse(work, exc)
+                except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as exc:
+                    await self._recover(work, item, exc)
             if not work.may_handle:
                 await self._until_answers_are_taken(work)
             if monotonic() - begin > SLICE:
@@ -127,10 +148,16 @@ class Inbox:
             self._done.clear()
             self._shell.core.ack(self._work, values, self._loop.time())
 
-    def _refuse(self, work: Inbound, exc: Exception) -> None:
-        refusal = self._shell.receiver.refusal(self._shell.core.peer or "", self._channel, exc)
-        if not work.closed:
-            self._shell.core.nack(work, refusal.type, refusal.message, self._loop.time())
+    async def _recover(self, work: Inbound, item: Any, exc: BaseException) -> None:
+        task = asyncio.current_task()
+        if isinstance(exc, asyncio.CancelledError) and (task is None or task.cancelling()):
+            raise exc
+        self._answer()
+        outcome = await self._shell.receiver.recover(self._shell.core.peer or "", self._channel, item, exc)
+        if not isinstance(outcome, Refusal):
+            self._done.append(outcome)
+        elif not work.closed:
+            self._shell.core.nack(work, outcome.type, outcome.message, self._loop.time())
 
     async def _until_answers_are_taken(self, work: Inbound) -> None:
         self._answer()

@@ -29,6 +29,7 @@ class Sending:
         link: The link to the peer.
         channel: The peer's channel.
         delivery: How the messages are to be delivered.
+        peer: What the user calls the peer, for errors.
         window: Most messages in flight; ``None`` for the link's own limit.
         explain: Turns a failure into the error that the user gets.
 
@@ -40,10 +41,12 @@ class Sending:
         channel: str,
         delivery: Delivery,
         *,
+        peer: str,
         window: int | None,
         explain: Explain,
     ) -> None:
         self._link = link
+        self._peer = peer
         self._channel = channel
         self._delivery = delivery
         self._window = window or 2**62
@@ -67,8 +70,7 @@ class Sending:
         """Take refusals."""
         self._in_flight -= count
         self._unread += count
-        peer = self._link.core.peer or "the peer"
-        self._answers += [NackedError(peer, type, message) for _ in range(count)]
+        self._answers += [NackedError(self._peer, type, message) for _ in range(count)]
         self.wake()
 
     def failed(self, failure: Failed) -> None:
@@ -87,9 +89,7 @@ class Sending:
 
     # -- what the stream calls -----------------------------------------------------------
 
-    async def run(
-        self, data: Iterable[object] | AsyncIterable[object]
-    ) -> AsyncGenerator[Answers, None]:
+    async def run(self, data: Iterable[object] | AsyncIterable[object]) -> AsyncGenerator[Answers, None]:
         """Send everything and give the answers in order, as they come."""
         try:
             if isinstance(data, AsyncIterable):
@@ -172,12 +172,15 @@ class Sending:
             await asyncio.gather(feeding, return_exceptions=True)
 
     async def _feed(self, source: AsyncIterable[object]) -> None:
-        try:
-            async for item in source:
-                while self._room() <= 0 or not self._put([item]):
-                    await self._wait()
-                self._link.pump()
-        finally:
-            aclose = getattr(source, "aclose", None)
-            if aclose is not None:
-                await aclose()
+        items = aiter(source)
+        while True:
+            # Nothing is asked of the source before there is room for it.
+            while self._room() <= 0:
+                await self._wait()
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            while not self._put([item]):
+                await self._wait()
+            self._link.pump()

@@ -169,11 +169,13 @@ class LinkShell:
             if inbox is not None:
                 inbox.wake()
         elif isinstance(event, AnswerUnsendable):
-            self.receiver.refusal(self.core.peer or "", event.work.channel, event.error)
+            self.receiver.unsendable(self.core.peer or "", event.work.channel, event.error)
         elif isinstance(event, Attached):
             self.refusal = None
             self.attached.set()
-            self._changed("up", "restarted" if event.restarted else "resumed" if event.resumed else "connected")
+            self._changed(
+                "up", "restarted" if event.restarted else "resumed" if event.resumed else "connected"
+            )
         elif isinstance(event, Detached):
             self.attached.clear()
             self._changed("down", event.reason)

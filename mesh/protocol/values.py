@@ -119,7 +119,7 @@ def _to_wire(value: object) -> Wire:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError, RecursionError) as exc:
         raise PayloadError(
-            f"a {type(value).__name__} cannot be sent ({exc}); "
+            f"a value of type {type(value).__name__} cannot be sent ({exc}); "
             f"send text, bytes, a number, None, or what JSON can hold: dict, list, dataclass, Struct"
         ) from exc
 
@@ -142,7 +142,7 @@ def message_decoder(annotation: object) -> Callable[[Wire], object]:
     error names the field.
     """
     if annotation in (None, Any, object, str | bytes, bytes | str):
-        return _as_it_comes
+        return as_it_comes
     if annotation is str:
         return _as_text
     if annotation is bytes:
@@ -175,7 +175,8 @@ def message_decoder(annotation: object) -> Callable[[Wire], object]:
     return decode
 
 
-def _as_it_comes(message: Wire) -> Wire:
+def as_it_comes(message: Wire) -> Wire:
+    """Return a message as it is: what a handler without annotation takes."""
     return message
 
 

@@ -18,7 +18,8 @@ What a block is says its language:
 ===========  ========================================================================
 
 In what is printed, ``…`` stands for anything (alone on its line: for any lines), because
-``...`` is what a buzzer says. Times, lists of bits and the ports 87xx stand for any others.
+``...`` is what a buzzer says. Times of day, waiting times, lists of bits and the ports 87xx
+stand for any others.
 
 The words of a comment:
 
@@ -26,7 +27,8 @@ The words of a comment:
 ``skip="why"``        Is not run.
 ``terminal=NAME``     The last command goes on running; waits for what it is to print.
 ``prints=NAME``       What that terminal has printed by now, or does soon.
-``stop=NAME``         First of all, Ctrl-C in that terminal; may stand by itself.
+``stop=NAME``         First of all, Ctrl-C in that terminal (Ctrl-D if something was typed there);
+                      may stand by itself.
 ``any-order``         The lines are printed, no matter when, and others may be, too.
 ``exit=N``            The exit code of the last command.
 ``needs=PROG:PKG``    A program, and the Debian package that has it.
@@ -44,6 +46,7 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import sys
 import textwrap
 import tomllib
@@ -54,7 +57,7 @@ from typing import Self
 
 import mesh
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import DEADLINE, ROOT, Proc
+from tests.helpers.proc import ROOT, Proc
 
 LANGUAGES = {"console", "python", "yaml", "diff", "json", "text", "mermaid", "js", "html"}
 WORDS = {
@@ -79,7 +82,7 @@ _FENCE = re.compile(r" *```(\w*)$")
 _COMMENT = re.compile(r" *<!-- test: (.+) -->$")
 _PORT = re.compile(r"\b87\d\d\b")
 _ANSI = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])")
-_VARYING = re.compile(r"(…|\b\d\d:\d\d:\d\d\b|\[[01](?:, [01])*\]|\b87\d\d\b)")
+_VARYING = re.compile(r"(…|\b\d\d:\d\d:\d\d\b|\[[01](?:, [01])*\]|\b87\d\d\b|after \d+\.\d s\b)")
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".cache", ".ruff_cache", ".mypy_cache", ".hypothesis", "tests", "build", "dist"
 )
@@ -141,10 +144,10 @@ def _words(text: str) -> dict[str, str]:
 
 def pattern(expected: str) -> str:
     """Return the regular expression of what a block says is printed."""
-    lines = []
-    for line in expected.splitlines():
-        lines.append(r"(?:[^\n]*\n)*?" if line.strip() == GAP else line_pattern(line) + r"[ ]*\n")
-    return "".join(lines)
+    return "".join(
+        r"(?:[^\n]*\n)*?" if line.strip() == GAP else line_pattern(line) + r"[ ]*\n"
+        for line in expected.splitlines()
+    )
 
 
 def line_pattern(line: str) -> str:
@@ -157,6 +160,8 @@ def line_pattern(line: str) -> str:
             parts.append(r"\[[01](?:, [01])*\]")
         elif _PORT.fullmatch(part):
             parts.append(r"\d{4,5}")
+        elif part.startswith("after ") and _VARYING.fullmatch(part):
+            parts.append(r"after \d+\.\d s")
         elif _VARYING.fullmatch(part):
             parts.append(r"\d\d:\d\d:\d\d")
         else:
@@ -221,9 +226,12 @@ class Newcomer:
 
     def __exit__(self, kind: object, *rest: object) -> None:
         try:
-            for name in list(self._terminals):
-                if kind is None:
-                    self._stop(name)
+            if kind is None:
+                # All at once, for each takes its time.
+                for proc in self._terminals.values():
+                    self._ask_to_stop(proc)
+                for name in list(self._terminals):
+                    self._stop(name, asked=True)
         finally:
             for proc in self._terminals.values():
                 proc.__exit__()
@@ -307,8 +315,6 @@ class Newcomer:
     def _check(self, path: Path) -> None:
         if path.suffix == ".yaml":
             mesh.grid(path)
-        elif path.suffix == ".py":
-            self._run(path.name, "-c", "import runpy, sys; runpy.run_path(sys.argv[1])", str(path))
 
     def _run(self, name: str, *arguments: str) -> str:
         python = self.root / ".venv" / "bin" / "python"
@@ -328,15 +334,22 @@ class Newcomer:
             if is_last and "terminal" in block.notes:
                 name = block.notes["terminal"]
                 assert name not in self._terminals, f"terminal {name} is in use"
-                self._terminals[name] = proc = self._start(command)
-                self._await(proc, expected, any_order="any-order" in block.notes)
-            elif any(line.startswith("> ") for line in expected.splitlines()):
-                self._converse(command, expected)
+                typed = bool(re.search("^> ", expected, re.MULTILINE))
+                self._terminals[name] = proc = self._start(command, interactive=typed)
+                if typed:
+                    self._converse(proc, expected)
+                else:
+                    self._await(proc, expected, any_order="any-order" in block.notes)
+            elif re.search("^> ", expected, re.MULTILINE):
+                with self._start(command, interactive=True) as proc:
+                    self._converse(proc, expected)
+                    self._ask_to_stop(proc)
+                    assert proc.wait() == 0, f"the client failed\n{proc}"
             elif "^C\n" in expected:
                 shown, _, after = expected.partition("^C\n")
                 with self._start(command) as proc:
                     self._await(proc, shown, any_order=False)
-                    proc.send_signal_to_group(2)
+                    proc.send_signal_to_group(signal.SIGINT)
                     assert proc.wait() == code, f"the exit code is not {code}\n{proc}"
                     _compare(shown + f"{GAP}\n" + after, _text(proc))
             else:
@@ -347,7 +360,7 @@ class Newcomer:
     def _start(self, command: str, *, interactive: bool = False) -> Proc:
         # One pipe for both outputs, as a terminal has it; and no shell between us and a single program.
         line = self._real(command)
-        if not re.search(r"[|;&<>]", line):
+        if not re.search(r"[|;]|&&", line):
             line = f"exec env {line}"
         return Proc("sh", "-c", f"exec 2>&1; {line}", cwd=self.root, interactive=interactive)
 
@@ -366,24 +379,28 @@ class Newcomer:
                 found = proc.wait_for(rf"^{line_pattern(line)}$", since=since)
                 since = next(i for i in range(since, proc.mark) if proc.lines[i].text == found.string) + 1
 
-    def _converse(self, command: str, expected: str) -> None:
-        with self._start(command, interactive=True) as proc:
-            for line in expected.splitlines():
-                if line.startswith("> "):
-                    proc.type(f"{line[2:]}\n")
-                    since = proc.mark
-                elif line.strip() != GAP:
-                    # The client draws its prompt anew around each line that it prints.
-                    proc.wait_for(rf"(^|[KL]){line_pattern(line)}\r?$", since=since if line[0] == "<" else 0)
-            assert proc.process.stdin is not None
-            proc.process.stdin.close()
-            assert proc.wait() == 0, f"the client failed\n{proc}"
+    def _converse(self, proc: Proc, expected: str) -> None:
+        since = 0
+        for line in expected.splitlines():
+            if line.startswith("> "):
+                since = proc.mark
+                proc.type(f"{line[2:]}\n")
+            elif line.strip() != GAP:
+                # The client draws its prompt anew around each line that it prints.
+                proc.wait_for(rf"(^|[KL]){line_pattern(line)}\r?$", since=since)
 
-    def _stop(self, name: str) -> None:
+    def _ask_to_stop(self, proc: Proc) -> None:
+        if proc.process.stdin is not None:
+            proc.process.stdin.close()
+        else:
+            proc.send_signal_to_group(signal.SIGINT)
+
+    def _stop(self, name: str, *, asked: bool = False) -> None:
         proc = self._terminals.pop(name)
         with proc:
-            proc.send_signal_to_group(2)
-            code = proc.wait(within=DEADLINE)
+            if not asked:
+                self._ask_to_stop(proc)
+            code = proc.wait()
         accepted = INTERRUPTED_MAKE if " make " in f" {proc.command[-1]} " else {0}
         # Who runs a fleet for us may say in its own way that it was interrupted.
         accepted = accepted | ({0, 130} if re.search("foreman|honcho", proc.command[-1]) else set())

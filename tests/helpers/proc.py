@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -202,20 +203,34 @@ class Proc:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait()
         # A child may start another while we look, so look until nobody is left.
         while left := self.family():
             for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+                _kill(pid)
+        if self.process.poll() is None:  # where there is no /proc to find a family in
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait()
         if self.process.stdin is not None:
             self.process.stdin.close()
         for reader in self._readers:
             reader.join(DEADLINE)
+
+
+def _kill(pid: int) -> None:
+    """Kill a process, child of ours or not, and return when it is gone with all that it held."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        # A process that dies loses its environment before its sockets: without this
+        # wait, its port could still be taken when the next test begins.
+        select.select([handle], [], [], DEADLINE)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
 
 
 def arduino(

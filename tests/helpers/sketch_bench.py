@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import selectors
 import textwrap
@@ -31,6 +32,16 @@ def define(source: str) -> dict[str, Any]:
     text = "import factory\n" + textwrap.dedent(source).lstrip()
     exec(compile(text, "sketch.py", "exec", dont_inherit=True), names)
     return names
+
+
+def wrapping(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap an async method, as a decorator of the user's own would."""
+
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    return wrapper
 
 
 class Records(logging.Handler):

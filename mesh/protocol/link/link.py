@@ -187,6 +187,7 @@ class Link:
         "_control",
         "_dialled",
         "_events",
+        "_expected",
         "_expires_at",
         "_grant",
         "_leaving",
@@ -217,6 +218,7 @@ class Link:
         self.name = name
         self.incarnation = incarnation
         self.peer = peer
+        self._expected = peer  # of a link to an address alone, any name may answer, and another one later
         self.peer_incarnation = ""
         self.session = ""
         self.state = State.DETACHED
@@ -517,8 +519,8 @@ class Link:
             case [(Refused(code, reason), _)]:
                 self._refused(code, reason, now)
             case [(Welcome(terms), _)]:
-                if self.peer is not None and terms.name != self.peer:
-                    raise RemoteProtocolError(f"dialled {self.peer}, but {terms.name} answers there")
+                if self._expected is not None and terms.name != self._expected:
+                    raise RemoteProtocolError(f"dialled {self._expected}, but {terms.name} answers there")
                 if terms.v not in VERSIONS:
                     raise RemoteProtocolError(f"{terms.name} chose version {terms.v}, which was not offered")
                 if terms.resumed and (

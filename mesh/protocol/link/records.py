@@ -41,7 +41,7 @@ TURNED_AWAY: Final = "!leaving"
 
 Seq = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=1, le=2**31)]
-Channel = Annotated[str, Meta(min_length=1, max_length=255)]
+Channel = Annotated[str, Meta(max_length=255)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 # Checked before the array is made: nobody is granted a larger window.
 Batch = Annotated[list[Any], Meta(min_length=1, max_length=2**20)]

@@ -334,8 +334,8 @@ class Traffic:
     # -- within
 
     def _open(self, channel: str) -> Outbound:
-        if not channel or len(channel) > 255:
-            raise LocalProtocolError(f"a channel has a name of 1 to 255 characters, not {len(channel)}")
+        if len(channel) > 255:
+            raise LocalProtocolError(f"a channel has a name of at most 255 characters, not {len(channel)}")
         if len(self._outbound) >= MAX_CHANNELS:
             raise LocalProtocolError(f"more than {MAX_CHANNELS} channels have messages that are not settled")
         first = self._idle.pop(channel, self._floor)

@@ -156,7 +156,9 @@ def test_what_cannot_travel_is_a_payload_error(
 
 
 def test_a_payload_error_names_the_type_and_says_what_can_be_sent() -> None:
-    with pytest.raises(PayloadError, match=r"a Unknown cannot be sent .*; send text, bytes, a number"):
+    with pytest.raises(
+        PayloadError, match=r"a value of type Unknown cannot be sent .*; send text, bytes, a number"
+    ):
         message_to_wire(Unknown())
 
 

@@ -182,8 +182,8 @@ def test_too_large() -> None:
 
 def test_names_of_channels() -> None:
     peer = RawPeer()
-    for name in ("", "x" * 256):
-        with pytest.raises(LocalProtocolError, match="1 to 255"):
+    for name in ("x" * 256, "x" * 1000):
+        with pytest.raises(LocalProtocolError, match="at most 255"):
             send(peer, 1, channel=name)
     assert send(peer, 1, channel="\N{SNOWMAN}" * 255) == 1
     assert peer.heard() == [[3, "\N{SNOWMAN}" * 255, 1, 1, [1]]]
