@@ -6,6 +6,7 @@ The tree, with the builtin that each one also is::
       SketchError (TypeError)
       SketchNotFoundError (LookupError)
       HookError (RuntimeError)
+        SetupError
       Nack
       Reject
 """
@@ -31,6 +32,10 @@ class SketchNotFoundError(FactoryError, LookupError):
 
 class HookError(FactoryError, RuntimeError):
     """``setup()`` or a start or stop hook of a sketch raised."""
+
+
+class SetupError(HookError):
+    """An ``async def setup()`` said with a ``ValueError`` that its arguments are wrong."""
 
 
 class Nack(FactoryError):  # noqa: N818 - raised by handlers to say no, not because of an error

@@ -24,7 +24,7 @@ from factory.errors import Nack
 from factory.gate import Gate
 from factory.plan import Handler, Plan
 from factory.threads import Threads
-from factory.trouble import RAISED, is_cancellation, words
+from factory.trouble import is_cancellation, words
 from mesh.door import Client
 from mesh.errors import PayloadError
 from mesh.links.inbox import Handle, Route
@@ -66,6 +66,7 @@ class Handling:
         stopping: Set when the worker is asked to stop; nobody waits for a retry then.
         say: Prints a line of the sketch.
         report: Logs an error of the sketch, with what it did to what.
+        warn: Logs a warning.
         reserved: What answers on the mesh's own channels.
 
     Raises:
@@ -82,6 +83,7 @@ class Handling:
         *,
         say: Callable[[str], None],
         report: Callable[[str, BaseException], None],
+        warn: Callable[[str], object],
         reserved: Reserved,
     ) -> None:
         self._sketch = sketch
@@ -91,7 +93,7 @@ class Handling:
         self._say = say
         self._report = report
         self._reserved = reserved
-        self._gate = Gate() if any(handler.exclusive for handler in plan.all_handlers) else None
+        self._gate = Gate(warn) if any(handler.exclusive for handler in plan.all_handlers) else None
         self._decoders = {handler.name: handler.decoder() for handler in plan.all_handlers}
         self._ways: dict[int, _Way | Refusal | Callable[[], object]] = {}
         self._talking: set[str] = set()
@@ -134,7 +136,7 @@ class Handling:
         self.in_hand[client.id] = f"handler {way.handler.name}()"
         try:
             return await self._handle(way, client.channel, message)
-        except RAISED as exc:
+        except BaseException as exc:
             if is_cancellation(exc):
                 raise
             return await self._after(way, client.channel, message, exc)
@@ -191,7 +193,7 @@ class Handling:
             raise _MismatchError(str(exc)) from exc
         if self._gate is None:
             return await self._call(way, channel, value)
-        async with self._gate.enter(exclusive=way.handler.exclusive):
+        async with self._gate.enter(way.handler.name, exclusive=way.handler.exclusive):
             return await self._call(way, channel, value)
 
     async def _call(self, way: _Way, channel: str, value: object) -> object:
@@ -212,7 +214,7 @@ class Handling:
                 break
             try:
                 return await self._handle(way, channel, message)
-            except RAISED as again:
+            except BaseException as again:
                 if is_cancellation(again):
                     raise
                 exc = again

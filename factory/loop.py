@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import mesh
 from factory.errors import SketchError
@@ -18,6 +18,20 @@ from mesh.errors import NackedError
 from mesh.protocol.values import NO_ANSWER, message_to_wire
 from mesh.streams import Answers, OnNack, Stream
 from mesh.text import did_you_mean
+
+_API: set[str] = set()
+
+
+class _Unmade:
+    """Stands where the worker of a sketch will be, and says why there is none."""
+
+    def __get__(self, sketch: object, owner: type) -> Self:
+        if sketch is None:
+            return self
+        raise SketchError(
+            f"{owner.__name__} has an __init__() of its own that does not call super().__init__(); "
+            f"write def setup(self, ...) instead, which needs no super()"
+        )
 
 
 class FactoryLoop:
@@ -52,9 +66,11 @@ class FactoryLoop:
     name: str
     target: mesh.Node | str | None
 
+    _worker = cast("Worker", _Unmade())  # until the constructor has run
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.plan = read_plan(cls)
+        cls.plan = read_plan(cls, taken=_API)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if self.plan.is_idle:
@@ -83,6 +99,7 @@ class FactoryLoop:
         sketch = cls.__new__(cls)
         sketch._place(me, grid)
         sketch.__init__(**kwargs)  # type: ignore[misc]
+        _ = sketch._worker  # says so now if an __init__ of its own forgot ours
         return sketch
 
     def _place(self, me: mesh.Node, grid: mesh.Grid) -> None:
@@ -96,15 +113,13 @@ class FactoryLoop:
         try:
             signature.bind(*args, **kwargs)
         except TypeError as exc:
-            hint = next(
-                (
-                    did_you_mean(word, signature.parameters)
-                    for word in kwargs
-                    if word not in signature.parameters
-                ),
-                "",
-            )
-            raise SketchError(f"{type(self).__name__}.setup{signature}: {exc}{hint}") from None
+            words = str(exc)
+            # Rather than what is missing because of it.
+            unknown = [word for word in kwargs if word not in signature.parameters]
+            if unknown and not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+                hint = did_you_mean(unknown[0], signature.parameters)
+                words = f"got an unexpected keyword argument {unknown[0]!r}{hint}"
+            raise SketchError(f"{type(self).__name__}.setup{signature}: {words}") from None
 
     if TYPE_CHECKING:
         # For type checkers any signature may override this one.
@@ -247,7 +262,8 @@ class FactoryLoop:
             port: Port to serve on, else the grid's, else ``$PORT``, else 8765.
 
         Raises:
-            SystemExit: With 1, after one line that says why, if it cannot run.
+            SystemExit: With 1, after one line that says why, if it cannot run; with 2 if
+                that is because ``async def setup()`` raised ``ValueError``.
             RuntimeError: If it was started before.
 
         """
@@ -288,6 +304,9 @@ class FactoryLoop:
         """
         return self._worker.address
 
+
+# What a sketch uses and the machinery calls: no name for a handler.
+_API.update(name for name in (*vars(FactoryLoop), *FactoryLoop.__annotations__) if not name.startswith("__"))
 
 # Refused when it is constructed, as any class that asks for nothing.
 FactoryLoop.plan = read_plan(FactoryLoop)

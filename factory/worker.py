@@ -18,13 +18,13 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from factory.errors import FactoryError, HookError
+from factory.errors import FactoryError, HookError, SetupError
 from factory.handling import Handling
 from factory.plan import Plan
 from factory.reactive import Rhythm
 from factory.signals import StopSignals, leave_now
 from factory.threads import Threads
-from factory.trouble import RAISED, is_cancellation, named, place
+from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
 from mesh.door import Door
 from mesh.errors import MeshError, NotAServerError, PeerDownError
@@ -65,6 +65,8 @@ class Worker:
 
     Attributes:
         when_stopping: Called once, on the event loop, when the worker begins to stop.
+        args_at: Where the arguments of an ``async def setup()`` are written, with a colon
+            behind, for who reads that they are wrong.
 
     Raises:
         SketchError: If a handler's type annotation cannot be used.
@@ -90,6 +92,7 @@ class Worker:
             self._stopping,
             say=self._say,
             report=self._report,
+            warn=self._log.warning,
             reserved={"$ledger": self.books},
         )
         self._telling: set[asyncio.Task[None]] = set()
@@ -102,6 +105,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog: Watchdog | None = None
         self.when_stopping: Callable[[], object] = lambda: None
+        self.args_at = ""
 
     # -- life --------------------------------------------------------------------
 
@@ -146,7 +150,11 @@ class Worker:
     async def _start(self, socket: str | None, port: int | None) -> None:
         if self._setup is not None:
             setup, self._setup = self._setup, None
-            await self._hook("setup", lambda: setup)
+            try:
+                await self._hook("setup", lambda: setup)
+            except HookError as exc:
+                error = SetupError if refuses_arguments(exc.__cause__) else HookError
+                raise error(f"{self.args_at}{exc}") from exc.__cause__
         if self._stopping.is_set():
             return
         if self._plan.is_client_only:
@@ -299,7 +307,7 @@ class Worker:
         self._handling.peer_changed(peer, state, reason)
         try:
             told = self._sketch.on_peer(peer, state, reason)
-        except Exception as exc:
+        except BaseException as exc:
             self._report("on_peer() failed", exc)
             return
         if inspect.isawaitable(told):
@@ -366,7 +374,7 @@ class Worker:
         # A sketch may have an out() of its own; what that raises must not end a connection.
         try:
             self._sketch.out(text)
-        except Exception as exc:
+        except BaseException as exc:
             self._report("out() failed", exc)
 
     async def to_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -387,7 +395,7 @@ class Worker:
                     await method()
                 elif inspect.isawaitable(result := await self.to_thread(method)):
                     await result
-            except RAISED as exc:
+            except BaseException as exc:
                 if is_cancellation(exc):
                     raise
                 failed = exc
@@ -395,7 +403,7 @@ class Worker:
                 period = seconds(
                     getattr(self._sketch, rhythm.period) if isinstance(rhythm.period, str) else rhythm.period
                 )
-            except Exception as exc:
+            except BaseException as exc:
                 failed, period = failed or exc, 1.0
             # The same trouble at every beat is told once.
             known, trouble = trouble, named(failed) if failed else ""
@@ -414,7 +422,7 @@ class Worker:
     async def _hook(self, name: str, method: Callable[[], object]) -> None:
         try:
             await self._call(method)
-        except RAISED as exc:
+        except BaseException as exc:
             if is_cancellation(exc):
                 raise
             self._log.debug(f"hook {name}() failed", exc_info=exc)
@@ -463,7 +471,8 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
     """Run a sketch in an event loop of its own until a signal or ``stop()`` ends it.
 
     Raises:
-        SystemExit: With 1, after one line that says why, if it cannot run.
+        SystemExit: With 1, after one line that says why, if it cannot run; with 2 if that
+            is because ``async def setup()`` raised ``ValueError``.
         RuntimeError: If it was started before.
 
     """
@@ -479,7 +488,8 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
             asyncio.run(sketch.arun(socket, port))
         except (MeshError, FactoryError) as exc:
             log.error(str(exc))
-            code = 1
+            # What setup() says of its arguments is for whoever gave them.
+            code = 2 if isinstance(exc, SetupError) else 1
         if not worker.balanced:
             log.error(f"the books do not balance: {json.dumps(worker.books())}")
             code = code or UNBALANCED
@@ -489,6 +499,11 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
             leave_now(1)
     if code:
         raise SystemExit(code)
+
+
+def refuses_arguments(exc: BaseException | None) -> bool:
+    """Say whether this is what ``setup()`` raises when its arguments are wrong."""
+    return isinstance(exc, ValueError) and not isinstance(exc, MeshError)
 
 
 def _first(*candidates: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from logging import getLogger
 from secrets import token_hex
 from typing import Any, NoReturn
@@ -22,6 +23,9 @@ from mesh.protocol.values import Refusal
 from mesh.streams import OnNack, Stream
 
 logger = getLogger("mesh.client")
+
+GOODBYE = 1.0
+"""Seconds that leaving may take; what is still in flight then is abandoned."""
 
 
 class Peer:
@@ -54,6 +58,7 @@ class Peer:
         each item, in order. What is one item and what is many is as for a sketch's
         ``stream()``; so are the options and errors.
         """
+        self.node.uri(channel)
         return self._outgoing.stream(
             self.node,
             data,
@@ -99,6 +104,10 @@ async def connect(
     peers = Peers(notice=logger.info, patience=patience)
     try:
         yield Peer(node, Outgoing(hub, peers), hub, patience=patience)
+        with suppress(TimeoutError):
+            # A goodbye lets the other side forget us at once.
+            async with asyncio.timeout(GOODBYE):
+                await hub.drain("done")
     finally:
         await hub.close()
         await peers.close()

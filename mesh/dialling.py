@@ -37,7 +37,16 @@ USER_TIMEOUT = 2.5
 
 
 class AbsentError(Exception):
-    """A node cannot be reached just now; the text says why, for people."""
+    """A node cannot be reached just now; the text says why, for people.
+
+    Attributes:
+        accepted: Whether a web server answered there, so that the node is running.
+
+    """
+
+    def __init__(self, why: str, *, accepted: bool = False) -> None:
+        super().__init__(why)
+        self.accepted = accepted
 
 
 class NotALinkError(DeliveryError):
@@ -68,7 +77,7 @@ async def connect(
     except InvalidStatus as exc:
         status = exc.response.status_code
         if status >= 500:
-            raise AbsentError(f"it answered HTTP {status}") from exc
+            raise AbsentError(f"it answered HTTP {status}", accepted=True) from exc
         body = printable((exc.response.body or b"")[:200].decode(errors="replace").strip())
         words = f"{node.name} at {node.uri()} refused the connection with HTTP {status}: {body}"
         raise RefusedError(node.name, words, status) from exc

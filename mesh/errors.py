@@ -184,6 +184,15 @@ class PeerDownError(DeliveryError, ConnectionError):
         transmitted: Whether the message had been sent, so that its outcome is
             unknown; ``False`` means that it certainly was not handled.
 
+    Args:
+        peer: Name of the node.
+        uri: Where it was looked for.
+        waited: Seconds that were spent waiting for it.
+        why: Why it was not there at the last try.
+        transmitted: Whether the message had been sent.
+        stopping: Whether the wait was given up because this worker stops.
+        accepted: Whether something answered there, so that it is running.
+
     """
 
     def __init__(
@@ -195,14 +204,20 @@ class PeerDownError(DeliveryError, ConnectionError):
         *,
         transmitted: bool = False,
         stopping: bool = False,
+        accepted: bool = False,
     ) -> None:
         if stopping:
             words = f"stopped waiting for {peer} at {uri} after {waited:.1f} s ({why})"
+        elif transmitted:
+            words = f"no answer came from {peer} at {uri} within {waited:.1f} s ({why})"
         else:
-            words = (
-                f"{peer} could not be reached at {uri} within {waited:.1f} s ({why}); "
-                f"is it running? start it, or correct its host and port in the grid"
-            )
+            words = f"{peer} could not be reached at {uri} within {waited:.1f} s ({why})"
+        if transmitted:
+            words += "; the message was sent, so it may or may not have been handled"
+        elif accepted and not stopping:
+            words += "; it is running, so see there why it does not take the connection"
+        elif not stopping:
+            words += "; is it running? start it, or correct its host and port in the grid"
         super().__init__(peer, words)
         self.waited = waited
         self.transmitted = transmitted

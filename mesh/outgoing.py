@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, I
 from contextlib import aclosing
 
 from mesh.dialling import NotALinkError, dial_link
-from mesh.errors import AckTimeoutError, NackedError, OutcomeUnknownError, PeerDownError
+from mesh.errors import AckTimeoutError, DeliveryError, NackedError, OutcomeUnknownError, PeerDownError
 from mesh.links.hub import Dialler, Hub
 from mesh.links.sending import Sending
 from mesh.node import Node
@@ -56,7 +56,12 @@ class Outgoing:
             before: Called with each item before it is sent.
             after: Called with the answers as they come.
 
+        Raises:
+            ValueError: If the window is below one.
+
         """
+        if window is not None and window < 1:
+            raise ValueError(f"window must be at least 1 message, got {window}")
 
         async def start() -> AsyncGenerator[Answers, None]:
             begin()
@@ -87,9 +92,11 @@ class Outgoing:
             else:
 
                 def explain(failure: Failed) -> Exception:
-                    return _explained(failure, node, dialler, delivery)
+                    return explained(failure, node, dialler, delivery)
 
-                sending = Sending(link, channel, delivery, peer=node.name, window=window, explain=explain)
+                # As in an address, where one leading slash says nothing.
+                name = channel.removeprefix("/")
+                sending = Sending(link, name, delivery, peer=node.name, window=window, explain=explain)
                 async with aclosing(sending.run(items)) as answers:
                     async for part in answers:
                         yield part
@@ -121,7 +128,7 @@ def _telling(source: Items, tell: Callable[[object], object]) -> Items:
     return told_late() if isinstance(source, AsyncIterable) else told()
 
 
-def _explained(failure: Failed, node: Node, dialler: Dialler, delivery: Delivery) -> Exception:
+def explained(failure: Failed, node: Node, dialler: Dialler, delivery: Delivery) -> Exception:
     """Return the error that a user gets for a failure of the link."""
     if failure.reason is Reason.PEER_DOWN:
         waited = delivery.patience or 0.0
@@ -130,6 +137,12 @@ def _explained(failure: Failed, node: Node, dialler: Dialler, delivery: Delivery
         )
     if failure.reason is Reason.ACK_TIMEOUT:
         return AckTimeoutError(node.name, delivery.ack_timeout or 0.0)
+    if failure.reason is Reason.TOO_LARGE:
+        return DeliveryError(
+            node.name,
+            f"{node.name} takes no message as large as this one; split it, or raise its max_message",
+        )
     if failure.transmitted:
         return OutcomeUnknownError(node.name, failure.reason.value)
-    return PeerDownError(node.name, node.uri(), 0.0, failure.reason.value)
+    why = "the link was closed" if failure.reason is Reason.CLOSED else failure.reason.value
+    return PeerDownError(node.name, node.uri(), 0.0, why, stopping=True)

@@ -24,6 +24,9 @@ SLICE = 0.005
 CHECK_EVERY = 32
 """Messages between two looks at the clock."""
 
+SMALL = 1024
+"""Length of an answer up to which it may wait for others, to be answered in one go."""
+
 MOST_IDLE = 1024
 """Channels of a link whose task is kept while they are idle."""
 
@@ -85,8 +88,11 @@ class Inbox:
 
     @property
     def in_hand(self) -> int:
-        """Messages that came and are not answered."""
-        return self._work.in_hand if self._work is not None else 0
+        """Messages that came and are not answered, of a session that goes on."""
+        works = {work for work, _ in self._queue}
+        if self._work is not None:
+            works.add(self._work)
+        return sum(work.in_hand for work in works if not work.closed)
 
     def wake(self) -> None:
         """Look again whether there is something to do."""
@@ -100,7 +106,11 @@ class Inbox:
 
     async def _run(self) -> None:
         shell = self._shell
-        handle, prepare = shell.receiver.opened(shell.core.peer or "", self._channel)
+        try:
+            handle, prepare = shell.receiver.opened(shell.core.peer or "", self._channel)
+        except Exception as exc:
+            # The channel has no way; its messages are refused, or their sender would wait for ever.
+            handle, prepare = _raising(exc), None
         while True:
             while not self._queue:
                 if len(shell.inboxes) > MOST_IDLE:
@@ -109,7 +119,13 @@ class Inbox:
                 await self._wait()
             work, items = self._queue.popleft()
             self._work = work
-            await self._handle_all(handle, work, prepare(items) if prepare else items)
+            if prepare is not None and not work.closed:
+                try:
+                    items = prepare(items)
+                except Exception as exc:
+                    await self._handle_all(_raising(exc), work, items)
+                    items = []
+            await self._handle_all(handle, work, items)
             self._answer()
             await shell.flush()
 
@@ -117,17 +133,20 @@ class Inbox:
         done, channel = self._done, self._channel
         begin = monotonic()
         for start in range(0, len(items), CHECK_EVERY):
-            if work.closed:
-                return
             for item in items[start : start + CHECK_EVERY]:
+                if work.closed:
+                    return
                 if not self._armed:
                     # Runs when this task gives way: when a handler suspends, or at the end.
                     self._armed = True
                     self._loop.call_soon(self._gave_way)
                 try:
                     done.append(await handle(channel, item))
-                except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as exc:
+                except BaseException as exc:
                     await self._recover(work, item, exc)
+            if done and not _is_small(done[-1]):
+                # Large answers are counted before there are many; see ``may_handle``.
+                self._answer()
             if not work.may_handle:
                 await self._until_answers_are_taken(work)
             if monotonic() - begin > SLICE:
@@ -153,7 +172,11 @@ class Inbox:
         if isinstance(exc, asyncio.CancelledError) and (task is None or task.cancelling()):
             raise exc
         self._answer()
-        outcome = await self._shell.receiver.recover(self._shell.core.peer or "", self._channel, item, exc)
+        try:
+            peer = self._shell.core.peer or ""
+            outcome = await self._shell.receiver.recover(peer, self._channel, item, exc)
+        except Exception as worse:
+            outcome = Refusal(type(worse).__name__, str(worse))
         if not isinstance(outcome, Refusal):
             self._done.append(outcome)
         elif not work.closed:
@@ -164,3 +187,14 @@ class Inbox:
         await self._shell.flush()
         while not work.may_handle and not work.closed:
             await self._wait()
+
+
+def _raising(error: Exception) -> Handle:
+    async def handle(_channel: str, _item: Any) -> Any:
+        raise error
+
+    return handle
+
+
+def _is_small(value: object) -> bool:
+    return len(value) < SMALL if isinstance(value, str | bytes) else value is None or isinstance(value, int)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mesh.errors import NackedError
 from mesh.links.shell import LinkShell
-from mesh.protocol.link.events import Failed
+from mesh.protocol.link.events import Failed, Reason
 from mesh.protocol.link.run import Delivery
 
 CHUNK = 512
@@ -49,7 +49,8 @@ class Sending:
         self._peer = peer
         self._channel = channel
         self._delivery = delivery
-        self._window = window or 2**62
+        # Bounded in any case: who does not read its answers must not send for ever.
+        self._window = min(window or 2**31, link.core.settings.window_messages)
         self._explain = explain
         self._answers: list[Answers] = []
         self._unread = 0
@@ -101,17 +102,27 @@ class Sending:
                     async for answers in batches:
                         yield answers
         finally:
+            waiting = self._link.waiting.get(self._channel)
+            if waiting is not None:
+                waiting.discard(self)
+                if not waiting:
+                    del self._link.waiting[self._channel]
             if self._in_flight:
                 self._link.core.cancel(self._channel, self, self._loop.time())
                 self._link.pump()
 
     def _put(self, items: list[object]) -> int:
         """Give items to the link, as many as it takes, and say how many."""
+        self._check_open()
         taken = self._link.core.send(
             self._channel, items, self._loop.time(), owner=self, delivery=self._delivery
         )
         self._in_flight += taken
         return taken
+
+    def _check_open(self) -> None:
+        if self._link.is_leaving:
+            raise self._explain(Failed(self, 1, Reason.CLOSED, False))
 
     def _room(self) -> int:
         # What nobody has read yet counts: who does not read its answers must not send.
@@ -133,28 +144,39 @@ class Sending:
     async def _from_iterator(self, source: Iterator[object]) -> AsyncGenerator[Answers, None]:
         left: list[object] = []
         exhausted = False
+        trouble: Exception | None = None  # comes in its place, after the answers to what went before
         while True:
-            while not exhausted or left:
-                room = self._room()
-                if room <= 0:
-                    break
-                if not left:
-                    left = list(islice(source, min(room, CHUNK)))
-                    if not left:
-                        exhausted = True
+            while left or not exhausted:
+                try:
+                    self._check_open()
+                    room = self._room()
+                    if room <= 0:
                         break
-                taken = self._put(left)
-                left = left[taken:]
-                if not taken:
+                    if left:
+                        taken = self._put(left)
+                        left = left[taken:]
+                        if not taken:
+                            break
+                        continue
+                except Exception as exc:
+                    left, exhausted, trouble = [], True, exc
                     break
+                try:
+                    # Keeps what the source gave before it raised.
+                    left.extend(islice(source, min(room, CHUNK)))
+                    exhausted = not left
+                except Exception as exc:
+                    exhausted, trouble = True, exc
             await self._link.flush()
             if self._answers:
                 for answers in self._take():
                     yield answers
-            elif exhausted and not left and not self._in_flight:
-                return
-            else:
+            elif self._in_flight or left or not exhausted:
                 await self._wait()
+            elif trouble is not None:
+                raise trouble
+            else:
+                return
 
     async def _from_async(self, source: AsyncIterable[object]) -> AsyncGenerator[Answers, None]:
         feeding = self._loop.create_task(self._feed(source), name=f"feeding {self._channel}")
@@ -175,7 +197,10 @@ class Sending:
         items = aiter(source)
         while True:
             # Nothing is asked of the source before there is room for it.
-            while self._room() <= 0:
+            while True:
+                self._check_open()
+                if self._room() > 0:
+                    break
                 await self._wait()
             try:
                 item = await anext(items)

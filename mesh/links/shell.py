@@ -5,8 +5,12 @@ Who runs what:
 - *The reader* is the task that called ``run()``. It never waits for a write, or two
   peers with full buffers would wait for each other.
 - *Who produces, flushes*: a stream after ``send()``, an inbox after ``ack()``. Only one
-  of them writes at a time, and goes on until the core has nothing more; the others
-  leave their frames to it. What a cancelled one leaves behind, the writer task sends.
+  of them writes at a time, one burst; the others leave their frames to it. What comes
+  up meanwhile, and what a cancelled one leaves behind, the writer task sends, so that
+  nobody is kept from its own work by the traffic of others.
+- *Frames belong to a connection.* Whoever waited in ``send()`` looks before it goes on
+  whether the link has another connection by now; the core has taken back what was lost.
+- *Closing* is the writer's: once the core is finished and its last frames are out.
 - *One timer* for heartbeats, silence, patience and ack timeouts. It is not moved
   while the deadline only gets later, which is nearly always.
 """
@@ -33,6 +37,7 @@ from mesh.protocol.link.events import (
     Received,
     Refused,
     RoomOpened,
+    SessionEnded,
     WorkAbandoned,
 )
 from mesh.protocol.link.link import Link
@@ -56,6 +61,10 @@ class Owner(Protocol):
         """Take note that there is room again."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class LinkShell:
     """Drives one ``Link``.
 
@@ -67,7 +76,14 @@ class LinkShell:
 
     Attributes:
         core: The link.
-        refusal: Code and reason of the peer's last refusal; ``None`` since it was attached.
+        refusal: Code and reason if the peer refused the last connection.
+        inboxes: By channel, what handles messages.
+        waiting: By channel, who waits for room.
+        closed: Set when the link was left and its connection is closed.
+        detached: Set while there is no connection in use.
+        when_attached: Called whenever the peer comes.
+        when_over: Called when the session ends without a connection, so that nothing is
+            left that the link would be needed for.
 
     """
 
@@ -79,12 +95,18 @@ class LinkShell:
         self.inboxes: dict[str, Inbox] = {}
         self.waiting: dict[str, set[Owner]] = {}
         self.closed = asyncio.Event()
-        self.attached = asyncio.Event()
+        self.detached = asyncio.Event()
+        self.detached.set()
+        self.when_attached: Callable[[], None] = _nothing
+        self.when_over: Callable[[], None] = _nothing
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._backlog: deque[bytes] = deque()
         self._writing = False
+        self._finished = False
+        self._leaving = False
+        self._shut = False
         self._writer: asyncio.Task[None] | None = None
         self._work: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -100,6 +122,8 @@ class LinkShell:
 
         """
         old, self.transport = self.transport, transport
+        self.detached.clear()
+        self.refusal = None
         if old is not None:
             old.abort()
         self._backlog.clear()
@@ -122,6 +146,7 @@ class LinkShell:
             if self.transport is transport:
                 self.transport = None
                 self._backlog.clear()
+                self.detached.set()
                 self.core.connection_lost(self._time(), reason)
                 self.pump()
         return reason
@@ -129,7 +154,9 @@ class LinkShell:
     async def _last_words(self, transport: Transport) -> None:
         try:
             async with asyncio.timeout(1):
-                for frame in self.core.data_to_send(self._time()):
+                frames = self.core.data_to_send(self._time())
+                self.pump()  # whose messages failed need not wait for our goodbye
+                for frame in frames:
                     await transport.send(frame)
                 await transport.close("protocol error")
         except (TransportClosedError, TimeoutError):
@@ -139,17 +166,21 @@ class LinkShell:
 
     def pump(self) -> None:
         """Act on what happened, see that what is to be sent gets sent, re-arm the timer."""
+        self._act_on_events()
+        if self.transport is not None and not self._writing and not self._backlog:
+            frames = self.core.data_to_send(self._time())
+            if frames:
+                self._backlog.extend(frames)
+                self._wake_writer()
+                self._act_on_events()  # to have sent the last frame is an event too
+        self._arm()
+
+    def _act_on_events(self) -> None:
         core = self.core
         event = core.next_event()
         while event is not None:
             self._act(event)
             event = core.next_event()
-        if self.transport is not None and not self._writing and not self._backlog:
-            frames = core.data_to_send(self._time())
-            if frames:
-                self._backlog.extend(frames)
-                self._wake_writer()
-        self._arm()
 
     def _act(self, event: object) -> None:
         kind = type(event)
@@ -171,21 +202,23 @@ class LinkShell:
         elif isinstance(event, AnswerUnsendable):
             self.receiver.unsendable(self.core.peer or "", event.work.channel, event.error)
         elif isinstance(event, Attached):
-            self.refusal = None
-            self.attached.set()
+            self.when_attached()
             self._changed(
                 "up", "restarted" if event.restarted else "resumed" if event.resumed else "connected"
             )
         elif isinstance(event, Detached):
-            self.attached.clear()
             self._changed("down", event.reason)
         elif isinstance(event, ConnectionSilent):
             self._judge(event.silence)
         elif isinstance(event, ConnectionRefused):
             self.refusal = (event.code, event.reason)
             self._hang_up()
+        elif isinstance(event, SessionEnded):
+            if self.transport is None:
+                self.when_over()
         elif isinstance(event, Closed):
-            self.closed.set()
+            self._finished = True
+            self._wake_waiting()
             self._wake_writer()
 
     def _deliver(self, event: Received) -> None:
@@ -201,7 +234,7 @@ class LinkShell:
         if transport is None:
             return
         heard = transport.silence()
-        if heard is not None and heard < silence / 2:
+        if heard is not None and heard < silence * 0.9:
             self.core.heard(self._time() - heard)
         else:
             self._hang_up()
@@ -219,32 +252,36 @@ class LinkShell:
         """
         transport = self.transport
         if transport is None or self._writing or self._backlog:
+            self._arm()
             return
-        core, time = self.core, self._time
-        frames = core.data_to_send(time())
+        frames = self.core.data_to_send(self._time())
         if not frames:
+            self._arm()
             return
         self._writing = True
         sent = 0
         try:
-            while frames:
-                sent = 0
-                for frame in frames:
-                    sent += 1
-                    await transport.send(frame)
-                frames = core.data_to_send(time())
+            for frame in frames:
+                sent += 1
+                await transport.send(frame)
         except TransportClosedError:
             # The reader finds the same, and knows what to do.
             return
         except BaseException:
-            self._backlog.extend(frames[sent:])
-            self._wake_writer()
+            if self.transport is transport:
+                self._backlog.extend(frames[sent:])
+                self._wake_writer()
             raise
         finally:
             self._writing = False
-        self._arm()
+            # What came up meanwhile, perhaps on another connection, is the writer's.
+            self.pump()
+            if self._finished:
+                self._wake_writer()
 
     def _wake_writer(self) -> None:
+        if self._shut:
+            return
         if self._writer is None:
             self._writer = self._loop.create_task(self._write(), name=f"link writer {self.core.peer}")
         elif self._work is not None and not self._work.done():
@@ -259,12 +296,15 @@ class LinkShell:
                     while self._backlog and self.transport is transport:
                         await transport.send(self._backlog.popleft())
                 except TransportClosedError:
+                    # A new connection could not put anything here: we were writing.
                     self._backlog.clear()
                 finally:
                     self._writing = False
-                await self.flush()
-            if self.closed.is_set() and self.transport is not None:
-                await self.transport.close("the link was closed")
+                self.pump()
+            if self._finished and not self._writing:
+                if self.transport is not None:
+                    await self.transport.close("the link was closed")
+                self.closed.set()
             self._work = self._loop.create_future()
             await self._work
 
@@ -272,7 +312,7 @@ class LinkShell:
 
     def _arm(self) -> None:
         deadline = self.core.next_deadline()
-        if deadline >= self._timer_at:
+        if deadline >= self._timer_at or self.core.state is State.CLOSED:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -292,20 +332,55 @@ class LinkShell:
         """Whether messages flow."""
         return self.core.state is State.ATTACHED
 
+    def has_session(self) -> bool:
+        """Say whether it was attached, and may be again."""
+        return bool(self.core.session)
+
+    def may_dial(self) -> bool:
+        """Say whether a connection may be dialled, now."""
+        return self.core.state is State.DETACHED
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was left for good."""
+        return self.core.state is State.CLOSED
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it takes no new messages any more."""
+        return self._leaving or self._shut or self.core.state is State.CLOSED
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left of it: no connection, no session, nothing to send."""
+        return self.transport is None and not self.core.session and self.core.idle
+
+    def _wake_waiting(self) -> None:
+        """Who waits for room will not get any more."""
+        for owners in list(self.waiting.values()):
+            for owner in list(owners):
+                owner.wake()
+
     async def leave(self, reason: str) -> None:
         """Say goodbye, finish what is in hand and in flight; cancel it to be done with it."""
+        self._leaving = True
         self.core.close(self._time(), reason)
+        self._wake_waiting()
         self.pump()
         await self.closed.wait()
 
     async def shut(self) -> None:
         """End every task of this link now."""
+        self._shut = True
         self._hang_up()
         if self.transport is not None:
             self.transport = None
+            self._backlog.clear()
+            self.detached.set()
             self.core.connection_lost(self._time(), "closed from here")
         self.core.close(self._time(), "closed")
         self.pump()
+        self.closed.set()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

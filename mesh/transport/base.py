@@ -36,7 +36,8 @@ class Transport(ABC):
     async def send(self, data: bytes) -> None:
         """Send one message; waits while the write buffer is full.
 
-        Cancelling it leaves the message sent whole or not at all.
+        The message is taken before it waits: who cancels the wait has sent it nevertheless,
+        so there is never a doubt about what is on its way.
 
         Raises:
             TransportClosedError: If the connection is gone.

@@ -82,6 +82,7 @@ class MemoryNetwork:
 
     async def aclose(self) -> None:
         """Break every connection and wait until nobody holds one."""
+        self._partitions.clear()
         for near, _ in list(self._open):
             near.abort()
         self._doors.clear()
@@ -111,11 +112,13 @@ class MemoryNetwork:
         self._partitions.add(frozenset((one, other)))
 
     def heal(self, one: str, other: str) -> None:
-        """End a partition; connections that lost something break."""
+        """End a partition; connections that lost something, or that one end gave up, break."""
         self._partitions.discard(frozenset((one, other)))
         for near, far in list(self._open):
-            if {near.place, far.place} == {one, other} and (near.has_lost or far.has_lost):
+            broken = near.has_lost or far.has_lost or near.has_ended or far.has_ended
+            if {near.place, far.place} == {one, other} and broken:
                 near.abort()
+                far.abort()
 
     def delay(self, one: str, other: str, seconds: float) -> None:
         """Let every message between two places take so long."""
@@ -158,8 +161,10 @@ class MemoryNetwork:
         return self._delays.get(frozenset((one, other)), 0.0)
 
     def forget(self, transport: MemoryTransport) -> None:
-        """Drop a connection that has ended."""
-        self._open = [pair for pair in self._open if transport not in pair]
+        """Drop a connection that has ended at both ends."""
+        self._open = [
+            pair for pair in self._open if transport not in pair or not all(end.has_ended for end in pair)
+        ]
 
 
 class MemoryTransport(Transport):
@@ -173,7 +178,10 @@ class MemoryTransport(Transport):
         self._peer = peer
         self._network = network
         self._inbox: deque[bytes] = deque()
-        self._in_flight = 0
+        self._on_the_way = 0  # bytes sent from here that the other end has not taken
+        self._wire: deque[bytes | None] = deque()
+        self._due = 0.0
+        self._goodbye = ""
         self._ended: str | None = None
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -186,32 +194,54 @@ class MemoryTransport(Transport):
 
     async def send(self, data: bytes) -> None:
         """Send one message; see ``Transport.send``."""
-        while self._ended is None and self.other._in_flight >= BUFFER:
-            self.other._room.clear()
-            await self.other._room.wait()
-        if self._ended is not None:
-            raise TransportClosedError(self._ended)
+        self._check_open()
         try:
             self._network.check()
         except ConnectionResetError as exc:
             self.abort()
             raise TransportClosedError(str(exc)) from exc
-        self.other._in_flight += len(data)
+        self._on_the_way += len(data)
         if self._network.parted(self.place, self._peer):
             # Never given back: a full write buffer is what a partition looks like.
             self.has_lost = True
-            return
-        latency = self._network.latency(self.place, self._peer)
-        if latency:
-            asyncio.get_running_loop().call_later(latency, self.other._arrive, data)
         else:
-            self.other._arrive(data)
+            self._put(data)
+        while self._ended is None and self._on_the_way >= BUFFER:
+            self._room.clear()
+            await self._room.wait()
+        self._check_open()
 
-    def _arrive(self, data: bytes) -> None:
-        if self._ended is None:
-            self._inbox.append(data)
-            self._heard = asyncio.get_running_loop().time()
-            self._news.set()
+    def _check_open(self) -> None:
+        if self._ended is not None:
+            raise TransportClosedError(self._ended)
+
+    def _put(self, data: bytes | None) -> None:
+        """Put a message, or the end, on the wire."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._network.latency(self.place, self._peer)
+        if due <= loop.time() and not self._wire:
+            self._arrive(data)
+            return
+        self._wire.append(data)
+        self._due = max(due, self._due)
+        # Whichever timer is due first takes what was sent first: they may come in any order.
+        loop.call_at(self._due, self._arrive_next)
+
+    def _arrive_next(self) -> None:
+        if self._wire:
+            self._arrive(self._wire.popleft())
+
+    def _arrive(self, data: bytes | None) -> None:
+        other = self.other
+        if data is None:
+            other._end(self._goodbye)
+        elif other._ended is None:
+            other._inbox.append(data)
+            other._heard = asyncio.get_running_loop().time()
+            other._news.set()
+        elif not self._network.parted(self.place, self._peer):
+            # Nobody is there any more, as the other end found out in a partition.
+            self._end("connection lost")
 
     async def recv(self) -> bytes:
         """Return the next message; see ``Transport.recv``."""
@@ -221,29 +251,42 @@ class MemoryTransport(Transport):
             self._news.clear()
             await self._news.wait()
         data = self._inbox.popleft()
-        self._in_flight -= len(data)
-        if self._in_flight < BUFFER:
-            self._room.set()
+        other = self.other
+        other._on_the_way -= len(data)
+        if other._on_the_way < BUFFER:
+            other._room.set()
         return data
 
     async def close(self, reason: str = "") -> None:
         """Close; the other end still gets what was sent."""
-        self._end("closed from here", f"the peer closed it ({reason or 'no reason given'})")
+        if self._ended is None:
+            self._goodbye = f"the peer closed it ({reason or 'no reason given'})"
+            if not self._network.parted(self.place, self._peer):
+                self._put(None)
+            self._end("closed from here")
 
     def abort(self) -> None:
         """Close at once, both ends."""
-        self._end("connection lost", "connection lost")
         self._inbox.clear()
+        if self._goodbye:
+            return  # closed before: what was sent, and the goodbye, are on their way
+        self._wire.clear()
+        self._end("connection lost")
+        if not self._network.parted(self.place, self._peer):
+            self.other._wire.clear()
+            self.other._end("connection lost")
 
-    def _end(self, here: str, there: str) -> None:
+    @property
+    def has_ended(self) -> bool:
+        """Whether this end knows that the connection is gone."""
+        return self._ended is not None
+
+    def _end(self, why: str) -> None:
         if self._ended is None:
-            self._ended = here
+            self._ended = why
             self._network.forget(self)
-            if not self._network.parted(self.place, self._peer):
-                self.other._end(there, here)
         self._news.set()
         self._room.set()
-        self.other._room.set()
 
     def silence(self) -> float | None:
         """Return the seconds since the last message arrived."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import sys
@@ -82,7 +83,9 @@ class WebsocketTransport(Transport):
 
     def abort(self) -> None:
         """Close at once."""
-        self._connection.transport.abort()
+        # asyncio cannot abort a transport that it lost with data left to write.
+        with contextlib.suppress(AttributeError):
+            self._connection.transport.abort()
 
     def silence(self) -> float | None:
         """Return the seconds since the kernel last got bytes from the peer; Linux only."""

@@ -348,6 +348,8 @@ class Link:
         """Return the next frames to send, about ``limit`` bytes; empty when there are none."""
         if self._live is None:
             return []
+        if not (self._control or self._beat or self._leaving or self._traffic.has_output):
+            return []  # as shells ask after every step, this is the most frequent answer
         frames, self._control = self._control, []
         if self.state is State.ATTACHED and self._proven:
             self._traffic.fill(frames, now, limit, data=not self._peer_leaving)

@@ -37,6 +37,9 @@ class Liveness:
         """Note that bytes arrived."""
         self.heard_at = now
         self._forgiven = False
+        if self._judge_at == inf:
+            # The verdict was overruled: bytes of an unfinished frame came. Judge again.
+            self._judge_at = now + self.timeout
 
     def sent(self, now: float) -> None:
         """Note that a frame was sent."""

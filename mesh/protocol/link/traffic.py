@@ -195,6 +195,11 @@ class Traffic:
 
     # -- towards the wire
 
+    @property
+    def has_output(self) -> bool:
+        """Whether ``fill()`` might add something."""
+        return bool(self._replies or self._settling or self._senders)
+
     def fill(self, frames: list[bytes], now: float, limit: int, *, data: bool) -> None:
         """Add frames until nothing is left to send, or ``limit`` bytes are reached.
 
