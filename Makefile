@@ -1,13 +1,15 @@
 # One command for each thing to do; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check style types fix soak clean
+.PHONY: help setup up test check style types fix soak bench clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # How long `make soak` keeps each soak going, in seconds.
 SOAK_SECONDS ?= 600
+# What `make bench` is told; the figures in numbers and as a picture by default.
+BENCH ?= --json .cache/bench.json --plot .cache/bench.svg
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
@@ -45,7 +47,11 @@ fix: setup ## Mend the style where a program can.
 
 soak: setup ## Run the long soaks; SOAK_SECONDS=60 shortens them.
 	@scripts/system-packages
-	SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) -m soak --timeout=0
+	SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) tests/soak tests/fleet -m soak --timeout=0 -rP
+
+bench: setup ## Measure this product beside its peers; BENCH=--quick takes a minute.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean: ## Remove .venv and everything that was built or cached.
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -1,14 +1,16 @@
 """Turns a class into a running worker: ``FactoryLoop`` and its decorators."""
 
-from factory.errors import FactoryError, HookError, SketchError, SketchNotFoundError
+from factory.errors import FactoryError, HookError, Nack, Reject, SketchError, SketchNotFoundError
 from factory.loop import FactoryLoop
 from factory.reactive import every, on_start, on_stop, reactive
-from factory.stream import Stream
+from mesh.streams import Stream
 
 __all__ = [
     "FactoryError",
     "FactoryLoop",
     "HookError",
+    "Nack",
+    "Reject",
     "SketchError",
     "SketchNotFoundError",
     "Stream",

@@ -6,6 +6,9 @@ The tree, with the builtin that each one also is::
       SketchError (TypeError)
       SketchNotFoundError (LookupError)
       HookError (RuntimeError)
+        SetupError
+      Nack
+      Reject
 """
 
 from __future__ import annotations
@@ -29,3 +32,28 @@ class SketchNotFoundError(FactoryError, LookupError):
 
 class HookError(FactoryError, RuntimeError):
     """``setup()`` or a start or stop hook of a sketch raised."""
+
+
+class SetupError(HookError):
+    """An ``async def setup()`` said with a ``ValueError`` that its arguments are wrong."""
+
+
+class Nack(FactoryError):  # noqa: N818 - raised by handlers to say no, not because of an error
+    """Raised in a handler: not now.
+
+    Args:
+        reason: Why, for the sender.
+        retry_in: Seconds after which the message is to be handled again; meanwhile the
+            sender's channel waits. ``None`` refuses it, which leaves the retry to the sender.
+
+    """
+
+    def __init__(self, reason: str = "", *, retry_in: float | None = None) -> None:
+        super().__init__(reason)
+        if retry_in is not None and not 0 <= retry_in < float("inf"):
+            raise ValueError(f"retry_in must be seconds from 0 on, got {retry_in!r}")
+        self.retry_in = retry_in
+
+
+class Reject(FactoryError):  # noqa: N818 - as Nack
+    """Raised in a handler: never. The message is refused for good, whatever is tried."""

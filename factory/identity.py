@@ -24,7 +24,7 @@ def identify(reference: str, own_name: str, given: str | None, grid: mesh.Grid, 
         base: Folder that a relative file in ``reference`` belongs to.
 
     """
-    wanted = given or own_name
+    wanted = own_name if given is None else given
     named = grid.get(wanted)
     if named is not None:
         return named

@@ -5,16 +5,33 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import mesh
 from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
-from factory.stream import OnNack, Stream
 from factory.worker import Worker, run_until_stopped
-from mesh.protocol.values import Refusal, answer_from_wire, message_to_wire
+from mesh.client import delivery_of
+from mesh.errors import NackedError
+from mesh.protocol.values import NO_ANSWER, message_to_wire
+from mesh.streams import Answers, OnNack, Stream
 from mesh.text import did_you_mean
+
+_API: set[str] = set()
+
+
+class _Unmade:
+    """Stands where the worker of a sketch will be, and says why there is none."""
+
+    def __get__(self, sketch: object, owner: type) -> Self:
+        if sketch is None:
+            return self
+        raise SketchError(
+            f"{owner.__name__} has an __init__() of its own that does not call super().__init__(); "
+            f"write def setup(self, ...) instead, which needs no super()"
+        )
 
 
 class FactoryLoop:
@@ -49,9 +66,11 @@ class FactoryLoop:
     name: str
     target: mesh.Node | str | None
 
+    _worker = cast("Worker", _Unmade())  # until the constructor has run
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.plan = read_plan(cls)
+        cls.plan = read_plan(cls, taken=_API)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if self.plan.is_idle:
@@ -80,6 +99,7 @@ class FactoryLoop:
         sketch = cls.__new__(cls)
         sketch._place(me, grid)
         sketch.__init__(**kwargs)  # type: ignore[misc]
+        _ = sketch._worker  # says so now if an __init__ of its own forgot ours
         return sketch
 
     def _place(self, me: mesh.Node, grid: mesh.Grid) -> None:
@@ -93,15 +113,13 @@ class FactoryLoop:
         try:
             signature.bind(*args, **kwargs)
         except TypeError as exc:
-            hint = next(
-                (
-                    did_you_mean(word, signature.parameters)
-                    for word in kwargs
-                    if word not in signature.parameters
-                ),
-                "",
-            )
-            raise SketchError(f"{type(self).__name__}.setup{signature}: {exc}{hint}") from None
+            words = str(exc)
+            # Rather than what is missing because of it.
+            unknown = [word for word in kwargs if word not in signature.parameters]
+            if unknown and not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+                hint = did_you_mean(unknown[0], signature.parameters)
+                words = f"got an unexpected keyword argument {unknown[0]!r}{hint}"
+            raise SketchError(f"{type(self).__name__}.setup{signature}: {words}") from None
 
     if TYPE_CHECKING:
         # For type checkers any signature may override this one.
@@ -137,6 +155,10 @@ class FactoryLoop:
         *,
         on_nack: OnNack = "raise",
         quiet: bool = False,
+        ack_timeout: float | None = None,
+        peer_timeout: float | EllipsisType | None = ...,
+        delivery: str = "at-least-once",
+        window: int | None = None,
     ) -> Stream:
         """Send data to a channel of another node and collect the acknowledgements.
 
@@ -150,7 +172,15 @@ class FactoryLoop:
             channel: The channel of the target.
             on_nack: ``raise`` ends at the first refusal; ``yield`` goes on and hands
                 over the ``NackedError`` in its place.
-            quiet: Do not print what is sent and what comes back.
+            quiet: Do not print what is sent and what comes back, and do not wait for
+                each answer before the next item: the fast way.
+            ack_timeout: Seconds to wait for an answer, from the moment its item was sent;
+                ``None`` for as long as the peer lives.
+            peer_timeout: Seconds to wait for an absent peer, ``None`` for ever; by default
+                the class's ``patience``.
+            delivery: ``at-least-once``, or ``at-most-once``, which rather fails than sends
+                an item again to a peer that was restarted.
+            window: Most items in flight when quiet; ``None`` for the link's own limit.
 
         Raises:
             UnknownNodeError: If the grid has no such node.
@@ -158,7 +188,11 @@ class FactoryLoop:
             NackedError: If the peer's handler refused an item; ``.acks`` has the acks
                 before it.
             PeerDownError: If the peer was away for longer than ``patience``.
+            AckTimeoutError: If the answer did not come in time.
+            OutcomeUnknownError: If the answer will never come, though the item was sent.
             PayloadError: If an item cannot be sent.
+            FrameTooLargeError: If an item is larger than the peer takes.
+            ValueError: If ``on_nack`` or ``delivery`` is none of the words above.
             TypeError: If the target is neither a name nor a node.
 
         """
@@ -170,24 +204,42 @@ class FactoryLoop:
         if not isinstance(node, mesh.Node):
             raise TypeError(f"a target is the name of a node or a node, not {target!r}")
         node.uri(channel)
-        say = _say_nothing if quiet else self.out
-
-        async def send(item: object) -> object | Refusal:
-            wire = message_to_wire(item)
-            say(f"> sending payload: {_shown(wire)}")
-            answer = answer_from_wire(await self._worker.peers.exchange(node, channel, wire))
-            say(
-                f"< {answer.type}: {answer.message}" if isinstance(answer, Refusal) else f"< {_shown(answer)}"
-            )
-            return answer
-
-        return Stream(
-            node.name,
-            data,
-            send,
-            on_nack=on_nack,
-            begin=lambda: say(f"starting to stream message to {node.name}"),
+        wanted = delivery_of(
+            delivery,
+            patience=self.patience if isinstance(peer_timeout, EllipsisType) else peer_timeout,
+            ack_timeout=ack_timeout,
         )
+
+        def show(answers: Answers) -> None:
+            for answer in answers if isinstance(answers, list) else [answers]:
+                self.out(f"< {_shown(answer)}")
+
+        return self._worker.outgoing.stream(
+            node,
+            data,
+            channel,
+            delivery=wanted,
+            # Said aloud, a stream goes step by step, so that its lines tell the story.
+            window=window if quiet else 1,
+            on_nack=on_nack,
+            begin=(lambda: None)
+            if quiet
+            else (lambda: self.out(f"starting to stream message to {node.name}")),
+            before=None
+            if quiet
+            else (lambda item: self.out(f"> sending payload: {_shown(message_to_wire(item))}")),
+            after=None if quiet else show,
+        )
+
+    def on_peer(self, name: str, state: str, reason: str) -> Any:
+        """Take note that a peer came (``up``) or went (``down``); override it, async if you like.
+
+        Args:
+            name: The peer's name.
+            state: ``up`` or ``down``.
+            reason: Why, for people.
+
+        """
 
     async def to_thread(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a function that blocks in a thread of this worker and await its result."""
@@ -210,7 +262,8 @@ class FactoryLoop:
             port: Port to serve on, else the grid's, else ``$PORT``, else 8765.
 
         Raises:
-            SystemExit: With 1, after one line that says why, if it cannot run.
+            SystemExit: With 1, after one line that says why, if it cannot run; with 2 if
+                that is because ``async def setup()`` raised ``ValueError``.
             RuntimeError: If it was started before.
 
         """
@@ -252,13 +305,16 @@ class FactoryLoop:
         return self._worker.address
 
 
+# What a sketch uses and the machinery calls: no name for a handler.
+_API.update(name for name in (*vars(FactoryLoop), *FactoryLoop.__annotations__) if not name.startswith("__"))
+
 # Refused when it is constructed, as any class that asks for nothing.
 FactoryLoop.plan = read_plan(FactoryLoop)
 
 
-def _say_nothing(text: object) -> None:
-    pass
-
-
-def _shown(wire: object) -> str:
-    return f"{len(wire)} bytes" if isinstance(wire, bytes) else str(wire)
+def _shown(value: object) -> str:
+    if isinstance(value, NackedError):
+        return f"{value.type}: {value.reason}"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return NO_ANSWER if value is None else str(value)

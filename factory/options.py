@@ -112,7 +112,27 @@ def grid_arguments(sketch: type[FactoryLoop], node: mesh.Node) -> dict[str, Any]
     """Return a node's ``args:`` as the types that ``setup()`` asks for.
 
     Raises:
-        GridError: If one is unknown or does not fit, with its line and column.
+        GridError: If some are unknown or do not fit: all of them, with line and column.
+        SketchError: If ``setup()`` asks for a type that no argument can have.
+
+    """
+    values, problems = read_arguments(sketch, node)
+    if not problems:
+        return values
+    if node.file is None:
+        raise mesh.GridError("; ".join(f"{node.where()}: {p.what}; {p.fix}" for p in problems))
+    lines = [str(problem) for problem in problems]
+    if len(lines) > 1:
+        lines.insert(0, f"{node.file} has {len(lines)} mistakes:")
+    raise mesh.GridError("\n  ".join(lines), problems)
+
+
+def read_arguments(
+    sketch: type[FactoryLoop], node: mesh.Node
+) -> tuple[dict[str, Any], list[mesh.GridProblem]]:
+    """Return a node's ``args:`` as the types that ``setup()`` asks for, and every mistake in them.
+
+    Raises:
         SketchError: If ``setup()`` asks for a type that no argument can have.
 
     """
@@ -120,22 +140,26 @@ def grid_arguments(sketch: type[FactoryLoop], node: mesh.Node) -> dict[str, Any]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in sketch.plan.setup.parameters.values())
     signature = f"{sketch.__name__}.setup{sketch.plan.setup}"
     values: dict[str, Any] = {}
+    problems: list[mesh.GridProblem] = []
+
+    def wrong(name: str, what: str) -> None:
+        line, column = node.marks.get(("args", name)) or node.marks.get(("args",)) or (0, 0)
+        # The signature says what would be right.
+        problems.append(mesh.GridProblem(node.file or "", line, column, what, signature))
+
     for name, value in (node.args or {}).items():
-        where = node.where("args", name)
         if name in known:
             try:
                 values[name] = msgspec.convert(value, known[name]) if known[name] is not None else value
             except msgspec.ValidationError as exc:
-                raise mesh.GridError(f"{where}: argument {name!r}: {_plain(exc)}; {signature}") from exc
+                wrong(name, f"argument {name!r}: {_plain(exc)}")
             except TypeError as exc:
                 raise _unusable(sketch, name, exc) from exc
         elif takes_any:
             values[name] = value
         else:
-            raise mesh.GridError(
-                f"{where}: unknown argument {name!r}{did_you_mean(name, known)}; {signature}"
-            )
-    return values
+            wrong(name, f"unknown argument {name!r}{did_you_mean(name, known)}")
+    return values, sorted(problems, key=lambda problem: (problem.line, problem.column))
 
 
 def missing(sketch: type[FactoryLoop], values: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ at the import, naming the method, the file and line, and the signature expected.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, get_type_hints
@@ -114,12 +114,16 @@ class Plan:
         return None if self.fallback is None else (self.fallback, {})
 
 
-def read_plan(sketch: type) -> Plan:
+def read_plan(sketch: type, taken: Collection[str] = ()) -> Plan:
     """Read the decorated methods of a sketch class.
+
+    Args:
+        sketch: The class.
+        taken: Names that no decorated method may have.
 
     Raises:
         SketchError: If a signature is wrong, two patterns clash, two methods are bare
-            handlers, or ``loop()`` lacks its decorator.
+            handlers, a method lacks its decorator, or one has a name that is taken.
 
     """
     plan = Plan(_setup_signature(sketch))
@@ -135,6 +139,13 @@ def read_plan(sketch: type) -> Plan:
             and not any(isinstance(mark, Reaction) for mark in noted)
         ):
             raise SketchError(f"{_place(function)} is not decorated; write @factory.reactive above it")
+        if function is not None and not noted:
+            _check_override(sketch, name, function)
+        if noted and name in taken:
+            raise SketchError(
+                f"{_place(function)} is {noted[0]}, but {name!r} is a name of factory.FactoryLoop itself, "
+                f"which it would hide; rename it"
+            )
         for mark in noted:
             if not inspect.isfunction(function):
                 raise SketchError(
@@ -142,6 +153,20 @@ def read_plan(sketch: type) -> Plan:
                 )
             _enter(plan, sketch, name, function, mark)
     return plan
+
+
+def _check_override(sketch: type, name: str, function: object) -> None:
+    """Refuse a method without decorator in the place of one with: it would never be called."""
+    _, *hidden = (base for base in sketch.__mro__ if name in vars(base))
+    for base in hidden:
+        if vars(base)[name] is None:
+            return
+        for mark in marks(vars(base)[name]):
+            where = _place(function) if callable(function) else f"{sketch.__name__}.{name}"
+            raise SketchError(
+                f"{where} overrides {base.__name__}.{name}(), which is {mark}, and is not decorated; "
+                f"write {mark} above it, or {name} = None if it shall not run"
+            )
 
 
 class _Unquoted(str):

@@ -33,6 +33,11 @@ class Reaction:
     pattern: Pattern | None
     exclusive: bool
 
+    def __str__(self) -> str:
+        inside = [f'"{self.pattern.text}"'] if self.pattern else []
+        inside += ["exclusive=True"] if self.exclusive else []
+        return f"@factory.reactive({', '.join(inside)})" if inside else "@factory.reactive"
+
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
@@ -45,12 +50,19 @@ class Rhythm:
 
     period: float | str
 
+    def __str__(self) -> str:
+        period = f'"self.{self.period}"' if isinstance(self.period, str) else f"{self.period:g}"
+        return f"@factory.every({period})"
+
 
 @dataclass(frozen=True, slots=True)
 class Hook:
     """This method runs once, at ``start`` or at ``stop``."""
 
     when: str
+
+    def __str__(self) -> str:
+        return f"@factory.on_{self.when}"
 
 
 Mark = Reaction | Rhythm | Hook

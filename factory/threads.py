@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,11 +39,13 @@ class Threads:
     async def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a function in a thread and await its result.
 
-        Cancellation ends the wait, never the function.
+        The function sees the context variables of its caller. Cancellation ends the wait,
+        never the function.
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=self._name)
-        call = partial(self._outcome, partial(function, *args, **kwargs))
+        context = contextvars.copy_context()
+        call = partial(context.run, self._outcome, partial(function, *args, **kwargs))
         error, value = await asyncio.get_running_loop().run_in_executor(self._pool, call)
         if error is not None:
             raise error

@@ -8,24 +8,34 @@ import sysconfig
 import traceback
 from pathlib import Path
 
+import mesh
+
 # Frames of these folders are not the sketch's own.
 _MACHINERY = tuple(
     f"{folder}{os.sep}"
     for folder in (
         Path(__file__).parent,
+        Path(mesh.__file__).parent,
         Path(sysconfig.get_path("stdlib"), "asyncio"),
         Path(sysconfig.get_path("stdlib"), "concurrent"),
     )
 )
 
-# What a sketch can raise that must not end its worker. CancelledError is among them
-# because awaiting somebody else's cancelled task raises it too; see is_cancellation().
-RAISED = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
-
 
 def is_cancellation(exc: BaseException) -> bool:
-    """Tell a cancellation of this task from the error of another one that it awaited."""
-    task = asyncio.current_task()
+    """Tell the end of this very task from whatever else a sketch raises.
+
+    A sketch may raise anything, SystemExit and types of its own included, and none of it
+    must end its worker. CancelledError is among it, because awaiting somebody else's
+    cancelled task raises it too.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    if isinstance(exc, GeneratorExit):
+        # Without a task, nobody raised it: a coroutine that was left behind is closed.
+        return task is None
     return isinstance(exc, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
 
 
@@ -33,7 +43,7 @@ def words(exc: BaseException) -> str:
     """Return what an error says, even if it cannot say it."""
     try:
         return str(exc)
-    except Exception as why:
+    except BaseException as why:
         return f"(its text cannot be had: {type(why).__name__})"
 
 

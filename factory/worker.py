@@ -9,28 +9,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import json
 import logging
 import math
 import os
 import threading
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from dataclasses import dataclass
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from factory.errors import FactoryError, HookError
-from factory.gate import Gate
-from factory.plan import Handler, Plan
+from factory.errors import FactoryError, HookError, SetupError
+from factory.handling import Handling
+from factory.plan import Plan
 from factory.reactive import Rhythm
 from factory.signals import StopSignals, leave_now
 from factory.threads import Threads
-from factory.trouble import RAISED, is_cancellation, named, place, words
+from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
-from mesh.door import Client, Door
-from mesh.errors import MeshError, NotAServerError, PayloadError, PeerDownError
+from mesh.door import Door
+from mesh.errors import MeshError, NotAServerError, PeerDownError
+from mesh.links.hub import Hub
 from mesh.node import Node
+from mesh.outgoing import Outgoing
 from mesh.peers import Peers
-from mesh.protocol.values import Refusal, Wire
 from mesh.text import endpoint, listing, seconds
 
 if TYPE_CHECKING:
@@ -48,21 +49,15 @@ STOP_HOOKS = 1.0
 CLOSING = 0.2
 """Seconds that closing the connections may take, those inbound and then those outbound."""
 
+UNBALANCED = 3
+"""Exit code when messages are unaccounted for."""
+
 CANCELLED = 0.1
 """Seconds in which what was cancelled has to end before it is abandoned."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """Where the messages of one client go."""
-
-    handler: Handler
-    captured: dict[str, int | str]
-    decode: Callable[[Wire], object]
-
-
 class Worker:
-    """Runs one sketch; what a ``Door`` asks for answers.
+    """Runs one sketch.
 
     Args:
         sketch: The sketch, whose handlers and hooks are called.
@@ -70,6 +65,8 @@ class Worker:
 
     Attributes:
         when_stopping: Called once, on the event loop, when the worker begins to stop.
+        args_at: Where the arguments of an ``async def setup()`` are written, with a colon
+            behind, for who reads that they are wrong.
 
     Raises:
         SketchError: If a handler's type annotation cannot be used.
@@ -82,14 +79,23 @@ class Worker:
         self._log = logging.LoggerAdapter(logging.getLogger("factory.worker"), {"node": sketch.name})
         self._setup: Awaitable[object] | None = None
         self._door: Door | None = None
+        self._hub: Hub | None = None
         self._peers: Peers | None = None
-        self._gate = Gate() if any(handler.exclusive for handler in plan.all_handlers) else None
-        self._decoders = {handler.name: handler.decoder() for handler in plan.all_handlers}
-        self._routes: dict[int, _Route | Refusal] = {}
-        self._in_hand: dict[int, str] = {}
+        self._outgoing: Outgoing | None = None
         self._rhythms: list[asyncio.Task[None]] = []
         self._threads = Threads(sketch.name)
         self._stopping = asyncio.Event()
+        self._handling = Handling(
+            sketch,
+            plan,
+            self._threads,
+            self._stopping,
+            say=self._say,
+            report=self._report,
+            warn=self._log.warning,
+            reserved={"$ledger": self.books},
+        )
+        self._telling: set[asyncio.Task[None]] = set()
         # Set from other threads and signal handlers, before there is a loop or after it.
         self._stop_wanted = False
         self._by_keyboard = False
@@ -99,6 +105,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog: Watchdog | None = None
         self.when_stopping: Callable[[], object] = lambda: None
+        self.args_at = ""
 
     # -- life --------------------------------------------------------------------
 
@@ -143,7 +150,11 @@ class Worker:
     async def _start(self, socket: str | None, port: int | None) -> None:
         if self._setup is not None:
             setup, self._setup = self._setup, None
-            await self._hook("setup", lambda: setup)
+            try:
+                await self._hook("setup", lambda: setup)
+            except HookError as exc:
+                error = SetupError if refuses_arguments(exc.__cause__) else HookError
+                raise error(f"{self.args_at}{exc}") from exc.__cause__
         if self._stopping.is_set():
             return
         if self._plan.is_client_only:
@@ -176,6 +187,8 @@ class Worker:
             self._say("Keyboard interruption, aborting.")
         if self._peers is not None:
             self._peers.give_up()
+        if self._hub is not None:
+            self._hub.give_up()
         if self._starting is not None:
             self._starting.reschedule(asyncio.get_running_loop().time())
 
@@ -196,12 +209,18 @@ class Worker:
     async def _finish(self) -> None:
         self._begin_to_stop()
         drain = [asyncio.create_task(self._door.drain(), name="drain")] if self._door is not None else []
-        late = await _wait([*drain, *self._rhythms], DRAIN)
-        slow = {*self._in_hand.values(), *(task.get_name() for task in self._rhythms if task in late)}
+        # The rhythms end first: what they stream goes over the links.
+        begun = asyncio.get_running_loop().time()
+        late = await _wait(self._rhythms, DRAIN)
+        if self._hub is not None:
+            drain.append(asyncio.create_task(self._hub.drain("worker is stopping"), name="drain links"))
+        left = max(begun + DRAIN - asyncio.get_running_loop().time(), 0.1)
+        await _wait(drain, left)
+        slow = {*self._in_hand(), *(task.get_name() for task in self._rhythms if task in late)}
         if slow:
             self._log.warning(
                 f"gave up after {DRAIN:g} s on {listing(sorted(slow))}"
-                f"{'; what it had in hand is not acknowledged' if self._in_hand else ''}"
+                f"{'; what it had in hand is not acknowledged' if self._in_hand() else ''}"
             )
         await self._cancel([*drain, *self._rhythms])
         if self._door is not None:
@@ -209,8 +228,11 @@ class Worker:
         hooks = self._run_stop_hooks()
         if not await self._within(STOP_HOOKS, hooks, "stop hooks"):
             self._log.warning(f"gave up on the stop hooks after {STOP_HOOKS:g} s")
+        if self._hub is not None:
+            await self._within(CLOSING, self._hub.close(), "closing the links")
         if self._peers is not None:
             await self._within(CLOSING, self._peers.close(), "closing the peers")
+        await self._cancel(list(self._telling))
         self._threads.close()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -253,20 +275,70 @@ class Worker:
         return Node(self._sketch.name, self._door.host, self._door.port)
 
     @property
-    def peers(self) -> Peers:
-        """The outbound connections; made when the first is needed."""
-        if self._peers is None:
+    def outgoing(self) -> Outgoing:
+        """What sends to other nodes."""
+        if self._outgoing is None:
             self._peers = Peers(notice=self._log.info, patience=self._sketch.patience)
+            self._outgoing = Outgoing(self.hub, self._peers)
             if self._stopping.is_set():
                 self._peers.give_up()
-        return self._peers
+                self.hub.give_up()
+        return self._outgoing
+
+    @property
+    def hub(self) -> Hub:
+        """The links to other processes; made when the first is needed."""
+        if self._hub is None:
+            self._hub = Hub(
+                self._sketch.name, self._handling, notice=self._log.info, changed=self._peer_changed
+            )
+        return self._hub
+
+    def books(self) -> dict[str, object]:
+        """Return the ledger of this worker: by peer, ``sent`` and ``received``, by channel."""
+        return {"node": self._sketch.name, "peers": self._hub.books() if self._hub is not None else {}}
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every line of the ledger balances."""
+        return self._hub is None or self._hub.balanced()
+
+    def _peer_changed(self, peer: str, state: str, reason: str) -> None:
+        self._handling.peer_changed(peer, state, reason)
+        try:
+            told = self._sketch.on_peer(peer, state, reason)
+        except BaseException as exc:
+            self._report("on_peer() failed", exc)
+            return
+        if inspect.isawaitable(told):
+            task = asyncio.create_task(self._hook("on_peer", lambda: told), name="on_peer()")
+            self._telling.add(task)
+            task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._telling.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self._log.warning(str(exc))
+
+    def _in_hand(self) -> list[str]:
+        links = self._hub.in_hand() if self._hub is not None else []
+        return [
+            *self._handling.in_hand.values(),
+            *(f"channel {channel!r} of {peer}" for peer, channel in links),
+        ]
 
     async def _serve(self, socket: str | None, port: int | None) -> None:
         me = self._sketch.me
         host = socket or me.host
         if port is None:
             port = me.port if me.port is not None else self._port_of_environment() or DEFAULT_PORT
-        self._door = door = Door(self, own_hosts={host, me.host}, allowed_origins=self._sketch.grid.origins)
+        self._door = door = Door(
+            self._handling,
+            own_hosts={host, me.host},
+            allowed_origins=self._sketch.grid.origins,
+            link=self.hub.accept,
+            reserved={"$ledger"},
+        )
         # To its end, for of a door that is half open nobody could give back the port.
         await _to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))
         self._say(f"serving on {endpoint(host, door.port)}")
@@ -298,65 +370,12 @@ class Worker:
 
     # -- messages ------------------------------------------------------------------
 
-    def client_opened(self, client: Client) -> None:
-        """Find who handles this client's channel, and say that it came."""
-        found = self._plan.find(client.channel)
-        if found is None:
-            channels = listing(self._plan.channels, "or")
-            self._routes[client.id] = Refusal(
-                "UnknownChannelError",
-                f"no handler takes channel {client.channel!r}; {self._sketch.name} takes {channels}",
-            )
-        else:
-            handler, captured = found
-            self._routes[client.id] = _Route(handler, captured, self._decoders[handler.name])
-        self._say(f"** new client connected, path=/{client.channel}")
-
-    def client_closed(self, client: Client, reason: str) -> None:
-        """Forget a client, and say why it left."""
-        del self._routes[client.id]
-        self._say(f"done processing messages: {reason}")
-
     def _say(self, text: str) -> None:
         # A sketch may have an out() of its own; what that raises must not end a connection.
         try:
             self._sketch.out(text)
-        except Exception as exc:
+        except BaseException as exc:
             self._report("out() failed", exc)
-
-    async def answer(self, client: Client, message: Wire) -> object | Refusal:
-        """Handle one message; its value is the acknowledgement."""
-        route = self._routes[client.id]
-        if isinstance(route, Refusal):
-            return route
-        self._in_hand[client.id] = f"handler {route.handler.name}()"
-        try:
-            try:
-                # A type may have code of its own, which can raise anything.
-                value = route.decode(message)
-            except PayloadError as exc:
-                return Refusal(type(exc).__name__, str(exc))
-            if self._gate is None:
-                return await self._handle(route, client.channel, value)
-            async with self._gate.enter(exclusive=route.handler.exclusive):
-                return await self._handle(route, client.channel, value)
-        except RAISED as exc:
-            if is_cancellation(exc):
-                raise
-            self._report(
-                f"handler {route.handler.name}() refused a message on channel {client.channel!r}", exc
-            )
-            return Refusal(type(exc).__name__, words(exc))
-        finally:
-            del self._in_hand[client.id]
-
-    async def _handle(self, route: _Route, channel: str, value: object) -> object:
-        handler = route.handler
-        if handler.is_async:
-            return await handler.function(self._sketch, channel, value, **route.captured)
-        answer = await self.to_thread(handler.function, self._sketch, channel, value, **route.captured)
-        # A decorator may have put a plain def round an async one.
-        return await answer if inspect.isawaitable(answer) else answer
 
     async def to_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a function in one of this worker's threads and await its result."""
@@ -376,7 +395,7 @@ class Worker:
                     await method()
                 elif inspect.isawaitable(result := await self.to_thread(method)):
                     await result
-            except RAISED as exc:
+            except BaseException as exc:
                 if is_cancellation(exc):
                     raise
                 failed = exc
@@ -384,7 +403,7 @@ class Worker:
                 period = seconds(
                     getattr(self._sketch, rhythm.period) if isinstance(rhythm.period, str) else rhythm.period
                 )
-            except Exception as exc:
+            except BaseException as exc:
                 failed, period = failed or exc, 1.0
             # The same trouble at every beat is told once.
             known, trouble = trouble, named(failed) if failed else ""
@@ -403,7 +422,7 @@ class Worker:
     async def _hook(self, name: str, method: Callable[[], object]) -> None:
         try:
             await self._call(method)
-        except RAISED as exc:
+        except BaseException as exc:
             if is_cancellation(exc):
                 raise
             self._log.debug(f"hook {name}() failed", exc_info=exc)
@@ -440,7 +459,7 @@ class Worker:
 
     def name_what_is_in_hand(self) -> str:
         """Say which handlers hold a message right now."""
-        return listing(sorted(set(self._in_hand.values()))) or "nothing in hand"
+        return listing(sorted(set(self._in_hand()))) or "nothing in hand"
 
     def interrupt(self, by_keyboard: bool) -> None:
         """Stop because of a signal; called in the midst of any code, so it only hands the word on."""
@@ -452,7 +471,8 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
     """Run a sketch in an event loop of its own until a signal or ``stop()`` ends it.
 
     Raises:
-        SystemExit: With 1, after one line that says why, if it cannot run.
+        SystemExit: With 1, after one line that says why, if it cannot run; with 2 if that
+            is because ``async def setup()`` raised ``ValueError``.
         RuntimeError: If it was started before.
 
     """
@@ -468,13 +488,22 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
             asyncio.run(sketch.arun(socket, port))
         except (MeshError, FactoryError) as exc:
             log.error(str(exc))
-            code = 1
+            # What setup() says of its arguments is for whoever gave them.
+            code = 2 if isinstance(exc, SetupError) else 1
+        if not worker.balanced:
+            log.error(f"the books do not balance: {json.dumps(worker.books())}")
+            code = code or UNBALANCED
         if worker.is_stuck and threading.current_thread() is threading.main_thread():
             # The interpreter would wait for the thread for ever.
             log.error("a handler's thread still runs and cannot be ended; leaving without it")
             leave_now(1)
     if code:
         raise SystemExit(code)
+
+
+def refuses_arguments(exc: BaseException | None) -> bool:
+    """Say whether this is what ``setup()`` raises when its arguments are wrong."""
+    return isinstance(exc, ValueError) and not isinstance(exc, MeshError)
 
 
 def _first(*candidates: Any) -> Any:

@@ -1,14 +1,19 @@
 """The network: nodes with names, found in a grid, that send messages to each other."""
 
+from mesh.client import Peer, connect
 from mesh.errors import (
+    AckTimeoutError,
     DeliveryError,
+    FrameTooLargeError,
     GridError,
     GridProblem,
     MeshError,
     NackedError,
     NotAServerError,
+    OutcomeUnknownError,
     PayloadError,
     PeerDownError,
+    ProtocolError,
     ServeError,
     UnknownNodeError,
 )
@@ -16,9 +21,11 @@ from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, Stat
 from mesh.node import Node
 
 __all__ = [
+    "AckTimeoutError",
     "DeliveryError",
     "EnvRegistry",
     "FileRegistry",
+    "FrameTooLargeError",
     "Grid",
     "GridError",
     "GridProblem",
@@ -27,11 +34,15 @@ __all__ = [
     "NackedError",
     "Node",
     "NotAServerError",
+    "OutcomeUnknownError",
     "PayloadError",
+    "Peer",
     "PeerDownError",
+    "ProtocolError",
     "Registry",
     "ServeError",
     "StaticRegistry",
     "UnknownNodeError",
+    "connect",
     "grid",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+from mesh.gridfile.address import explain_origin
 from mesh.node import is_loopback
 
 # Spelled out, for urlsplit() lets `evil.example[::1]` pass as ::1 and drops tabs.
@@ -48,7 +49,18 @@ def why_refused(
     page = _hostname(authority) if scheme in ("http", "https") else None
     if page is not None and _is_ours(page, own_hosts):
         return None
-    return f"Origin {origin!r} may not use this worker; list it under `origins:` in grid.yaml if it should"
+    return f"Origin {origin!r} may not use this worker; {_advice(origin)}"
+
+
+def _advice(origin: str) -> str:
+    if origin == "null":
+        return (
+            "any page can have that origin (a sandboxed frame, a page opened as a file), so serve the page "
+            "over http instead, or list 'null' under `origins:` in grid.yaml to let all of them in"
+        )
+    if explain_origin(origin) is None:
+        return "list it under `origins:` in grid.yaml if it should"
+    return "it is none that grid.yaml could list, so serve the page over http instead"
 
 
 def _is_ours(host: str, own_hosts: Collection[str]) -> bool:

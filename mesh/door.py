@@ -8,7 +8,11 @@ Rules:
 - Who may come in is decided before the handshake (see ``mesh.admission``).
 - A refused message is answered and the connection stays.
 - *Draining*: the port is given up first, idle connections are closed with 1001, and a
-  connection with a message in hand is closed after that message's answer.
+  connection with a message in hand is closed after that message's answer. A message
+  that comes in the very moment is not handled at all, so that its sender may send it
+  again elsewhere.
+- *Descriptors*: clients get as many as the system allows, less a reserve for everything
+  else; those who have not finished their handshake count as well.
 """
 
 from __future__ import annotations
@@ -19,30 +23,50 @@ import errno
 import itertools
 import logging
 import socket as sockets
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from mesh.admission import why_refused
+from mesh.descriptors import Hush, raise_limit, reserve
+from mesh.dialling import USER_TIMEOUT
 from mesh.errors import PayloadError, ServeError
 from mesh.node import MAX_MESSAGE
+from mesh.protocol.link import SUBPROTOCOL
+from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
 from mesh.text import printable
+from mesh.transport.base import Transport
+from mesh.transport.websocket import WebsocketTransport, set_user_timeout
+
+logger = logging.getLogger("mesh.door")
 
 _SILENT = logging.getLogger("mesh.door.wire")
 # The library logs tracebacks for port scanners, and tokens at DEBUG. What users need
 # to know of a connection the responder tells them.
 _SILENT.setLevel(logging.CRITICAL)
 
+MAX_UNREAD = MAX_MESSAGE + 4 * 2**20
+"""Bytes that wait in the write buffer of a client that does not read; beyond it the client is cut off."""
+
 MAX_CLIENTS = 20_000
 """Most connections at once, unless the door is told another number."""
+
+
+STOPPING = "worker is stopping"
+"""Why a connection is closed when the door is."""
+
+_QUEUE = 1024
+# Accepted in one turn of the loop: each has its descriptor before any can be turned away.
+_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +110,11 @@ class Door:
         responder: Who answers.
         own_hosts: Names by which this worker is reached, besides loopback.
         allowed_origins: Origins of web pages that may connect, besides loopback's.
-        max_clients: Connections at once; one more is answered with HTTP 503.
+        max_clients: Connections at once, or as many as there are descriptors for; one more
+            is answered with HTTP 503.
+        link: Serves a connection that speaks ``sketchmesh.v1`` until it ends; without it
+            nobody is offered that subprotocol.
+        reserved: Channels of the mesh itself that the responder answers on.
 
     Attributes:
         host: The host that was asked for.
@@ -102,14 +130,23 @@ class Door:
         own_hosts: Collection[str] = (),
         allowed_origins: Collection[str] = (),
         max_clients: int = MAX_CLIENTS,
+        link: Callable[[Transport], Awaitable[str]] | None = None,
+        reserved: Collection[str] = (),
     ) -> None:
         self._responder = responder
         self._own_hosts = {*own_hosts, sockets.gethostname()}
         self._allowed_origins = frozenset(allowed_origins)
         self._max_clients = max_clients
+        self._link = link
+        self._reserved = frozenset(reserved)
         self._servers: list[Server] = []
         # Connected, and not yet through with the handshake.
         self._knocking: set[ServerConnection] = set()
+        # Those among them who were told that they may come in.
+        self._admitted: set[ServerConnection] = set()
+        # Connections for which there are descriptors; who comes on top is not even heard.
+        self._most: int | None = None
+        self._hush: Hush | None = None
         self._idle: set[ServerConnection] = set()
         self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
         self._ids = itertools.count(1)
@@ -132,6 +169,15 @@ class Door:
         """
         self.host = host
         listeners = await _bind(host, port)
+        limit = raise_limit()
+        if limit is not None:
+            kept = reserve(limit)
+            self._max_clients = min(self._max_clients, limit - kept)
+            # A few more may knock, to be told that they cannot come in.
+            self._most = limit - kept + kept // 4
+        loop = asyncio.get_running_loop()
+        self._hush = Hush.of(loop)
+        self._hush.hold(loop)
         self.port = listeners[0].getsockname()[1]
         for listener in listeners:
             self._servers.append(
@@ -141,15 +187,20 @@ class Door:
                     process_request=self._admit,
                     create_connection=self._connection_class(),
                     compression=None,
-                    max_size=MAX_MESSAGE,
+                    # None selected is no error: that is a plain client.
+                    select_subprotocol=self._select,
+                    max_size=MAX_MESSAGE + FRAME_OVERHEAD,
                     max_queue=4,
                     ping_interval=20,
                     ping_timeout=20,
                     close_timeout=1.0,
                     server_header=None,
                     logger=_SILENT,
+                    backlog=_BATCH,
                 )
             )
+            # asyncio has one number for two things; this sets the other one.
+            listener.listen(_QUEUE)
 
     async def drain(self) -> None:
         """Give up the port and wait until every message in hand is answered.
@@ -159,8 +210,9 @@ class Door:
         self._give_up_port()
         idle = list(self._idle)
         await asyncio.gather(
-            *(connection.close(1001, "worker is stopping") for connection in idle),
+            *(connection.close(1001, STOPPING) for connection in idle),
             *(server.wait_closed() for server in self._servers),
+            return_exceptions=True,
         )
 
     async def close(self) -> None:
@@ -170,6 +222,9 @@ class Door:
             _abort(connection)
             if talk is not None:
                 talk.cancel()
+        hush, self._hush = self._hush, None
+        if hush is not None:
+            hush.release(asyncio.get_running_loop())
         await asyncio.gather(*(server.wait_closed() for server in self._servers))
 
     def _give_up_port(self) -> None:
@@ -190,14 +245,38 @@ class Door:
                 super().connection_made(transport)
                 if door._draining:
                     _abort(self)
+                elif door._is_full():
+                    door._count_turned_away(HTTPStatus.SERVICE_UNAVAILABLE)
+                    _abort(self)
                 else:
                     door._knocking.add(self)
 
+            async def handshake(self, *args: Any, **options: Any) -> None:
+                # The first that the library does in the connection's task, which nobody awaits.
+                task = asyncio.current_task()
+                assert task is not None
+                task.add_done_callback(_note_end)
+                await super().handshake(*args, **options)
+
+            def data_received(self, data: bytes) -> None:
+                # Who sends pings and never reads their answers would fill our memory.
+                if self.transport.get_write_buffer_size() > MAX_UNREAD:
+                    _abort(self)
+                else:
+                    super().data_received(data)
+
             def connection_lost(self, exc: Exception | None) -> None:
                 door._knocking.discard(self)
+                door._admitted.discard(self)
                 super().connection_lost(exc)
 
         return Connection
+
+    def _stops(self) -> bool:
+        return self._draining
+
+    def _is_full(self) -> bool:
+        return self._most is not None and len(self._talks) + len(self._knocking) >= self._most
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         own = set(self._own_hosts)
@@ -211,7 +290,7 @@ class Door:
         )
         if why is not None:
             return self._turn_away(connection, HTTPStatus.FORBIDDEN, why)
-        if len(self._talks) >= self._max_clients:
+        if len(self._talks) + len(self._admitted) >= self._max_clients:
             return self._turn_away(
                 connection,
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -223,37 +302,89 @@ class Door:
             return self._turn_away(
                 connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
             )
-        if channel.startswith(RESERVED):
+        if (
+            channel.startswith(RESERVED)
+            and channel not in self._reserved
+            and not self._asks_for_link(request)
+        ):
             why = f"channel {printable(channel)!r} is not known; names that begin with $ are reserved"
             return self._turn_away(connection, HTTPStatus.NOT_FOUND, why)
+        self._admitted.add(connection)
+        return None
+
+    def _asks_for_link(self, request: Request) -> bool:
+        offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
+        return self._link is not None and SUBPROTOCOL in {word.strip() for word in offered.split(",")}
+
+    def _select(self, connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        if self._link is not None and SUBPROTOCOL in offered:
+            return Subprotocol(SUBPROTOCOL)
+        # What a frame of the link may have on top of a message is not for plain clients.
+        connection.protocol.max_message_size = MAX_MESSAGE
         return None
 
     def _turn_away(self, connection: ServerConnection, status: HTTPStatus, why: str) -> Response:
-        self.turned_away[status] = self.turned_away.get(status, 0) + 1
+        self._count_turned_away(status)
         return connection.respond(status, printable(why) + "\n")
 
+    def _count_turned_away(self, status: HTTPStatus) -> None:
+        self.turned_away[status] = self.turned_away.get(status, 0) + 1
+
     async def _converse(self, connection: ServerConnection) -> None:
+        self._knocking.discard(connection)
+        self._admitted.discard(connection)
+        self._talks[connection] = asyncio.current_task()
+        try:
+            if connection.subprotocol is not None:
+                await self._serve_link(connection)
+            else:
+                await self._serve_client(connection)
+        except Exception as exc:
+            # Here, for the library would log it where nobody looks.
+            logger.error(f"a connection from {_address(connection.remote_address)} failed: {_words(exc)}")
+            await connection.close(1011, "internal error")
+        finally:
+            del self._talks[connection]
+
+    async def _serve_link(self, connection: ServerConnection) -> None:
+        assert self._link is not None
+        set_user_timeout(connection.transport.get_extra_info("socket"), USER_TIMEOUT)
+        await self._link(WebsocketTransport(connection, _address(connection.remote_address)))
+
+    async def _serve_client(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         channel, query = _channel(connection.request.path)
         client = Client(next(self._ids), channel, query, _address(connection.remote_address))
-        self._knocking.discard(connection)
         self._responder.client_opened(client)
-        self._talks[connection] = asyncio.current_task()
-        reason = "worker is stopping"
+        reason = STOPPING
         try:
-            while not self._draining:
+            while not self._stops():
                 self._idle.add(connection)
                 try:
                     message = await connection.recv()
                 finally:
                     self._idle.discard(connection)
+                if self._stops():
+                    break  # its connection is being closed, so that it could not be answered
                 await connection.send(_to_wire(await self._responder.answer(client, message)))
-            await connection.close(1001, reason)
+            await connection.close(1001, STOPPING)
         except ConnectionClosed as exc:
             reason = _closed(exc)
+        except Exception as exc:
+            reason = f"this worker failed ({_words(exc)})"
+            raise
         finally:
-            del self._talks[connection]
             self._responder.client_closed(client, reason)
+
+
+def _note_end(task: asyncio.Task[Any]) -> None:
+    """Take note of how the task of a connection ended, for asyncio complains if nobody does."""
+    if not task.cancelled() and task.exception() is not None:
+        logger.debug(f"a connection ended with {task.exception()!r}")
+
+
+def _words(exc: Exception) -> str:
+    return printable(f"{type(exc).__name__}: {exc}".removesuffix(": "))
 
 
 def _abort(connection: ServerConnection) -> None:
@@ -326,7 +457,7 @@ async def _bind(host: str, port: int) -> list[sockets.socket]:
             if family == sockets.AF_INET6:
                 listener.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY, 1)
             listener.bind((address[0], port, *address[2:]))
-            listener.listen(1024)
+            listener.listen(_QUEUE)
             listener.setblocking(False)
         except OSError as exc:
             listener.close()

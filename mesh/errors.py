@@ -6,9 +6,15 @@ The tree, with the builtin that each one also is::
       GridError (ValueError)
         UnknownNodeError (LookupError)
         NotAServerError
+      ProtocolError
+        LocalProtocolError
+        RemoteProtocolError
+        FrameTooLargeError
       DeliveryError
         NackedError
+        AckTimeoutError (TimeoutError)
         PeerDownError (ConnectionError)
+        OutcomeUnknownError
       PayloadError (ValueError)
       ServeError (OSError)
 
@@ -94,17 +100,48 @@ class NotAServerError(GridError):
         self.name = name
 
 
+class ProtocolError(MeshError):
+    """The link protocol was broken; the subclass says by whom."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked the link for something its state does not allow: a mistake of ours."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol; the link's session with it is over."""
+
+
+class FrameTooLargeError(ProtocolError):
+    """A message is larger than the peer takes.
+
+    Attributes:
+        size: Bytes of the message when encoded.
+        limit: Most bytes the peer takes.
+
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"a message of {size} bytes is larger than the {limit} that the peer takes; split it"
+        )
+        self.size = size
+        self.limit = limit
+
+
 class DeliveryError(MeshError):
     """A message did not get its acknowledgement.
 
     Attributes:
         peer: Name of the node that the message was for.
+        acks: In a stream, what was acknowledged before this message.
 
     """
 
     def __init__(self, peer: str, message: str) -> None:
         super().__init__(message)
         self.peer = peer
+        self.acks: list[object] = []
 
 
 class NackedError(DeliveryError):
@@ -113,7 +150,6 @@ class NackedError(DeliveryError):
     Attributes:
         type: Name of the error's type at the peer, for example ``ValueError``.
         reason: The peer's own words.
-        acks: In a stream, what was acknowledged before the refusal.
 
     """
 
@@ -121,7 +157,23 @@ class NackedError(DeliveryError):
         super().__init__(peer, f"{peer} refused the message: {type}: {reason}")
         self.type = type
         self.reason = reason
-        self.acks: list[object] = []
+
+
+class AckTimeoutError(DeliveryError, TimeoutError):
+    """The peer did not answer in time after the message was sent; whether it was handled is unknown.
+
+    Attributes:
+        waited: Seconds from the first transmission until the message was given up.
+
+    """
+
+    def __init__(self, peer: str, waited: float) -> None:
+        super().__init__(
+            peer,
+            f"{peer} did not answer within {waited:.1f} s of the message being sent; it may or may not have "
+            f"been handled; give the handler more time with a longer ack_timeout, or make it faster",
+        )
+        self.waited = waited
 
 
 class PeerDownError(DeliveryError, ConnectionError):
@@ -131,6 +183,15 @@ class PeerDownError(DeliveryError, ConnectionError):
         waited: Seconds that were spent waiting for it.
         transmitted: Whether the message had been sent, so that its outcome is
             unknown; ``False`` means that it certainly was not handled.
+
+    Args:
+        peer: Name of the node.
+        uri: Where it was looked for.
+        waited: Seconds that were spent waiting for it.
+        why: Why it was not there at the last try.
+        transmitted: Whether the message had been sent.
+        stopping: Whether the wait was given up because this worker stops.
+        accepted: Whether something answered there, so that it is running.
 
     """
 
@@ -143,17 +204,34 @@ class PeerDownError(DeliveryError, ConnectionError):
         *,
         transmitted: bool = False,
         stopping: bool = False,
+        accepted: bool = False,
     ) -> None:
         if stopping:
             words = f"stopped waiting for {peer} at {uri} after {waited:.1f} s ({why})"
+        elif transmitted:
+            words = f"no answer came from {peer} at {uri} within {waited:.1f} s ({why})"
         else:
-            words = (
-                f"{peer} could not be reached at {uri} within {waited:.1f} s ({why}); "
-                f"is it running? start it, or correct its host and port in the grid"
-            )
+            words = f"{peer} could not be reached at {uri} within {waited:.1f} s ({why})"
+        if transmitted:
+            words += "; the message was sent, so it may or may not have been handled"
+        elif accepted and not stopping:
+            words += "; it is running, so see there why it does not take the connection"
+        elif not stopping:
+            words += "; is it running? start it, or correct its host and port in the grid"
         super().__init__(peer, words)
         self.waited = waited
         self.transmitted = transmitted
+
+
+class OutcomeUnknownError(DeliveryError):
+    """The message was sent, and nobody can tell any more whether it was handled."""
+
+    def __init__(self, peer: str, why: str) -> None:
+        super().__init__(
+            peer,
+            f"the message was sent to {peer}, but its answer will not come ({why}); "
+            f"it may or may not have been handled",
+        )
 
 
 class PayloadError(MeshError, ValueError):

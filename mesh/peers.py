@@ -5,14 +5,18 @@ Rules:
 - *One message at a time.* A conversation is plain websocket: a message goes out, its
   answer comes back, then the next one may go. Streams that share a conversation take
   turns by message.
-- *At least once.* When the connection is lost between a message and its answer, the
-  message is sent again on the next connection. A handler may therefore see it twice;
-  it is never lost in silence.
+- *At least once, three times at most.* When the connection is lost between a message
+  and its answer, the message is sent again on the next connection, with a notice. A
+  handler may therefore see it twice; it is never lost in silence. After ``MOST_SENT``
+  transmissions without an answer it fails with ``PeerDownError``: a handler that holds
+  up its whole peer must not see the same message for ever.
 - *Patience with a limit.* An absent peer is dialled again with a bounded, jittered
-  back-off until ``patience`` seconds have passed; then the message fails with
-  ``PeerDownError``. So does a message whose connections are all lost before its answer
-  comes. What a retry cannot mend (a refused handshake, a message that is too big) fails
-  at once.
+  back-off until ``patience`` seconds have passed, counted anew after each transmission;
+  then the message fails with ``PeerDownError``. What a retry cannot mend (a refused
+  handshake, a message that is too big) fails at once.
+- *Order survives cancellation.* Whoever is cancelled between message and answer leaves
+  at once, but the conversation stays taken until the old answer came, or for
+  ``DISCARD_TIMEOUT``: else the next message could overtake the one in the handler.
 - *One line, not a hundred.* The notice that a peer is awaited is given once for a peer,
   however many conversations wait for it, and once more when it is there.
 """
@@ -21,33 +25,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from random import Random
 from typing import Self
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from mesh.backoff import Backoff
+from mesh.dialling import AbsentError, connect
 from mesh.errors import DeliveryError, PeerDownError
 from mesh.node import Node
 from mesh.protocol.values import Wire
-from mesh.text import printable
-
-# The library's own log would print tracebacks for peers that are merely absent.
-_SILENT = logging.getLogger("mesh.peers.wire")
-_SILENT.setLevel(logging.CRITICAL)
-
-OPEN_TIMEOUT = 5.0
-"""Seconds that one attempt to connect may take."""
-
-CLOSE_TIMEOUT = 0.5
-"""Seconds that a closing handshake may take."""
 
 MAX_IDLE = 256
 """Conversations kept open for reuse; beyond it the one unused for longest is closed."""
+
+MOST_SENT = 3
+"""Transmissions of one message; when none was answered, it fails."""
+
+DISCARD_TIMEOUT = 30.0
+"""Seconds that a conversation waits for the answer to a message whose sender was cancelled."""
 
 # Closed with one of these, the peer will refuse the same message again.
 _FATAL_CODES = {1002, 1003, 1007, 1008, 1009}
@@ -89,25 +89,27 @@ class Peers:
     async def exchange(self, node: Node, channel: str, message: Wire) -> Wire:
         """Send one message to a node's channel and return the answer.
 
-        Cancellation is safe: the connection is dropped, so that an answer on its
-        way is never taken for the answer to a later message.
+        Cancellation is safe: the answer on its way is awaited in the background and
+        thrown away, so that it is never taken for the answer to a later message, and
+        no later message of this conversation overtakes the one that is being handled.
 
         Raises:
             NotAServerError: If the node has no port.
-            PeerDownError: If the node could not be reached within the patience.
+            PeerDownError: If the node could not be reached within the patience, or did
+                not answer; its ``transmitted`` tells the two apart.
             DeliveryError: If the node refuses the connection or the message.
 
         """
         uri = node.uri(channel)
         conversation = self._conversations.get(uri)
         if conversation is None:
-            conversation = self._conversations[uri] = _Conversation(self, node, channel)
+            conversation = _Conversation(self, node, channel, lambda: self._forget(uri))
+            self._conversations[uri] = conversation
         self._conversations.move_to_end(uri)
         try:
             answer = await conversation.exchange(message)
         except BaseException:
-            if conversation.is_empty and self._conversations.get(uri) is conversation:
-                del self._conversations[uri]
+            self._forget(uri)
             raise
         await self._trim()
         return answer
@@ -123,6 +125,11 @@ class Peers:
         conversations = list(self._conversations.values())
         self._conversations.clear()
         await asyncio.gather(*(conversation.close() for conversation in conversations))
+
+    def _forget(self, uri: str) -> None:
+        conversation = self._conversations.get(uri)
+        if conversation is not None and conversation.is_empty:
+            del self._conversations[uri]
 
     async def _trim(self) -> None:
         while len(self._conversations) > MAX_IDLE:
@@ -142,31 +149,16 @@ class Peers:
         where = node.uri()
         while True:
             try:
-                async with asyncio.timeout(min(OPEN_TIMEOUT, max(wait.left(), 0.05))):
-                    connection = await node.connection(
-                        channel,
-                        open_timeout=None,
-                        close_timeout=CLOSE_TIMEOUT,
-                        ping_interval=5.0,
-                        ping_timeout=15.0,
-                        logger=_SILENT,
-                    )
-            except InvalidStatus as exc:
-                status = exc.response.status_code
-                if status < 500:
-                    body = printable((exc.response.body or b"")[:200].decode(errors="replace").strip())
-                    raise DeliveryError(
-                        node.name, f"{node.name} at {where} refused the connection with HTTP {status}: {body}"
-                    ) from exc
-                why = f"it answered HTTP {status}"
-            except (OSError, InvalidHandshake, EOFError) as exc:
-                why = _reason(exc)
-            except (WebSocketException, ValueError) as exc:  # ValueError: no host can have that name
-                raise DeliveryError(node.name, f"{node.name} has no usable address: {exc}") from exc
+                connection = await connect(
+                    node, channel, timeout=max(wait.left(), 0.05), ping_interval=5.0, ping_timeout=15.0
+                )
+            except AbsentError as exc:
+                why = str(exc)
+                accepted = exc.accepted
             else:
                 self._arrived(node.name, where)
                 return connection
-            wait.check(why)
+            wait.check(why, accepted=accepted)
             self._await(node.name, where, wait.begin, why)
             await wait.pause()
 
@@ -183,25 +175,46 @@ class Peers:
 
 
 class _Wait:
-    """How long one message has waited for its peer, and for how long it still may."""
+    """How long one message has waited for its peer, and for how long it still may.
+
+    Attributes:
+        sent: How often the message was sent.
+
+    """
 
     def __init__(self, peers: Peers, node: Node) -> None:
         self._peers = peers
         self._node = node
         self._clock = asyncio.get_running_loop().time
         self._backoff = Backoff(peers._random)
-        self.begin = self._clock()
+        self._first = self.begin = self._clock()
+        self.sent = 0
 
     def left(self) -> float:
         patience = self._peers._patience
         return float("inf") if patience is None else self.begin + patience - self._clock()
 
-    def check(self, why: str) -> None:
+    def renew(self) -> None:
+        """Count the patience from now on."""
+        self.begin = self._clock()
+
+    def check(self, why: str, *, accepted: bool = False) -> None:
         """Raise ``PeerDownError`` if it has waited long enough."""
         stopping = self._peers._given_up.is_set()
         if stopping or self.left() <= 0:
-            waited = self._clock() - self.begin
-            raise PeerDownError(self._node.name, self._node.uri(), waited, why, stopping=stopping)
+            raise self.down(why, stopping=stopping, accepted=accepted)
+
+    def down(self, why: str, *, stopping: bool = False, accepted: bool = False) -> PeerDownError:
+        """Return the error of a message that is given up."""
+        return PeerDownError(
+            self._node.name,
+            self._node.uri(),
+            self._clock() - self._first,
+            why,
+            transmitted=self.sent > 0,
+            stopping=stopping,
+            accepted=accepted,
+        )
 
     async def pause(self) -> None:
         """Let a moment pass before the next try; a longer one each time."""
@@ -213,13 +226,16 @@ class _Wait:
 class _Conversation:
     """One connection to one channel of one node, restored whenever it is needed."""
 
-    def __init__(self, peers: Peers, node: Node, channel: str) -> None:
+    def __init__(self, peers: Peers, node: Node, channel: str, emptied: Callable[[], None]) -> None:
         self._peers = peers
         self._node = node
         self._channel = channel
+        self._emptied = emptied
         self._turn = asyncio.Lock()
         self._connection: ClientConnection | None = None
         self._in_use: ClientConnection | None = None
+        # Has the turn while it waits for an answer that nobody wants any more.
+        self._discarding: asyncio.Task[None] | None = None
         self._users = 0
 
     @property
@@ -234,53 +250,82 @@ class _Conversation:
     async def exchange(self, message: Wire) -> Wire:
         self._users += 1
         try:
-            async with self._turn:
+            await self._turn.acquire()
+            try:
                 return await self._exchange(message)
+            finally:
+                if self._discarding is None:
+                    self._turn.release()
         finally:
             self._users -= 1
 
     async def _exchange(self, message: Wire) -> Wire:
         wait = _Wait(self._peers, self._node)
-        losses = 0
         while True:
             kept, self._connection = self._connection, None
+            if kept is not None and kept.state is not State.OPEN:
+                kept = None  # closed while nobody used it; nothing was sent
             connection = kept or await self._peers._dial(self._node, self._channel, wait)
-            opened = asyncio.get_running_loop().time()
             # Until the answer is here the connection is nobody else's.
             self._in_use = connection
             try:
-                self._check_open()
+                self._check_open(wait)
+                wait.sent += 1
                 await connection.send(message)
                 answer = await connection.recv()
             except ConnectionClosed as exc:
-                self._check_open()
-                why = self._why_lost(exc)
-                held = asyncio.get_running_loop().time() - opened
-                steady = kept is not None or held > (self._peers._patience or OPEN_TIMEOUT)
-                losses = 1 if steady else losses + 1
-                if losses == 1:
-                    # The peer went away between message and answer: dial and send again.
-                    wait = _Wait(self._peers, self._node)
-                    continue
-                # One that takes every connection and closes it is as good as absent.
-                wait.check(why)
-                if losses == 2:
-                    self._peers._notice(f"{self._node.name} at {self._node.uri()}: {why}; trying again")
-                await wait.pause()
-                continue
-            except BaseException:
-                _abort(connection)
-                raise
-            finally:
                 self._in_use = None
-            self._connection = connection
-            return answer
-
-    def _check_open(self) -> None:
-        if self._peers._closed:
-            raise PeerDownError(
-                self._node.name, self._node.uri(), 0.0, "this worker has stopped", stopping=True
+                self._check_open(wait)
+                why = self._why_lost(exc)
+            except asyncio.CancelledError:
+                if self._peers._closed:
+                    self._drop(connection)
+                else:
+                    self._users += 1
+                    self._discarding = asyncio.create_task(
+                        self._discard(connection), name=f"answer of {self._node.name} to nobody"
+                    )
+                raise
+            except BaseException:
+                self._drop(connection)
+                raise
+            else:
+                self._in_use = None
+                self._connection = connection
+                return answer
+            # The peer went away between message and answer: dial and send again.
+            if wait.sent >= MOST_SENT:
+                raise wait.down(f"sent {wait.sent} times, and each time {why}")
+            self._peers._notice(
+                f"{self._node.name} at {self._node.uri()}: {why}; trying again "
+                f"(transmission {wait.sent + 1} of {MOST_SENT})"
             )
+            wait.renew()
+            if wait.sent > 1:
+                # One that takes every connection and closes it is as good as absent.
+                await wait.pause()
+
+    async def _discard(self, connection: ClientConnection) -> None:
+        """Wait for the answer that nobody wants, and give the turn back."""
+        try:
+            with contextlib.suppress(ConnectionClosed, TimeoutError):
+                async with asyncio.timeout(DISCARD_TIMEOUT):
+                    await connection.recv()
+        finally:
+            # Dropped even so: who knows whether that was all that was to come.
+            self._drop(connection)
+            self._discarding = None
+            self._users -= 1
+            self._turn.release()
+            self._emptied()
+
+    def _drop(self, connection: ClientConnection) -> None:
+        self._in_use = None
+        _abort(connection)
+
+    def _check_open(self, wait: _Wait) -> None:
+        if self._peers._closed:
+            raise wait.down("this worker has stopped", stopping=True)
 
     def _why_lost(self, exc: ConnectionClosed) -> str:
         """Say how the connection was lost.
@@ -309,6 +354,8 @@ class _Conversation:
     async def close(self) -> None:
         if self._in_use is not None:
             _abort(self._in_use)
+        if self._discarding is not None:
+            await asyncio.wait([self._discarding])
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
@@ -318,16 +365,3 @@ def _abort(connection: ClientConnection) -> None:
     # asyncio cannot abort a transport that it lost with data left to write.
     with contextlib.suppress(AttributeError):
         connection.transport.abort()
-
-
-def _reason(exc: BaseException) -> str:
-    if isinstance(exc, TimeoutError):
-        return "no answer"
-    if isinstance(exc, ConnectionRefusedError):
-        return "nobody listens there"
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror.lower()
-    if isinstance(exc, OSError):
-        # asyncio joins the errors of all addresses of a name into one text.
-        return "nobody listens there" if "refused" in str(exc).lower() else str(exc)
-    return f"what listens there is no websocket server: {exc}"

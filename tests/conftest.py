@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -15,6 +16,11 @@ import pytest
 # What steers a program of ours from outside, and so must not steer a test.
 OUR_VARIABLES = ("MESH_GRID", "PORT", "NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "SKETCHMESH_REEXECUTED")
 SOURCE_ROW = re.compile(r"[A-Z]\d{1,3}")
+
+# `nohup make test` has SIGHUP ignored, and so would every process that a test starts. A
+# handler, unlike SIG_IGN, is not inherited, and the tests themselves still survive the hangup.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 class RequireTool(Protocol):

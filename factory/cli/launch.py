@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.types import IntParamType
 
 import mesh
 from factory import find, identity, options, output
+from factory.cli.printing import Printing
 from factory.errors import FactoryError, SketchNotFoundError
 from factory.loop import FactoryLoop
+from factory.trouble import named, place
+from mesh.gridfile.address import explain_name
 
 T = TypeVar("T")
+
+# Only the newest click can be subscripted, and mypy asks for it.
+if TYPE_CHECKING:
+    _AnyType = click.ParamType[str]
+else:
+    _AnyType = click.ParamType
 
 LEVELS = ["debug", "info", "warning", "error"]
 
@@ -40,6 +51,19 @@ class PortNumber(IntParamType):
                 f"{text!r} is not a port; write a whole number from {self._lowest} to 65535.", param, ctx
             )
         return int(text)
+
+
+class NodeName(_AnyType):
+    """The name of a node, as a grid could have it."""
+
+    name = "node"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or fail with the rule for names."""
+        complaint = explain_name(str(value))
+        if complaint:
+            self.fail("; ".join(complaint), param, ctx)
+        return str(value)
 
 
 def common_options(*, client_only: bool) -> list[click.Option]:
@@ -72,7 +96,10 @@ def common_options(*, client_only: bool) -> list[click.Option]:
             help="The grid.  [default: $MESH_GRID, else ./grid.yaml, else the shipped one]",
         ),
         click.Option(
-            ["--name"], metavar="NODE", help="The node to run as.  [default: the grid's node for this sketch]"
+            ["--name"],
+            type=NodeName(),
+            metavar="NODE",
+            help="The node to run as.  [default: the grid's node for this sketch]",
         ),
         click.Option(
             ["--log-level"], type=click.Choice(LEVELS), help="How much the machinery says.  [default: info]"
@@ -86,7 +113,7 @@ def common_options(*, client_only: bool) -> list[click.Option]:
     ]
 
 
-class Launcher(click.Group):
+class Launcher(Printing):
     """A group whose commands are sketches: the shipped ones, and any file or module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -95,7 +122,7 @@ class Launcher(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """Return the command that runs a sketch."""
-        return _explained(lambda: _command(cmd_name))
+        return _explained(lambda: _command(cmd_name, ctx.params.get("grid")))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -134,11 +161,11 @@ def _remember(ctx: click.Context, /, **given: Any) -> None:
     ctx.obj = {name: value for name, value in given.items() if value is not None}
 
 
-def _command(reference: str) -> click.Command:
+def _command(reference: str, grid: Path | None) -> click.Command:
     try:
         sketch = find.find_sketch(reference, Path.cwd())
     except SketchNotFoundError as exc:
-        raise SketchNotFoundError(f"{exc}{_as_a_node(reference)}") from exc
+        raise SketchNotFoundError(f"{exc}{_as_a_node(reference, grid)}") from exc
     common = common_options(client_only=sketch.plan.is_client_only)
     own = options.setup_options(sketch, taken={str(option.name) for option in common} | {"help"})
     _give_letters(own, common)
@@ -159,15 +186,33 @@ def _command(reference: str) -> click.Command:
     )
 
 
-def _as_a_node(name: str) -> str:
-    """Say how to launch a node of the grid, for who gave its name in the place of a sketch's."""
+def _as_a_node(name: str, path: Path | None) -> str:
+    """Say how to launch a node of the grid, for who gave its name in the place of a sketch's.
+
+    Args:
+        name: What was given.
+        path: The ``--grid`` that stood before it, if one did.
+
+    """
     try:
-        node = mesh.grid().get(name)
+        grid = mesh.grid(path)
     except mesh.GridError:
         return ""
+    node = grid.get(name)
     if node is None or node.sketch is None:
         return ""
-    return f"; {name} is a node of the grid: ./arduino.py {node.sketch} --name {name}"
+    module, colon, own = node.sketch.partition(":")
+    if module.endswith(".py"):
+        # The grid means its own folder, the command line the one that we are in.
+        module = os.path.relpath(identity.grid_folder(grid) / module)
+    words = [
+        "./arduino.py",
+        *(["--grid", str(path)] if path else []),
+        f"{module}{colon}{own}",
+        "--name",
+        name,
+    ]
+    return f"; {name} is a node of the grid: {shlex.join(words)}"
 
 
 def _give_letters(own: Sequence[click.Option], common: Sequence[click.Option]) -> None:
@@ -190,19 +235,24 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     if other:
         logging.getLogger("factory.launch").warning(other, extra={"node": me.name})
     own = {option.name for option in options.setup_options(sketch, taken=set())}
-    arguments = {} if other else options.grid_arguments(sketch, me)
-    arguments |= {name: value for name, value in values.items() if name in own}
+    from_grid = {} if other else options.grid_arguments(sketch, me)
+    arguments = from_grid | {name: value for name, value in values.items() if name in own}
     lacking = options.missing(sketch, arguments)
     if lacking:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in lacking)
         raise click.UsageError(f"{me.name} needs {flags} (or `args:` in the grid)")
+    # What setup() finds wrong may be any of them: the grid is to blame only if it gave all.
+    where = f"{me.where('args')}: " if arguments and arguments == from_grid else ""
     try:
         made = sketch.as_node(me, grid, **arguments)
+    except (mesh.MeshError, FactoryError, SystemExit, KeyboardInterrupt):
+        raise
     except ValueError as exc:
-        if isinstance(exc, mesh.MeshError):
-            raise
         # What setup() says of its arguments is for whoever gave them.
-        raise click.UsageError(f"{me.name}: {exc}") from exc
+        raise click.UsageError(f"{where}{me.name}: {exc}") from exc
+    except BaseException as exc:
+        raise click.ClickException(f"{where}{me.name}: setup() raised {named(exc)}{place(exc)}") from exc
+    made._worker.args_at = where
     if values.get("target"):
         made.target = made.node(values["target"])
         if values.get("port") is None or not sketch.plan.is_client_only:

@@ -21,7 +21,7 @@ SKETCH = (
     r"|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*)$"
 )
 ARGUMENT = "^[A-Za-z_][A-Za-z0-9_]*$"
-ORIGIN = r"^[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?$"
+ORIGIN = r"^(?:null|[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?)$"
 
 _NAME, _SKETCH, _ARGUMENT, _ORIGIN = map(re.compile, (NAME, SKETCH, ARGUMENT, ORIGIN))
 _LABEL = re.compile("[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -106,14 +106,6 @@ def explain_argument(text: str) -> Explanation:
 
 def explain_origin(text: str) -> Explanation:
     """Say what is wrong with the origin of a web page."""
-    if text == "null":
-        return (
-            "origin null",
-            (
-                "remove it: any page can have the origin null (a sandboxed frame, a local file), "
-                "so letting it in lets everybody in; serve the page over http instead"
-            ),
-        )
     if "*" in text:
         return f"{shown(text)} has a star", "list each origin; a star would let any page drive the hardware"
     match = _ORIGIN.fullmatch(text)
@@ -134,7 +126,9 @@ def explain_origin(text: str) -> Explanation:
 
 def normal_origin(text: str) -> str:
     """Return a well-formed origin as a browser sends it: lower case, no default port."""
-    scheme, _, rest = text.lower().partition("://")
+    scheme, separator, rest = text.lower().partition("://")
+    if not separator:
+        return text  # null
     default = _DEFAULT_PORTS.get(scheme)
     return f"{scheme}://{rest.removesuffix(f':{default}') if default else rest}"
 

@@ -49,7 +49,10 @@ Origin = Annotated[
     Meta(
         pattern=address.ORIGIN,
         examples=["http://pi.local:8000", "https://example.org"],
-        extra={"right": "an origin such as http://pi.local:8000", "explain": address.explain_origin},
+        extra={
+            "right": "an origin such as http://pi.local:8000; the origin null is written in quotes",
+            "explain": address.explain_origin,
+        },
     ),
 ]
 

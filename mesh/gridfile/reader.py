@@ -141,8 +141,7 @@ class Reader:
         value = self._meaning(tree)
         if value is REFUSED or (value is None and shape.nullable):
             return value
-        # `null` without quotes is no text, but an origin of that name deserves its own answer.
-        if isinstance(value, str) or tree.text == "null":
+        if isinstance(value, str):
             complaint = _complaint(tree.text, shape)
             if complaint:
                 self.problems.add(tree, *complaint)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Protocol
 
-from mesh.errors import GridError
+from mesh.errors import GridError, MeshError
 from mesh.gridfile.address import explain_host, explain_name, same_host_key
 from mesh.gridfile.load import load
 from mesh.gridfile.locate import locate
@@ -110,12 +110,20 @@ def gather(registry: Registry) -> Grid:
     """Return the nodes of a registry as a grid.
 
     Raises:
-        GridError: If the registry fails so, or two of its nodes share a name,
-            an alias or an address.
+        GridError: If the registry fails, or two of its nodes share a name, an alias or
+            an address.
 
     """
-    nodes = registry.nodes()
-    grid = nodes if isinstance(nodes, Grid) else Grid(nodes)
+    try:
+        nodes = registry.nodes()
+        grid = nodes if isinstance(nodes, Grid) else Grid(nodes)
+    except MeshError:
+        raise
+    except Exception as exc:
+        raise GridError(f"{type(registry).__name__}.nodes() raised {type(exc).__name__}: {exc}") from exc
+    for node in grid:
+        if not isinstance(node, Node):
+            raise GridError(f"{type(registry).__name__}.nodes() must give nodes, and gave {node!r}")
     names: dict[str, Node] = {}
     addresses: dict[tuple[str, int], Node] = {}
     for node in grid:

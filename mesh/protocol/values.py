@@ -142,7 +142,7 @@ def message_decoder(annotation: object) -> Callable[[Wire], object]:
     error names the field.
     """
     if annotation in (None, Any, object, str | bytes, bytes | str):
-        return _as_it_comes
+        return as_it_comes
     if annotation is str:
         return _as_text
     if annotation is bytes:
@@ -159,6 +159,8 @@ def message_decoder(annotation: object) -> Callable[[Wire], object]:
             # Not msgspec's errors alone: a type may have code of its own, such as
             # ``__post_init__`` or ``_missing_``, and bytes may be no UTF-8.
             mismatch = exc
+        if annotation is float and isinstance(message, str) and _NUMBER.fullmatch(message):
+            return float(message)
         # Text that is no JSON, or not of this type as JSON, may still be the value
         # itself: `on` for Literal["on", "off"], `1` for a bool.
         try:
@@ -175,7 +177,8 @@ def message_decoder(annotation: object) -> Callable[[Wire], object]:
     return decode
 
 
-def _as_it_comes(message: Wire) -> Wire:
+def as_it_comes(message: Wire) -> Wire:
+    """Return a message as it is: what a handler without annotation takes."""
     return message
 
 
@@ -191,6 +194,9 @@ def _as_text(message: Wire) -> str:
 def _as_bytes(message: Wire) -> bytes:
     return message.encode() if isinstance(message, str) else message
 
+
+# JSON has no `.5` and no `5.`, and people have.
+_NUMBER = re.compile(r"[-+]?([0-9]{1,18}\.?[0-9]{0,18}|\.[0-9]{1,18})")
 
 _AT = re.compile(r" - at (?P<key>`key` in )?`(?P<path>[^`]*)`$")
 

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from tests.helpers.clients import ask, serving_port
 from tests.helpers.fleet import write_grid
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import Proc, arduino, finished
+from tests.helpers.proc import LAUNCHER, Proc, arduino, finished
 
 pytestmark = pytest.mark.fleet
 
@@ -334,3 +335,94 @@ def test_a_node_of_another_sketch_is_remarked_and_its_args_are_left() -> None:
     with arduino("buzzer", "--name", "blink", "-p", "0") as buzzer:
         assert ask(serving_port(buzzer), "1") == ["buzz"]
         buzzer.wait_for("warning: blink runs 'iopin' in the grid, not 'buzzer'; its args are not used")
+
+
+# -- what a sketch of one's own does wrong ---------------------------------------------------
+
+OWN = """\
+import factory
+
+class Own(factory.FactoryLoop):
+    {setup}
+
+    @factory.reactive
+    async def loop(self, channel, msg):
+        return msg
+"""
+
+
+def launch_own(folder: Path, setup: str, args: str = "", *more: str) -> Proc:
+    (folder / "own.py").write_text(OWN.format(setup=setup))
+    write_grid(folder, f"nodes:\n  own:\n    sketch: own.py:Own\n{args}")
+    return run("own.py", "-p", "0", *more, cwd=folder)
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_setup_that_fails_is_one_sentence(tmp_path: Path, kind: str) -> None:
+    done = launch_own(tmp_path, f"{kind} setup(self, x=1): {{}}[x]")
+    assert done.wait() == 1, done
+    (line,) = said(done)
+    assert re.search(r"rror: (own: )?setup\(\) raised KeyError: 1 \(at .*own\.py:4\)$", line)
+
+
+def test_a_setup_may_raise_anything(tmp_path: Path) -> None:
+    done = launch_own(tmp_path, "def setup(self): raise BaseException('x')")
+    assert done.wait() == 1, done
+    assert said(done)[-1].startswith("Error: own: setup() raised BaseException: x (at ")
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("from_grid", [True, False])
+def test_what_setup_says_of_its_arguments_is_a_wrong_call(tmp_path: Path, kind: str, from_grid: bool) -> None:
+    args = "    args: {x: 5}\n" if from_grid else ""
+    done = launch_own(tmp_path, f"{kind} setup(self, x=1): raise ValueError(f'x is {{x}}')", args)
+    assert done.wait() == 2, done
+    assert f"x is {5 if from_grid else 1}" in said(done)[-1]
+    assert ("grid.yaml:4:11: " in said(done)[-1]) is from_grid
+    assert not any("Traceback" in line for line in done.stderr)
+
+
+def test_a_constructor_without_super_is_told(tmp_path: Path) -> None:
+    done = launch_own(tmp_path, "def __init__(self): pass")
+    assert done.wait() == 1, done
+    assert said(done)[-1].startswith("Error: Own has an __init__() of its own that does not call super()")
+
+
+def test_a_registry_that_fails_is_told(tmp_path: Path) -> None:
+    class_body = "class registry:\n        @staticmethod\n        def nodes(): return 1 / 0"
+    done = launch_own(tmp_path, class_body)
+    assert done.wait() == 2, done
+    assert said(done)[-1] == "Error: type.nodes() raised ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("$x", "the name '$x' is reserved; names that start with $ belong to the mesh"),
+        ("a b", "'a b' is not a name; a name starts with a letter"),
+        ("", "'' is not a name; a name starts with a letter"),
+    ],
+)
+def test_a_name_that_is_none_is_refused_with_the_rule(name: str, words: str) -> None:
+    done = run("buzzer", "--name", name, "-p", "0")
+    assert done.wait() == 2, done
+    assert words in said(done)[-1]
+
+
+def test_the_hint_for_a_node_heeds_the_grid_and_where_its_files_are(tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    (folder / "own.py").write_text(OWN.format(setup="x = 1"))
+    write_grid(folder, "nodes:\n  kitchen: {sketch: own.py:Own, port: 1}\n")
+    done = run("--grid", "there/grid.yaml", "kitchen", cwd=tmp_path)
+    assert done.wait() == 2
+    hint = "./arduino.py --grid there/grid.yaml there/own.py:Own --name kitchen"
+    assert said(done)[-1].endswith(f"; kitchen is a node of the grid: {hint}")
+    assert run(*hint.split()[1:], "--help", cwd=tmp_path).wait() == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_in_one_sentence() -> None:
+    done = finished(Proc("sh", "-c", 'exec "$0" "$@" > /dev/full', sys.executable, LAUNCHER, "--help"))
+    assert done.wait() == 1, done
+    assert done.stderr == ["Error: the output cannot be written: No space left on device"]

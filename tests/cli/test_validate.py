@@ -94,3 +94,63 @@ def test_help(arguments: list[str]) -> None:
     done = mesh(*arguments)
     assert done.wait() == 0
     assert done.stdout[0].startswith("Usage: mesh")
+
+
+def test_one_node_is_one_node(tmp_path: Path) -> None:
+    write_grid(tmp_path, "nodes: {a: {port: 1}}")
+    assert mesh("validate", cwd=tmp_path).stdout == [f"{tmp_path / 'grid.yaml'}: no mistakes; 1 node: a"]
+
+
+def test_the_sketches_are_looked_for_and_their_args_checked(tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text("raise RuntimeError('must not be run')\n")
+    (tmp_path / "bad.py").write_text("class X:\n    def\n")
+    text = """\
+nodes:
+  a: {sketch: buzer}
+  b: {sketch: buzzer, args: {sond: 1, bell: loud}}
+  c: {sketch: good.py:X}
+  d: {sketch: bad.py:X}
+  e: {sketch: goood.py:X}
+  f: {sketch: nowhere.at_all:X}
+  g: {sketch: toaster}
+"""
+    write_grid(tmp_path, text)
+    done = mesh("validate", cwd=tmp_path)
+    assert done.wait() == 1, done
+    found = done.stdout
+    for line, part in zip(
+        found,
+        [
+            ":2:15: no sketch is called 'buzer'; did you mean 'buzzer'?",
+            ":3:36: unknown argument 'sond', did you mean 'sound'?; Buzzer.setup(",
+            ":3:45: argument 'bell': expected bool, got str; Buzzer.setup(",
+            f":5:15: {tmp_path / 'bad.py'}:2: ",
+            ":6:15: there is no file ",
+            ":8:15: no sketch is called 'toaster'; choose clock, iopin or buzzer",
+        ],
+        strict=True,
+    ):
+        assert part in line
+    assert "did you mean 'good.py'?" in found[4]
+    assert not done.stderr
+    answer = json.loads(mesh("validate", "--json", cwd=tmp_path).stdout[0])
+    assert [p["line"] for p in answer["problems"]] == [2, 3, 3, 5, 6, 8]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_in_one_sentence() -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from factory.cli.fleet import main; main()"
+    done = finished(
+        Proc(
+            "sh",
+            "-c",
+            'exec "$0" "$@" > /dev/full',
+            sys.executable,
+            "-c",
+            code,
+            "validate",
+            str(ROOT / "grid.yaml"),
+        )
+    )
+    assert done.wait() == 1, done
+    assert done.stderr == ["Error: the output cannot be written: No space left on device"]

@@ -16,7 +16,7 @@ class Crowd:
     """Real tasks at a real gate; notes who is inside and whether that may be."""
 
     def __init__(self) -> None:
-        self.gate = Gate()
+        self.gate = Gate(lambda text: self.wrong.append(text))
         self.inside: dict[int, bool] = {}
         self.entered: list[int] = []
         self.leave: dict[int, asyncio.Event] = {}
@@ -30,7 +30,7 @@ class Crowd:
         return who
 
     async def _visit(self, who: int, exclusive: bool) -> None:
-        async with self.gate.enter(exclusive=exclusive):
+        async with self.gate.enter(f"visitor {who}", exclusive=exclusive):
             if any(self.inside.values()) or (exclusive and self.inside):
                 self.wrong.append(f"{who} came in to {self.inside}")
             self.inside[who] = exclusive
@@ -118,7 +118,7 @@ def test_the_gate_does_what_the_model_does(steps: Sequence[tuple[str, int]]) -> 
         await crowd.end()
         assert crowd.wrong == []
         assert not crowd.gate._waiting
-        assert (crowd.gate._inside, crowd.gate._alone) == (0, False)
+        assert (crowd.gate._inside, crowd.gate._alone) == ([], False)
 
     asyncio.run(play())
 
@@ -141,7 +141,7 @@ async def test_cancelled_at_any_await_nobody_else_is_held_up(victim: int) -> Non
         others = set(range(6)) - {victim}
         assert others <= set(crowd.entered), f"cancelled after {turns} turns"
         assert crowd.wrong == []
-        assert (crowd.gate._inside, crowd.gate._alone) == (0, False)
+        assert (crowd.gate._inside, crowd.gate._alone) == ([], False)
         turns += 1
     assert turns > 2, "the scenario was over before anybody could be cancelled"
 
@@ -181,9 +181,43 @@ async def test_one_who_gives_up_waiting_to_be_alone_lets_the_others_in() -> None
 
 
 async def test_an_error_inside_leaves_the_gate_free() -> None:
-    gate = Gate()
+    gate = Gate(print)
     with pytest.raises(ValueError, match="oops"):
-        async with gate.enter(exclusive=True):
+        async with gate.enter("alone", exclusive=True):
             raise ValueError("oops")
-    async with asyncio.timeout(5), gate.enter(exclusive=True):
+    async with asyncio.timeout(5), gate.enter("alone", exclusive=True):
         assert gate._alone
+
+
+async def test_long_waiting_is_told_once_with_who_holds_the_gate() -> None:
+    said: list[str] = []
+    gate = Gate(said.append, patience=0.01)
+
+    async def enter(name: str, exclusive: bool) -> None:
+        async with gate.enter(name, exclusive=exclusive):
+            pass
+
+    async with gate.enter("b", exclusive=False), gate.enter("a", exclusive=False):
+        late = [asyncio.create_task(enter("alone", True)), asyncio.create_task(enter("later", False))]
+        await asyncio.wait(late, timeout=0.1)
+        assert [text[: text.index(" runs")] for text in said] == [
+            "handler alone() has waited for 0.01 s, because a() and b()"
+        ]
+    await asyncio.gather(*late)
+    assert len(said) == 1
+
+
+async def test_short_waiting_is_not_told() -> None:
+    said: list[str] = []
+    gate = Gate(said.append, patience=0.05)
+    async with gate.enter("a", exclusive=True):
+        waiting = asyncio.create_task(_pass(gate))
+        await asyncio.sleep(0)
+    await waiting
+    await asyncio.sleep(0.1)
+    assert said == []
+
+
+async def _pass(gate: Gate) -> None:
+    async with gate.enter("b", exclusive=True):
+        pass

@@ -290,3 +290,39 @@ def test_public_signatures() -> None:
         "(self, target: mesh.Node | str | None, data: object, channel: str = , *,"
     )
     assert loop_module.FactoryLoop is factory.FactoryLoop
+
+
+class Loud(factory.FactoryLoop):
+    def setup(self, sound: str, times: int = 1) -> None: ...
+
+    @factory.reactive
+    async def loop(self, channel: str, msg: str) -> None: ...
+
+
+def test_a_misspelt_argument_is_named_rather_than_what_is_missing_for_it() -> None:
+    with pytest.raises(factory.SketchError) as caught:
+        Loud(sond=1)
+    assert "got an unexpected keyword argument 'sond', did you mean 'sound'?" in str(caught.value)
+    with pytest.raises(factory.SketchError, match=r"missing a required argument: 'sound'$"):
+        Loud()
+
+
+def test_a_constructor_that_forgets_super_is_told() -> None:
+    class Forgetful(Echo):
+        def __init__(self) -> None:
+            self.mine = 1
+
+    words = r"Forgetful has an __init__\(\) of its own that does not call super\(\).__init__\(\)"
+    with pytest.raises(factory.SketchError, match=words):
+        made(Forgetful)
+    with pytest.raises(factory.SketchError, match=words):
+        Forgetful().run()
+
+
+def test_a_constructor_with_super_is_fine() -> None:
+    class Own(Echo):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mine = 1
+
+    assert made(Own).mine == 1

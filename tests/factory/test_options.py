@@ -315,3 +315,23 @@ def test_what_is_missing_is_what_has_neither_a_value_nor_a_default() -> None:
     assert missing(Everything, {}) == ["sound"]
     assert missing(Everything, {"sound": "x"}) == []
     assert missing(Base, {}) == []
+
+
+def test_all_mistakes_in_args_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(mesh.GridError) as caught:
+        from_grid(tmp_path, "      tims: 5\n      sound: 5\n      times: 1\n      chance: high\n")
+    assert [(p.line, p.what) for p in caught.value.problems] == [
+        (6, "unknown argument 'tims', did you mean 'times'?"),
+        (7, "argument 'sound': expected str, got int"),
+        (9, "argument 'chance': expected float, got str"),
+    ]
+    first, *lines = str(caught.value).split("\n")
+    assert first.endswith("grid.yaml has 3 mistakes:")
+    assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == [
+        f"grid.yaml:{line}:{column}" for line, column in ((6, 13), (7, 14), (9, 15))
+    ]
+
+
+def test_mistakes_in_args_of_a_node_from_no_file() -> None:
+    with pytest.raises(mesh.GridError, match=r"node 'x': argument 'times': expected int, got str; Everyth"):
+        grid_arguments(Everything, mesh.Node("x", args={"times": "often"}))

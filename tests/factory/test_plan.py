@@ -114,8 +114,7 @@ def test_what_is_inherited_counts_and_what_is_overridden_counts_as_it_is_now() -
         async def pin(self, channel: str, msg: str, number: int, what: str) -> str:  # type: ignore[override]
             return what
 
-        async def tick(self) -> None:
-            """Overridden without its decorator: no rhythm any more."""
+        tick = None  # type: ignore[assignment]
 
         @factory.on_stop
         def close_more(self) -> None: ...
@@ -301,6 +300,30 @@ MISTAKES: dict[str, tuple[str, int, list[str]]] = {
         "@factory.on_start\n    def begin(self):\n        yield",
         3,
         ["yields, which @on_start makes no use of"],
+    ),
+    "a handler that hides stream()": (
+        "@factory.reactive\n    async def stream(self, channel, msg): ...",
+        3,
+        [
+            "X.stream()",
+            "is @factory.reactive, but 'stream' is a name of factory.FactoryLoop itself",
+            "rename",
+        ],
+    ),
+    "a rhythm that hides out()": (
+        '@factory.every("1s")\n    def out(self): ...',
+        3,
+        ["is @factory.every(1), but 'out' is a name"],
+    ),
+    "a hook that hides running()": (
+        "@factory.on_stop\n    def running(self): ...",
+        3,
+        ["is @factory.on_stop, but 'running' is a name"],
+    ),
+    "a handler that hides an attribute": (
+        '@factory.reactive("x", exclusive=True)\n    def grid(self, channel, msg): ...',
+        3,
+        ["is @factory.reactive(\"x\", exclusive=True), but 'grid' is a name"],
     ),
     "setup without self": (
         "def setup(): ...",
@@ -515,3 +538,46 @@ def test_a_type_is_looked_for_where_the_method_was_written_not_its_wrapper() -> 
 
 def test_reading_a_plan_twice_gives_the_same() -> None:
     assert read_plan(Many).channels == Many.plan.channels
+
+
+@pytest.mark.parametrize("name", ["stop", "run", "arun", "node", "to_thread", "on_peer", "setup", "_worker"])
+def test_no_handler_hides_what_a_sketch_has(name: str) -> None:
+    with pytest.raises(factory.SketchError, match=f"'{name}' is a name of factory.FactoryLoop"):
+        define(f"class X(factory.FactoryLoop):\n    @factory.on_start\n    def {name}(self): ...")
+
+
+def test_out_and_on_peer_may_be_overridden() -> None:
+    define(
+        """
+        class X(factory.FactoryLoop):
+            def out(self, text): ...
+            async def on_peer(self, name, state, reason): ...
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("pin", ['overrides Many.pin(), which is @factory.reactive("pin/{number:int}")', "or pin = None"]),
+        ("tick", ["overrides Many.tick(), which is @factory.every(0.1)", "write @factory.every(0.1) above"]),
+        ("open", ["overrides Many.open(), which is @factory.on_start"]),
+        ("close", ["overrides Many.close(), which is @factory.on_stop"]),
+    ],
+)
+def test_an_override_without_its_decorator_is_refused(name: str, parts: list[str]) -> None:
+    with pytest.raises(factory.SketchError) as caught:
+        type("Child", (Many,), {name: lambda self, channel="", msg="", number=0: None})
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_what_was_dropped_may_be_an_ordinary_method_again() -> None:
+    class Without(Many):
+        tick = None  # type: ignore[assignment]
+
+    class Again(Without):
+        def tick(self) -> None:  # type: ignore[override]
+            """No rhythm."""
+
+    assert [name for name, _ in Again.plan.rhythms] == ["tock"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import enum
 import json
 import threading
@@ -23,7 +24,7 @@ from factory import worker as worker_module
 from tests.helpers.log import Log
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import DEADLINE
-from tests.helpers.sketch import tell
+from tests.helpers.sketch import Recorder, as_node, tell
 from tests.helpers.sketch_bench import in_no_time, logged, made
 
 
@@ -41,6 +42,10 @@ def error(reply: object) -> dict[str, str]:
 class BadTextError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
+
+
+class OwnBaseError(BaseException):
+    """What no `except Exception` catches."""
 
 
 class Mode(enum.Enum):
@@ -144,6 +149,9 @@ RAISES: dict[str, Callable[[], BaseException]] = {
     "stop-iteration": StopIteration,
     "timeout": TimeoutError,
     "cancelled": asyncio.CancelledError,
+    "generator-exit": GeneratorExit,
+    "own": lambda: OwnBaseError("mine"),
+    "group": lambda: BaseExceptionGroup("both", [OwnBaseError("a"), ValueError("b")]),
 }
 
 
@@ -199,6 +207,9 @@ async def test_a_plain_def_runs_in_a_thread_of_the_worker() -> None:
         ("stop-iteration", "RuntimeError", "coroutine raised StopIteration"),
         ("timeout", "TimeoutError", ""),
         ("cancelled", "CancelledError", ""),
+        ("generator-exit", "GeneratorExit", ""),
+        ("own", "OwnBaseError", "mine"),
+        ("group", "BaseExceptionGroup", "both (2 sub-exceptions)"),
     ],
 )
 async def test_what_a_handler_raises_refuses_one_message_and_is_logged_once(
@@ -218,6 +229,18 @@ async def test_what_a_handler_raises_refuses_one_message_and_is_logged_once(
     assert f"on channel '{where}/{kind}'" in line
     assert type in line
     assert "test_worker.py:" in line
+
+
+@pytest.mark.parametrize("where", ["raise", "raise-in-thread"])
+@pytest.mark.parametrize("kind", ["exit", "generator-exit", "own", "group"])
+async def test_over_a_link_too_one_message_is_refused(where: str, kind: str) -> None:
+    desk = made(Desk)
+    async with desk.running(port=0), asyncio.timeout(DEADLINE):
+        teller = as_node(Recorder, {"desk": desk})
+        async with teller.running(port=0):
+            answers = await teller.stream("desk", ["x", "y"], f"{where}/{kind}", on_nack="yield", quiet=True)
+            assert [type(answer).__name__ for answer in answers] == ["NackedError", "NackedError"]
+            assert await teller.stream("desk", "lives", "echo", quiet=True) == ["lives"]
 
 
 @pytest.mark.parametrize(
@@ -295,7 +318,7 @@ async def test_clients_are_told_of_as_they_come_and_go(capsys: pytest.CaptureFix
     desk = made(Desk)
     async with desk.running(port=0):
         await tell(desk.serving, ["x"], "echo/ä")
-        await _until(lambda: not desk._worker._routes)
+        await _until(lambda: not desk._worker._handling._ways)
     out = capsys.readouterr().out
     assert "[ desk ] ** new client connected, path=/echo/ä\n" in out
     assert "[ desk ] done processing messages: client closed the connection (1000" in out
@@ -310,7 +333,7 @@ async def test_an_out_that_raises_ends_no_connection() -> None:
     with logged() as log:
         async with mute.running(port=0):
             assert await tell(mute.serving, ["x"], "echo") == ["x"]
-            await _until(lambda: not mute._worker._routes)
+            await _until(lambda: not mute._worker._handling._ways)
     assert log.having("out() failed: RuntimeError: no voice")
 
 
@@ -370,6 +393,40 @@ async def test_messages_of_one_sender_are_handled_in_order_one_at_a_time() -> No
         assert list(tide.log) == ["+a", "-a", "+b", "-b", "+c", "-c"]
 
 
+async def test_a_thread_sees_the_context_variables_of_its_caller() -> None:
+    who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+    threads = threads_module.Threads("x")
+    who.set("me")
+    assert await threads.run(who.get) == "me"
+    await threads.run(who.set, "the thread")
+    assert who.get() == "me"
+    threads.close()
+
+
+async def test_an_exclusive_handler_that_waits_for_its_own_worker_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Circle(factory.FactoryLoop):
+        @factory.reactive("alone", exclusive=True)
+        async def alone(self, channel: str, msg: str) -> object:
+            return await tell(self.serving, [msg], "other")
+
+        @factory.reactive("other")
+        async def other(self, channel: str, msg: str) -> str:
+            return msg
+
+    monkeypatch.setattr("factory.gate.PATIENCE", 0.05)
+    circle = made(Circle)
+    with logged() as log:
+        async with circle.running(port=0):
+            asking = asyncio.create_task(tell(circle.serving, ["x"], "alone"))
+            await asyncio.to_thread(
+                log.wait_for, "handler other() has waited for 0.05 s, because alone() runs"
+            )
+            asking.cancel()
+            await asyncio.wait([asking])
+
+
 async def test_different_senders_interleave_at_awaits() -> None:
     tide = made(Tide)
     async with (
@@ -399,9 +456,9 @@ async def test_an_exclusive_handler_runs_alone() -> None:
         await one.send("a")
         await tide.log.until(["+a"].__eq__)
         await alone.send("b")
-        await _until(lambda: len(tide._worker._in_hand) == 2)
+        await _until(lambda: len(tide._worker._handling.in_hand) == 2)
         await later.send("c")
-        await _until(lambda: len(tide._worker._in_hand) == 3)
+        await _until(lambda: len(tide._worker._handling.in_hand) == 3)
         assert list(tide.log) == ["+a"]
         tide.let("a", "b", "c")
         assert [await connection.recv() for connection in (one, alone, later)] == ["a", "b", "c"]
@@ -484,9 +541,10 @@ def test_the_same_trouble_is_told_once_until_it_is_over() -> None:
 
 def test_a_beat_survives_whatever_it_raises() -> None:
     odd = [SystemExit(2), KeyboardInterrupt(), asyncio.CancelledError(), BadTextError()]
+    odd += [GeneratorExit(), OwnBaseError(), BaseExceptionGroup("both", [OwnBaseError()])]
     with logged() as log:
-        assert beats([*odd]) == [0, 1, 2, 3, 4]
-    assert len(log.having("goes on")) == 4
+        assert beats([*odd]) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert len(log.having("goes on")) == 7
 
 
 @pytest.mark.parametrize("delay", ["fast", 0, -1, None])
@@ -612,7 +670,9 @@ async def test_hooks_run_in_order_sync_or_async() -> None:
 
 
 @pytest.mark.parametrize("name", ["first", "second"])
-@pytest.mark.parametrize("exc", [ValueError("no board"), SystemExit(1), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "exc", [ValueError("no board"), SystemExit(1), asyncio.CancelledError(), GeneratorExit()]
+)
 async def test_a_start_hook_that_raises_ends_the_worker(name: str, exc: BaseException) -> None:
     sketch = made(Hooked, **{name: exc})
     with pytest.raises(factory.HookError) as caught:

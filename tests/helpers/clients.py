@@ -18,7 +18,11 @@ def serving_port(proc: Proc) -> int:
 def client(port: int, channel: str = "") -> ClientConnection:
     """Connect to a worker as any websocket client would."""
     return connect(
-        f"ws://localhost:{port}/{channel}", proxy=None, open_timeout=DEADLINE, close_timeout=DEADLINE
+        f"ws://localhost:{port}/{channel}",
+        proxy=None,
+        open_timeout=DEADLINE,
+        close_timeout=DEADLINE,
+        max_size=None,
     )
 
 

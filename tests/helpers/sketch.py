@@ -46,6 +46,10 @@ class Recorder(factory.FactoryLoop):
         return self.answer
 
 
+class Sender(Recorder):
+    """The same under another name: over a link, no two ends may have the same one."""
+
+
 def as_node(
     sketch: type[S],
     peers: Mapping[str, factory.FactoryLoop | mesh.Node],

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.admission import why_refused
+from mesh.errors import GridError
+from mesh.gridfile.load import parse_grid
 
 OWN = ("pi.lan", "192.168.1.7", "2001:db8::7", "fe80::1%eth0")
 LISTED = ("https://lab.example", "http://lab.example:8080")
@@ -187,6 +189,21 @@ def test_a_refused_origin_is_told_how_to_get_in() -> None:
     assert why is not None
     assert "'https://evil.example'" in why
     assert "list it under `origins:` in grid.yaml" in why
+
+
+def test_advice_is_what_the_grid_accepts() -> None:
+    def advice(origin: str) -> str:
+        return str(why_refused(["localhost"], [origin], own_hosts=OWN, allowed_origins=LISTED))
+
+    for origin in ("null", "https://evil.example", "chrome-extension://abc"):
+        assert "under `origins:` in grid.yaml" in advice(origin)
+        grid = parse_grid(f"nodes: {{a: {{port: 1}}}}\norigins: ['{origin}']\n".encode())
+        assert admits_origin(origin, listed=grid.origins)
+    for origin in ("", "file://", "file:///x", "https://evil.example/x", "*", "x" * 1000, "http://a:99999"):
+        assert "`origins:`" not in advice(origin)
+        assert "serve the page over http instead" in advice(origin)
+        with pytest.raises(GridError):
+            parse_grid(f"nodes: {{a: {{port: 1}}}}\norigins: ['{origin}']\n".encode())
 
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)

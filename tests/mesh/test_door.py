@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import logging
 import os
@@ -279,7 +280,7 @@ async def test_a_client_that_leaves_in_the_midst_of_its_message_does_no_harm() -
         (["Host: evil.example"], "Host 'evil.example' is not a name of this worker\n"),
         ([], "exactly one Host header and at most one Origin header are expected\n"),
         (["Host: localhost", "Host: localhost"], "exactly one Host header"),
-        (["Host: localhost", "Origin: null"], "Origin 'null' may not use this worker; list it under"),
+        (["Host: localhost", "Origin: null"], "Origin 'null' may not use this worker; any page"),
         (["Host: localhost", "Origin: https://evil.example"], "Origin 'https://evil.example' may not"),
         (
             ["Host: localhost", "Origin: http://localhost", "Origin: https://evil.example"],
@@ -545,6 +546,104 @@ async def test_close_cancels_what_is_in_hand() -> None:
             await soon(one)
         assert responder.closed == [(responder.opened[0], "worker is stopping")]
         assert await is_refused(door)
+
+
+async def test_a_message_that_comes_in_the_turn_of_draining_is_handled_and_answered_or_not_handled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slowly(_: Client, message: Wire) -> Wire:
+        for _turn in range(10):
+            await asyncio.sleep(0)
+        return message
+
+    draining: list[asyncio.Task[None]] = []
+    armed = False
+    make = Door._connection_class
+
+    def watched(self: Door) -> Any:
+        class Watched(make(self)):  # type: ignore[misc]
+            def data_received(self, data: bytes) -> None:
+                if armed and not draining:
+                    draining.append(asyncio.create_task(door.drain()))
+                super().data_received(data)
+
+        return Watched
+
+    monkeypatch.setattr(Door, "_connection_class", watched)
+    responder = RecordingResponder(slowly)
+    async with open_door(responder) as door, client(door) as one:
+        await one.send("before")
+        assert await soon(one) == "before"
+        armed = True
+        await one.send("in that turn")
+        async with asyncio.timeout(DEADLINE):
+            answers = [answer async for answer in one]
+        await draining[0]
+    assert responder.messages[1:] == answers
+    assert (await goodbye(one))[0] == 1001
+
+
+async def test_an_unexpected_error_is_told_as_what_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    def breaks(_: Client, message: Wire) -> Wire:
+        raise RuntimeError("the sky\x1b[2J fell")
+
+    responder = RecordingResponder(breaks)
+    async with open_door(responder) as door, client(door) as one:
+        await one.send("x")
+        assert await goodbye(one) == (1011, "internal error")
+        await responder.closed.until(1)
+    assert responder.closed[0][1] == "this worker failed (RuntimeError: the sky\\x1b[2J fell)"
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.name == "mesh.door"
+    assert "RuntimeError: the sky" in record.getMessage()
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize("late", ["closed", "closed while cancelled"])
+async def test_no_error_of_a_connection_is_left_to_asyncio(
+    late: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    class Failing(GatedResponder):
+        def client_closed(self, client: Client, reason: str) -> None:
+            super().client_closed(client, reason)
+            raise RuntimeError("cannot say goodbye")
+
+    responder = Failing()
+    async with open_door(responder) as door:
+        knock = door._connection_class()
+
+        def lost(self: Any) -> None:
+            raise AttributeError("'NoneType' object has no attribute '_remove_writer'")
+
+        async with client(door) as one:
+            await one.send("x")
+            await responder.messages.until(1)
+            if late == "closed while cancelled":
+                await door.close()
+            else:
+                one.transport.abort()
+                responder.gate.set()
+            await responder.closed.until(1)
+        # And one whose transport cannot even be aborted, as asyncio's at times cannot.
+        if late == "closed":
+            near, far = socket.socketpair()
+            loop = asyncio.get_running_loop()
+            transport, late_one = await loop.create_connection(
+                lambda: knock(ServerProtocol(), door._servers[0], close_timeout=1.0), sock=near
+            )
+            monkeypatch.setattr(type(transport), "abort", lost)
+            far.close()
+            async with asyncio.timeout(DEADLINE):
+                while door._servers[0].handler_tasks:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            monkeypatch.undo()
+            del transport, late_one
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == []
 
 
 async def test_a_drain_may_be_given_up_and_closed() -> None:

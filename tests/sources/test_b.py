@@ -30,7 +30,7 @@ from tests.helpers.clients import ask, serving_port
 from tests.helpers.fleet import UP, VERBATIM, wait_until_they_talk, write_grid
 from tests.helpers.ports import free_ports, shipped_ports
 from tests.helpers.proc import LAUNCHER, ROOT, Proc, arduino, finished, verbatim
-from tests.helpers.sketch import Recorder, as_node, tell, told
+from tests.helpers.sketch import Recorder, Sender, as_node, tell, told
 
 pytestmark = pytest.mark.integration
 
@@ -124,7 +124,7 @@ async def test_b09_the_pin_streams_to_the_buzzer_by_name_and_acknowledges() -> N
 
 @pytest.mark.source("B10")
 async def test_b10_the_channel_of_a_stream_may_be_left_out() -> None:
-    async with Recorder().running(port=0) as peer, as_node(Recorder, {"peer": peer}).running(port=0) as node:
+    async with Recorder().running(port=0) as peer, as_node(Sender, {"peer": peer}).running(port=0) as node:
         await node.stream("peer", "a")
         await node.stream("peer", "b", "x/y")
         await node.stream("peer", "c", channel="z")
@@ -240,17 +240,17 @@ async def test_b21_a_stream_says_what_it_does_and_takes_anything(capsys: pytest.
 
     async with (
         Recorder(answer="ok").running(port=0) as peer,
-        as_node(Recorder, {"peer": peer}).running(port=0) as node,
+        as_node(Sender, {"peer": peer}).running(port=0) as node,
     ):
         capsys.readouterr()
         assert await node.stream("peer", [1, 2]) == ["ok", "ok"]
         lines = [line for line in capsys.readouterr().out.splitlines() if "client connected" not in line]
         assert lines == [
-            "[ recorder ] starting to stream message to peer",
-            "[ recorder ] > sending payload: 1",
-            "[ recorder ] < ok",
-            "[ recorder ] > sending payload: 2",
-            "[ recorder ] < ok",
+            "[ sender ] starting to stream message to peer",
+            "[ sender ] > sending payload: 1",
+            "[ sender ] < ok",
+            "[ sender ] > sending payload: 2",
+            "[ sender ] < ok",
         ]
         assert await node.stream("peer", (i for i in (3, 4))) == ["ok", "ok"]
         assert await node.stream("peer", ticking()) == ["ok", "ok"]
@@ -265,7 +265,7 @@ async def test_b22_text_and_bytes_stay_raw_and_the_rest_is_encoded() -> None:
     class Light:
         lux: int
 
-    async with Recorder().running(port=0) as peer, as_node(Recorder, {"peer": peer}).running(port=0) as node:
+    async with Recorder().running(port=0) as peer, as_node(Sender, {"peer": peer}).running(port=0) as node:
         await node.stream("peer", ["größe", b"\0\xff", 1, 2.5, {"a": [1]}, Light(3)])
         assert [message for _, message in peer.seen] == [
             "größe",
@@ -395,10 +395,10 @@ async def test_b31_request_and_reply_streams_and_fan_out() -> None:
     async with Twice().running(port=0) as one, Twice().running(port=0) as two:
         hub = as_node(Recorder, {"one": one, "two": two})
         async with hub.running(port=0):
-            assert await hub.stream("one", 21) == ["42"]
-            assert [ack async for ack in hub.stream("one", range(3))] == ["0", "2", "4"]
+            assert await hub.stream("one", 21) == [42]
+            assert [ack async for ack in hub.stream("one", range(3))] == [0, 2, 4]
             both = await asyncio.gather(*(hub.stream(name, [1, 2]) for name in ("one", "two")))
-            assert both == [["2", "4"], ["2", "4"]]
+            assert both == [[2, 4], [2, 4]]
 
 
 @pytest.mark.source("B32")

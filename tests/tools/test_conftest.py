@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,20 @@ def test_a_source_marker_has_to_name_a_row(suite: pytest.Pytester) -> None:
     result = suite.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*write the marker as source('B7')*"])
+
+
+def test_what_a_test_starts_hears_a_hangup_even_under_nohup(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        import subprocess, sys
+        def test_child():
+            code = "import signal; print(signal.getsignal(signal.SIGHUP).name)"
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+            assert done.stdout == "SIG_DFL\\n"
+        """
+    )
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        suite.runpytest_subprocess().assert_outcomes(passed=1)
+    finally:
+        signal.signal(signal.SIGHUP, before)

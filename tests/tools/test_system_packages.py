@@ -30,6 +30,8 @@ def programs(tmp_path: Path) -> Path:
         "echo noise",
     )
     stub(folder / "id", "echo 1000")
+    for there in ("ip", "nft"):
+        stub(folder / there, "exit 0")
     return folder
 
 

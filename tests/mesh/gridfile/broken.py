@@ -176,12 +176,12 @@ ORIGINS = [
         ("http://pi:70000", ("not an origin", "from 1 to 65535"), False),
         ("http://*", ("has a star", "list each origin"), True),
         ("'*'", ("has a star", "list each origin"), True),
-        ("'null'", ("origin null", "any page"), True),
+        ("'Null'", ("not an origin",), True),
         ("file:///x", ("not an origin", "over http"), True),
         ("5", ("an item of `origins` is the number 5",), True),
     ]
 ] + [
-    Broken("origin null", "nodes: {a: {port: 1}}\norigins: [¦null]", (("null", "any page"),)),
+    Broken("origin null", "nodes: {a: {port: 1}}\norigins: [¦null]", (("null", "in quotes"),)),
     Broken("origins text", "nodes: {a: {port: 1}}\norigins: ¦http://pi", ("`origins` is the text",)),
 ]
 TOGETHER = [

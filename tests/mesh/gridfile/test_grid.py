@@ -220,6 +220,12 @@ def test_origins_are_as_a_browser_sends_them() -> None:
     assert parse_grid(text.encode()).origins == ("https://pi.local", "http://pi", "http://x:443")
 
 
+def test_the_origin_null_may_be_listed_in_quotes() -> None:
+    # Any page can have it; but whoever lists it has been told so.
+    read = parse_grid(b"nodes: {a: {port: 1}}\norigins: ['null', http://pi]\n")
+    assert read.origins == ("null", "http://pi")
+
+
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,8}", fullmatch=True).filter(
     lambda name: name.lower() not in {"yes", "no", "on", "off", "true", "false", "null"}
 )

@@ -175,3 +175,32 @@ def test_b32_the_consul_registry_of_the_docs_says_when_consul_is_away() -> None:
     assert callable(make)
     with pytest.raises(GridError, match="consul"):
         grid(make("http://127.0.0.1:1"))
+
+
+class Away:
+    def nodes(self) -> list[Node]:
+        raise OSError("no route to consul")
+
+
+class Lazy:
+    def nodes(self) -> Iterator[Node]:
+        yield Node("a", port=1)
+        raise KeyError("b")
+
+
+class Words:
+    def nodes(self) -> list[Node]:
+        return ["a"]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("registry", "words"),
+    [
+        (Away(), r"Away\.nodes\(\) raised OSError: no route to consul"),
+        (Lazy(), r"Lazy\.nodes\(\) raised KeyError: 'b'"),
+        (Words(), r"Words\.nodes\(\) must give nodes, and gave 'a'"),
+    ],
+)
+def test_a_registry_that_fails_is_an_error_of_the_grid(registry: Registry, words: str) -> None:
+    with pytest.raises(GridError, match=words):
+        grid(registry)

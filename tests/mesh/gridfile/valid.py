@@ -14,7 +14,7 @@ VALID = [
     "nodes: {a: {port: 1, aliases: [x, y-z, Q_1]}, b: {sketch: s, peers: [x], target: y-z}}",
     "nodes: {a: {port: 1, peers: []}, b: {port: 2, peers: [a]}}",
     "nodes: {a: {port: 1}, b: {port: 2}}\ngroups: {g: {members: [b, a], topology: ring}, h: {members: [a]}}",
-    "nodes: {a: {port: 1}}\norigins: [http://pi.local:8000, 'https://[::1]:1', chrome-extension://abc]",
+    "nodes: {a: {port: 1}}\norigins: [http://pi.local:8000, 'https://[::1]:1', ext://abc, 'null']",
     'nodes: {a: {sketch: x, args: {none: null, yes_: true, n: -3, t: "NO", deep: {"08:30": [1, [2]]}}}}',
     "nodes:\n  a:\n    sketch: x\n    args:\n      poem: |\n        a\tb\n      b: >-\n        d\n",
     "---\nnodes: {'a': {'port': 1}}\n...\n",

@@ -1,0 +1,1 @@
+"""How fast the product is, beside its peers in the same run: ``python -m benchmarks``."""

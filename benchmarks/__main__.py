@@ -1,0 +1,104 @@
+"""The command: measure, print, keep."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.machine import describe
+from benchmarks.plot import as_svg
+from benchmarks.registry import BY_NAME, VARIANTS
+from benchmarks.report import as_json, as_markdown
+from benchmarks.rounds import Plan, measure_all
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def main() -> int:
+    """Run the benchmark; 1 if a measurement failed, for example by a wrong ack."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure sketchmesh beside its peers, in one run.",
+        epilog=f"Peers: {', '.join(BY_NAME)}.",
+    )
+    parser.add_argument("--rounds", type=int, help="how often everything is measured (5; quick: 1)")
+    parser.add_argument("--seconds", type=float, help="how long one measurement takes (0.6; quick: 0.25)")
+    parser.add_argument("--quick", action="store_true", help="under 90 s, for a first look")
+    parser.add_argument("--only", metavar="A,B", help="these peers only; a name may end in *")
+    parser.add_argument("--no-uvloop", action="store_true", help="asyncio's own loop for all")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there; - prints them")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a chart there, as SVG")
+    parser.add_argument("--update-readme", action="store_true", help="put the tables into the README")
+    arguments = parser.parse_args()
+
+    wanted = _chosen(arguments.only, parser)
+    plan = Plan(
+        rounds=arguments.rounds or (1 if arguments.quick else 5),
+        seconds=arguments.seconds or (0.25 if arguments.quick else 0.6),
+        limit=75.0 if arguments.quick else 680.0,
+        quick=arguments.quick,
+        uvloop=not arguments.no_uvloop,
+    )
+    reasons = {name: BY_NAME[name].why_missing() for name in wanted}
+    missing = {name: why for name, why in reasons.items() if why is not None}
+    variants = [BY_NAME[name] for name in wanted if name not in missing]
+    for name, why in missing.items():
+        print(f"{name} is missing: {why}", file=sys.stderr)
+
+    machine = describe()
+    begin = time.monotonic()
+    try:
+        results = measure_all(variants, plan, lambda text: _progress(text, begin))
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing is left running", file=sys.stderr)
+        return 130
+    _progress("", begin)
+
+    text = as_markdown(results, missing, machine, plan)
+    figures = json.dumps(as_json(results, missing, machine, plan), indent=1)
+    print(f"\n{text}")
+    if str(arguments.json) == "-":
+        print(figures)
+    elif arguments.json:
+        arguments.json.write_text(figures + "\n")
+    if arguments.plot:
+        arguments.plot.write_text(as_svg(results))
+    if arguments.update_readme:
+        _update_readme(text)
+    return 1 if results.errors else 0
+
+
+def _chosen(only: str | None, parser: argparse.ArgumentParser) -> list[str]:
+    """Return names of peers in the order of the table."""
+    if not only:
+        return [variant.name for variant in VARIANTS]
+    names: set[str] = set()
+    for word in only.split(","):
+        found = set(fnmatch.filter(BY_NAME, word))
+        if not found:
+            parser.error(f"no peer {word!r}; there are {', '.join(BY_NAME)}")
+        names |= found
+    return [variant.name for variant in VARIANTS if variant.name in names]
+
+
+def _progress(text: str, begin: float) -> None:
+    if sys.stderr.isatty():
+        words = f"{time.monotonic() - begin:4.0f} s  {text}" if text else ""
+        print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
+
+
+def _update_readme(text: str) -> None:
+    before, begin, rest = README.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{README} has lost its markers {BEGIN} and {END}")
+    README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

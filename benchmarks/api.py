@@ -1,0 +1,106 @@
+"""What a peer of the benchmark is: the tiny interface of every ``peer_*.py`` module.
+
+A module serves one or more *variants*, the names in ``registry.py``. It is imported only
+in the processes that run it, so that a package that is not installed is missed by nobody else.
+
+======================  =============================================================
+``await receive(job)``  the receiving process: call ``job.ready(port)`` once, run on
+``sender(at)``          async context manager that gives a connected ``Sender``
+``idle(at, count)``     async context manager that holds idle connections
+======================  =============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+HOST = "127.0.0.1"
+
+ID_LENGTH = 8
+"""A message begins with its number, in so many digits; that is what its ack consists of."""
+
+BATCH = 256
+"""Most messages in one frame, for the variants that batch by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a receiver is told.
+
+    Attributes:
+        variant: Which of the module's variants it is.
+        broker: Port of the broker, for a peer that has one.
+        ready: To be called once with the port that senders connect to; with a broker that is the broker's.
+
+    """
+
+    variant: str
+    broker: int
+    ready: Callable[[int], None]
+
+    @property
+    def batched(self) -> bool:
+        """Whether many messages come in one frame."""
+        return self.variant.endswith("-batched")
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where a sender connects to.
+
+    Attributes:
+        variant: Which of the module's variants it is.
+        port: The port that the receiver called ``ready`` with.
+
+    """
+
+    variant: str
+    port: int
+
+    @property
+    def batched(self) -> bool:
+        """Whether many messages go in one frame."""
+        return self.variant.endswith("-batched")
+
+
+class Sender(Protocol):
+    """The sending end, connected."""
+
+    def exchange(self, messages: Sequence[Any], window: int) -> Awaitable[list[Any]]:
+        """Send messages and return their acks in the order of the messages.
+
+        Args:
+            messages: All ``str`` or all ``bytes``, ready to be sent.
+            window: Most messages that may be sent and not yet acked.
+
+        """
+        ...
+
+
+class PeerModule(Protocol):
+    """The functions of a ``peer_*.py`` module."""
+
+    def receive(self, job: Job) -> Coroutine[Any, Any, None]:
+        """Answer messages until the process is ended."""
+        ...
+
+    def sender(self, at: At) -> AbstractAsyncContextManager[Sender]:
+        """Connect to the receiver."""
+        ...
+
+    def idle(self, at: At, count: int) -> AbstractAsyncContextManager[None]:
+        """Hold idle connections."""
+        ...
+
+
+async def handle(message: Any) -> Any:
+    """Be the handler: the work of every receiver, once per message, awaited.
+
+    Returns:
+        The message's number, which is its ack.
+
+    """
+    return message[:ID_LENGTH]

@@ -1,0 +1,255 @@
+"""From a message to its answer, whichever way it came: plain websocket or link.
+
+Rules:
+
+- What a handler returns is the answer. If it raises, that one message is refused, the
+  trouble is told once, and the worker lives.
+- ``Nack`` with a delay has the message handled again, ``MOST_TRIES`` times at the most;
+  meanwhile its sender's channel waits, so that order holds.
+- A link's messages keep their types. A handler without annotation gets what a plain
+  websocket would give it; one with an annotation gets the decoded value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+from factory.errors import Nack
+from factory.gate import Gate
+from factory.plan import Handler, Plan
+from factory.threads import Threads
+from factory.trouble import is_cancellation, words
+from mesh.door import Client
+from mesh.errors import PayloadError
+from mesh.links.inbox import Handle, Route
+from mesh.protocol.values import Refusal, Wire, as_it_comes, message_to_wire
+from mesh.text import listing
+
+if TYPE_CHECKING:
+    from factory.loop import FactoryLoop
+
+MOST_TRIES = 5
+"""How often a message is handled again because its handler asked for it."""
+
+_TEXT = frozenset((str, bytes))
+
+Reserved = Mapping[str, Callable[[], object]]
+"""What answers on the channels of the mesh itself, which begin with ``$``."""
+
+
+class _MismatchError(PayloadError):
+    """A message is not of the type its handler asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where the messages of one channel go, and how they get there."""
+
+    handler: Handler
+    captured: dict[str, int | str]
+    decode: Callable[[Wire], object]
+
+
+class Handling:
+    """Calls the handlers of one sketch.
+
+    Args:
+        sketch: The sketch.
+        plan: What its class asks for.
+        threads: Where plain ``def`` handlers run.
+        stopping: Set when the worker is asked to stop; nobody waits for a retry then.
+        say: Prints a line of the sketch.
+        report: Logs an error of the sketch, with what it did to what.
+        warn: Logs a warning.
+        reserved: What answers on the mesh's own channels.
+
+    Raises:
+        SketchError: If a handler's type annotation cannot be used.
+
+    """
+
+    def __init__(
+        self,
+        sketch: FactoryLoop,
+        plan: Plan,
+        threads: Threads,
+        stopping: asyncio.Event,
+        *,
+        say: Callable[[str], None],
+        report: Callable[[str, BaseException], None],
+        warn: Callable[[str], object],
+        reserved: Reserved,
+    ) -> None:
+        self._sketch = sketch
+        self._plan = plan
+        self._threads = threads
+        self._stopping = stopping
+        self._say = say
+        self._report = report
+        self._reserved = reserved
+        self._gate = Gate(warn) if any(handler.exclusive for handler in plan.all_handlers) else None
+        self._decoders = {handler.name: handler.decoder() for handler in plan.all_handlers}
+        self._ways: dict[int, _Way | Refusal | Callable[[], object]] = {}
+        self._talking: set[str] = set()
+        self.in_hand: dict[int, str] = {}
+
+    def _way(self, channel: str) -> _Way | Refusal | Callable[[], object]:
+        if channel in self._reserved:
+            return self._reserved[channel]
+        found = self._plan.find(channel) if not channel.startswith("$") else None
+        if found is None:
+            channels = listing(self._plan.channels, "or")
+            return Refusal(
+                "UnknownChannelError",
+                f"no handler takes channel {channel!r}; {self._sketch.name} takes {channels}",
+            )
+        handler, captured = found
+        return _Way(handler, captured, self._decoders[handler.name])
+
+    # -- plain clients -------------------------------------------------------------------
+
+    def client_opened(self, client: Client) -> None:
+        """Find who handles this client's channel, and say that it came."""
+        self._ways[client.id] = self._way(client.channel)
+        if client.channel not in self._reserved:
+            self._say(f"** new client connected, path=/{client.channel}")
+
+    def client_closed(self, client: Client, reason: str) -> None:
+        """Forget a client, and say why it left."""
+        del self._ways[client.id]
+        if client.channel not in self._reserved:
+            self._say(f"done processing messages: {reason}")
+
+    async def answer(self, client: Client, message: Wire) -> object | Refusal:
+        """Handle one message; its value is the acknowledgement."""
+        way = self._ways[client.id]
+        if isinstance(way, Refusal):
+            return way
+        if not isinstance(way, _Way):
+            return way()
+        self.in_hand[client.id] = f"handler {way.handler.name}()"
+        try:
+            return await self._handle(way, client.channel, message)
+        except BaseException as exc:
+            if is_cancellation(exc):
+                raise
+            return await self._after(way, client.channel, message, exc)
+        finally:
+            del self.in_hand[client.id]
+
+    # -- links ---------------------------------------------------------------------------
+
+    def opened(self, peer: str, channel: str) -> Route:
+        """Return where the messages of a peer on a channel go, and say that it came."""
+        way = self._way(channel)
+        if channel not in self._reserved:
+            self._talking.add(peer)
+            self._say(f"** new client connected, path=/{channel}")
+        if not isinstance(way, _Way):
+            return Route(_always(way), None)
+        handler = way.handler
+        if way.decode is as_it_comes and handler.is_async and not way.captured and self._gate is None:
+            # The way of most messages: nothing stands between the link and the handler.
+            return Route(MethodType(handler.function, self._sketch), _as_plain)
+        return Route(self._careful(way), _as_plain)
+
+    def _careful(self, way: _Way) -> Handle:
+        async def handle(channel: str, message: Wire) -> object:
+            return await self._handle(way, channel, message)
+
+        return handle
+
+    async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Any | Refusal:
+        """Return what becomes of a message whose handling raised."""
+        del peer
+        way = self._way(channel)
+        if isinstance(way, _Way):
+            return await self._after(way, channel, item, error)
+        return way if isinstance(way, Refusal) else Refusal(type(error).__name__, words(error))
+
+    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+        """Tell that an answer could not be sent."""
+        self._report(f"the acknowledgement for {peer} on channel {channel!r} could not be sent", error)
+
+    def peer_changed(self, peer: str, state: str, reason: str) -> None:
+        """Tell that a peer that sends to this sketch came or went."""
+        if peer in self._talking:
+            self._say(
+                f"done processing messages: {reason}" if state == "down" else f"** {peer} is back ({reason})"
+            )
+
+    # -- both ------------------------------------------------------------------------------
+
+    async def _handle(self, way: _Way, channel: str, message: Wire) -> object:
+        try:
+            value = way.decode(message)
+        except PayloadError as exc:
+            raise _MismatchError(str(exc)) from exc
+        if self._gate is None:
+            return await self._call(way, channel, value)
+        async with self._gate.enter(way.handler.name, exclusive=way.handler.exclusive):
+            return await self._call(way, channel, value)
+
+    async def _call(self, way: _Way, channel: str, value: object) -> object:
+        handler = way.handler
+        if handler.is_async:
+            return await handler.function(self._sketch, channel, value, **way.captured)
+        answer = await self._threads.run(handler.function, self._sketch, channel, value, **way.captured)
+        # A decorator may have put a plain def round an async one.
+        return await answer if inspect.isawaitable(answer) else answer
+
+    async def _after(self, way: _Way, channel: str, message: Wire, exc: BaseException) -> object | Refusal:
+        """Return what becomes of a message whose handler raised: an answer after all, or the refusal."""
+        tries = 0
+        while isinstance(exc, Nack) and exc.retry_in is not None and tries < MOST_TRIES:
+            tries += 1
+            await self._pause(exc.retry_in)
+            if self._stopping.is_set():
+                break
+            try:
+                return await self._handle(way, channel, message)
+            except BaseException as again:
+                if is_cancellation(again):
+                    raise
+                exc = again
+        if isinstance(exc, _MismatchError):
+            # The message is not of the type that was asked for: its sender's trouble, not ours.
+            return Refusal(PayloadError.__name__, str(exc))
+        self._report(f"handler {way.handler.name}() refused a message on channel {channel!r}", exc)
+        return Refusal(type(exc).__name__, words(exc))
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+
+def _as_plain(items: list[Any]) -> list[Any]:
+    """Return messages of a link as a plain websocket would give them."""
+    # One look at the types of all, in C: nearly always there is nothing to do.
+    if _TEXT.issuperset(map(type, items)):
+        return items
+    return [item if type(item) in _TEXT else _written(item) for item in items]
+
+
+def _written(item: object) -> Wire:
+    try:
+        return message_to_wire(item)
+    except PayloadError:
+        # MessagePack has values that JSON has not.
+        return str(item)
+
+
+def _always(answer: Refusal | Callable[[], object]) -> Handle:
+    async def handle(_channel: str, _message: object) -> object:
+        if isinstance(answer, Refusal):
+            raise LookupError(answer.message)
+        return answer()
+
+    return handle

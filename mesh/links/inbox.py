@@ -1,0 +1,200 @@
+"""The receiving end of one channel: one long-lived task that handles message after message.
+
+What is handled in one go is answered in one go. But an answer never waits for the next
+message: when a handler suspends, the loop gets to run, and sends what is done so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from mesh.protocol.values import Refusal
+
+if TYPE_CHECKING:
+    from mesh.links.shell import LinkShell
+    from mesh.protocol.link.inbound import Inbound
+
+SLICE = 0.005
+"""Seconds that a channel may keep the event loop before others get their turn."""
+
+CHECK_EVERY = 32
+"""Messages between two looks at the clock."""
+
+SMALL = 1024
+"""Length of an answer up to which it may wait for others, to be answered in one go."""
+
+MOST_IDLE = 1024
+"""Channels of a link whose task is kept while they are idle."""
+
+Handle = Callable[[str, Any], Awaitable[Any]]
+"""Handles one message of a channel; what it returns is the acknowledgement."""
+
+
+class Route(NamedTuple):
+    """Where the messages of a channel go.
+
+    Attributes:
+        handle: Handles one message.
+        prepare: Turns messages as they came into what ``handle`` takes, all of a
+            batch at once; ``None`` if they are taken as they come.
+
+    """
+
+    handle: Handle
+    prepare: Callable[[list[Any]], list[Any]] | None
+
+
+class Receiver(Protocol):
+    """What a link asks of the worker behind it."""
+
+    def opened(self, peer: str, channel: str) -> Route:
+        """Return where the messages of a peer on a channel go."""
+
+    async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Any | Refusal:
+        """Return what becomes of a message whose handling raised: an answer after all, or the refusal."""
+
+    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+        """Take note that an answer could not be sent, and its message was refused."""
+
+
+class Inbox:
+    """Messages of one channel, and the task that handles them.
+
+    Args:
+        shell: The link.
+        channel: The channel.
+
+    """
+
+    def __init__(self, shell: LinkShell, channel: str) -> None:
+        self._shell = shell
+        self._channel = channel
+        self._queue: deque[tuple[Inbound, list[Any]]] = deque()
+        self._news: asyncio.Future[None] | None = None
+        self._work: Inbound | None = None
+        self._done: list[Any] = []
+        self._armed = False
+        self._loop = asyncio.get_running_loop()
+        self.task = self._loop.create_task(self._run(), name=f"channel {channel}")
+
+    def put(self, work: Inbound, items: list[Any]) -> None:
+        """Take messages that came."""
+        self._queue.append((work, items))
+        self.wake()
+
+    @property
+    def in_hand(self) -> int:
+        """Messages that came and are not answered, of a session that goes on."""
+        works = {work for work, _ in self._queue}
+        if self._work is not None:
+            works.add(self._work)
+        return sum(work.in_hand for work in works if not work.closed)
+
+    def wake(self) -> None:
+        """Look again whether there is something to do."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def _wait(self) -> None:
+        self._news = self._loop.create_future()
+        await self._news
+        self._news = None
+
+    async def _run(self) -> None:
+        shell = self._shell
+        try:
+            handle, prepare = shell.receiver.opened(shell.core.peer or "", self._channel)
+        except Exception as exc:
+            # The channel has no way; its messages are refused, or their sender would wait for ever.
+            handle, prepare = _raising(exc), None
+        while True:
+            while not self._queue:
+                if len(shell.inboxes) > MOST_IDLE:
+                    del shell.inboxes[self._channel]
+                    return
+                await self._wait()
+            work, items = self._queue.popleft()
+            self._work = work
+            if prepare is not None and not work.closed:
+                try:
+                    items = prepare(items)
+                except Exception as exc:
+                    await self._handle_all(_raising(exc), work, items)
+                    items = []
+            await self._handle_all(handle, work, items)
+            self._answer()
+            await shell.flush()
+
+    async def _handle_all(self, handle: Handle, work: Inbound, items: list[Any]) -> None:
+        done, channel = self._done, self._channel
+        begin = monotonic()
+        for start in range(0, len(items), CHECK_EVERY):
+            for item in items[start : start + CHECK_EVERY]:
+                if work.closed:
+                    return
+                if not self._armed:
+                    # Runs when this task gives way: when a handler suspends, or at the end.
+                    self._armed = True
+                    self._loop.call_soon(self._gave_way)
+                try:
+                    done.append(await handle(channel, item))
+                except BaseException as exc:
+                    await self._recover(work, item, exc)
+            if done and not _is_small(done[-1]):
+                # Large answers are counted before there are many; see ``may_handle``.
+                self._answer()
+            if not work.may_handle:
+                await self._until_answers_are_taken(work)
+            if monotonic() - begin > SLICE:
+                self._answer()
+                await self._shell.flush()
+                await asyncio.sleep(0)
+                begin = monotonic()
+
+    def _gave_way(self) -> None:
+        self._armed = False
+        if self._done:
+            self._answer()
+            self._shell.pump()
+
+    def _answer(self) -> None:
+        if self._done and self._work is not None:
+            values = self._done[:]
+            self._done.clear()
+            self._shell.core.ack(self._work, values, self._loop.time())
+
+    async def _recover(self, work: Inbound, item: Any, exc: BaseException) -> None:
+        task = asyncio.current_task()
+        if isinstance(exc, asyncio.CancelledError) and (task is None or task.cancelling()):
+            raise exc
+        self._answer()
+        try:
+            peer = self._shell.core.peer or ""
+            outcome = await self._shell.receiver.recover(peer, self._channel, item, exc)
+        except Exception as worse:
+            outcome = Refusal(type(worse).__name__, str(worse))
+        if not isinstance(outcome, Refusal):
+            self._done.append(outcome)
+        elif not work.closed:
+            self._shell.core.nack(work, outcome.type, outcome.message, self._loop.time())
+
+    async def _until_answers_are_taken(self, work: Inbound) -> None:
+        self._answer()
+        await self._shell.flush()
+        while not work.may_handle and not work.closed:
+            await self._wait()
+
+
+def _raising(error: Exception) -> Handle:
+    async def handle(_channel: str, _item: Any) -> Any:
+        raise error
+
+    return handle
+
+
+def _is_small(value: object) -> bool:
+    return len(value) < SMALL if isinstance(value, str | bytes) else value is None or isinstance(value, int)

@@ -1,0 +1,148 @@
+"""Everything that one process sends: over a link where the peer speaks it, else as plain websocket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from contextlib import aclosing
+
+from mesh.dialling import NotALinkError, dial_link
+from mesh.errors import AckTimeoutError, DeliveryError, NackedError, OutcomeUnknownError, PeerDownError
+from mesh.links.hub import Dialler, Hub
+from mesh.links.sending import Sending
+from mesh.node import Node
+from mesh.peers import Peers
+from mesh.protocol.link import Delivery, Failed, Reason
+from mesh.protocol.values import Refusal, answer_from_wire, message_to_wire
+from mesh.streams import Answers, Items, OnNack, Stream, close_source, each, items_of
+
+
+class Outgoing:
+    """Sends streams to nodes.
+
+    Args:
+        hub: The links of this process.
+        peers: Its plain conversations, for peers that speak no ``sketchmesh.v1``.
+
+    """
+
+    def __init__(self, hub: Hub, peers: Peers) -> None:
+        self._hub = hub
+        self._peers = peers
+        self._plain: set[str] = set()
+
+    def stream(
+        self,
+        node: Node,
+        data: object,
+        channel: str,
+        *,
+        delivery: Delivery,
+        window: int | None = None,
+        on_nack: OnNack = "raise",
+        begin: Callable[[], object] = lambda: None,
+        before: Callable[[object], object] | None = None,
+        after: Callable[[Answers], object] | None = None,
+    ) -> Stream:
+        """Return a stream of data to a channel of a node.
+
+        Args:
+            node: The target.
+            data: One item or many.
+            channel: The target's channel.
+            delivery: How the items are to be delivered.
+            window: Most items in flight; ``None`` for the link's own limit.
+            on_nack: See ``Stream``.
+            begin: Called once, before anything is sent.
+            before: Called with each item before it is sent.
+            after: Called with the answers as they come.
+
+        Raises:
+            ValueError: If the window is below one.
+
+        """
+        if window is not None and window < 1:
+            raise ValueError(f"window must be at least 1 message, got {window}")
+
+        async def start() -> AsyncGenerator[Answers, None]:
+            begin()
+            source = items_of(data)
+            items = source if before is None else _telling(source, before)
+            try:
+                async with aclosing(self._send(node, channel, items, delivery, window)) as answers:
+                    async for part in answers:
+                        if after is not None:
+                            after(part)
+                        yield part
+            finally:
+                await close_source(items)
+                await close_source(source)
+
+        return Stream(node.name, start, on_nack=on_nack)
+
+    async def _send(
+        self, node: Node, channel: str, items: Items, delivery: Delivery, window: int | None
+    ) -> AsyncGenerator[Answers, None]:
+        where = node.uri()
+        if where not in self._plain:
+            dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
+            try:
+                link = await dialler.first_contact(delivery.patience)
+            except NotALinkError:
+                self._plain.add(where)
+            else:
+
+                def explain(failure: Failed) -> Exception:
+                    return explained(failure, node, dialler, delivery)
+
+                # As in an address, where one leading slash says nothing.
+                name = channel.removeprefix("/")
+                sending = Sending(link, name, delivery, peer=node.name, window=window, explain=explain)
+                async with aclosing(sending.run(items)) as answers:
+                    async for part in answers:
+                        yield part
+                return
+        async with aclosing(each(items)) as single:
+            async for item in single:
+                answer = answer_from_wire(await self._peers.exchange(node, channel, message_to_wire(item)))
+                if isinstance(answer, Refusal):
+                    yield NackedError(node.name, answer.type, answer.message)
+                else:
+                    yield [answer]
+
+
+def _telling(source: Items, tell: Callable[[object], object]) -> Items:
+    """Return the same items, of which each is told just before it is sent."""
+
+    def told() -> Iterator[object]:
+        assert isinstance(source, Iterable)
+        for item in source:
+            tell(item)
+            yield item
+
+    async def told_late() -> AsyncGenerator[object, None]:
+        assert isinstance(source, AsyncIterable)
+        async for item in source:
+            tell(item)
+            yield item
+
+    return told_late() if isinstance(source, AsyncIterable) else told()
+
+
+def explained(failure: Failed, node: Node, dialler: Dialler, delivery: Delivery) -> Exception:
+    """Return the error that a user gets for a failure of the link."""
+    if failure.reason is Reason.PEER_DOWN:
+        waited = delivery.patience or 0.0
+        return PeerDownError(
+            node.name, node.uri(), waited, dialler.why_absent, transmitted=failure.transmitted
+        )
+    if failure.reason is Reason.ACK_TIMEOUT:
+        return AckTimeoutError(node.name, delivery.ack_timeout or 0.0)
+    if failure.reason is Reason.TOO_LARGE:
+        return DeliveryError(
+            node.name,
+            f"{node.name} takes no message as large as this one; split it, or raise its max_message",
+        )
+    if failure.transmitted:
+        return OutcomeUnknownError(node.name, failure.reason.value)
+    why = "the link was closed" if failure.reason is Reason.CLOSED else failure.reason.value
+    return PeerDownError(node.name, node.uri(), 0.0, why, stopping=True)

@@ -1,0 +1,146 @@
+"""The ledger: what became of every message, per peer and channel; always on.
+
+Counted per batch, so it costs nothing per message. The number in flight is not
+derived from the other numbers but counted from the messages that are really there:
+that is what makes a balance mean something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Final
+
+from mesh.protocol.link.events import Reason
+
+OTHERS: Final = "(others)"
+"""The line that holds the sums of channels whose own line was folded away."""
+
+
+class Sent:
+    """The sender's line of one channel."""
+
+    __slots__ = (
+        "acked",
+        "cancelled",
+        "failed",
+        "late_acked",
+        "late_refused",
+        "late_skipped",
+        "refused",
+        "sent",
+    )
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.acked = 0
+        self.refused = 0
+        self.cancelled = 0
+        self.failed: dict[str, int] | None = None
+        self.late_acked = 0
+        self.late_refused = 0
+        self.late_skipped = 0
+
+    def fail(self, count: int, reason: Reason) -> None:
+        """Count messages that were given up."""
+        if reason is Reason.CANCELLED:
+            self.cancelled += count
+            return
+        if self.failed is None:
+            self.failed = {}
+        self.failed[reason.value] = self.failed.get(reason.value, 0) + count
+
+    def snapshot(self, in_flight: int) -> dict[str, object]:
+        """Return the line as a plain dict."""
+        failed = dict(self.failed or {})
+        settled = self.acked + self.refused + sum(failed.values()) + self.cancelled
+        return {
+            "sent": self.sent,
+            "acked": self.acked,
+            "refused": self.refused,
+            "failed": failed,
+            "cancelled": self.cancelled,
+            "in_flight": in_flight,
+            "late_acked": self.late_acked,
+            "late_refused": self.late_refused,
+            "late_skipped": self.late_skipped,
+            "balanced": self.sent == settled + in_flight,
+        }
+
+    def add(self, other: Sent) -> None:
+        """Take over the numbers of another line."""
+        for field in ("acked", "cancelled", "late_acked", "late_refused", "late_skipped", "refused", "sent"):
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+        for reason, count in (other.failed or {}).items():
+            self.fail(count, Reason(reason))
+
+
+class Taken:
+    """The receiver's line of one channel."""
+
+    __slots__ = ("abandoned", "duplicates", "handled", "received", "refused", "turned_away")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.handled = 0
+        self.refused = 0
+        self.duplicates = 0
+        self.abandoned = 0
+        self.turned_away = 0
+
+    def snapshot(self, in_hand: int) -> dict[str, object]:
+        """Return the line as a plain dict."""
+        done = self.handled + self.refused + self.duplicates + self.abandoned
+        return {
+            "received": self.received,
+            "handled": self.handled,
+            "refused": self.refused,
+            "duplicates": self.duplicates,
+            "in_hand": in_hand,
+            "abandoned": self.abandoned,
+            "turned_away": self.turned_away,
+            "balanced": self.received == done + in_hand,
+        }
+
+    def add(self, other: Taken) -> None:
+        """Take over the numbers of another line."""
+        for field in self.__slots__:
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+
+
+class Ledger:
+    """Every line of one link. It outlives sessions, connections and channels.
+
+    Args:
+        most: Lines kept per direction; beyond it the line of a channel that is
+            not in use is folded into ``(others)``.
+
+    """
+
+    __slots__ = ("_most", "sent", "taken")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.sent: dict[str, Sent] = {}
+        self.taken: dict[str, Taken] = {}
+
+    def sender(self, channel: str, busy: Container[str]) -> Sent:
+        """Return the sender's line of a channel; lines of ``busy`` channels are never folded."""
+        line = self.sent.get(channel)
+        if line is None:
+            if len(self.sent) >= self._most:
+                idle = next((name for name in self.sent if name not in busy and name != OTHERS), None)
+                if idle is not None:
+                    self.sent.setdefault(OTHERS, Sent()).add(self.sent.pop(idle))
+            line = self.sent[channel] = Sent()
+        return line
+
+    def receiver(self, channel: str, busy: Container[str]) -> Taken:
+        """Return the receiver's line of a channel; lines of ``busy`` channels are never folded."""
+        line = self.taken.get(channel)
+        if line is None:
+            if len(self.taken) >= self._most:
+                idle = next((name for name in self.taken if name not in busy and name != OTHERS), None)
+                if idle is not None:
+                    self.taken.setdefault(OTHERS, Taken()).add(self.taken.pop(idle))
+            line = self.taken[channel] = Taken()
+        return line

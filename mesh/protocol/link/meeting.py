@@ -1,0 +1,111 @@
+"""Meeting: who may attach. Pure decisions over a HELLO and what is known of its sender.
+
+The table is the one of ``docs/explanation/link.md``; both ends decide by it, so two
+processes that dial each other at once agree on the one connection that stays without
+exchanging another word.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from mesh.protocol.link.records import VERSIONS, HelloTerms
+
+
+class State(enum.Enum):
+    """Where a link stands with its connection."""
+
+    DETACHED = "detached"
+    """No connection."""
+    GREETING = "greeting"
+    """Our dial waits for WELCOME."""
+    ATTACHED = "attached"
+    """Messages flow."""
+    REFUSING = "refusing"
+    """The connection is of no use any more, but for a last frame."""
+    CLOSED = "closed"
+    """Left on purpose; nothing will happen any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the acceptor knows of the name in a HELLO.
+
+    Attributes:
+        state: State of the link.
+        incarnation: Incarnation of the peer that the link knew last, ``""`` for none.
+        session: The current session, ``""`` for none.
+        connections: Connections of that session so far.
+        dialled: Whether the current connection was dialled by this side.
+        leaving: Whether the link is closing.
+
+    """
+
+    state: State = State.DETACHED
+    incarnation: str = ""
+    session: str = ""
+    connections: int = 0
+    dialled: bool = False
+    leaving: bool = False
+
+
+class Answer(enum.Enum):
+    """What is done with a HELLO that is not refused."""
+
+    NEW = "new"
+    """A new session with the same incarnation, or the first one at all."""
+    RESUME = "resume"
+    """The session goes on."""
+    REPLACE = "replace"
+    """A new session with a new incarnation."""
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """The HELLO is refused.
+
+    Attributes:
+        code: For programs.
+        reason: For people.
+
+    """
+
+    code: str
+    reason: str
+
+
+def judge(hello: HelloTerms, name: str, known: Standing) -> Answer | No:
+    """Decide on a HELLO.
+
+    Args:
+        hello: What the dialler said.
+        name: The acceptor's own name.
+        known: What it knows of the dialler.
+
+    """
+    if choose_version(hello.v) is None:
+        return No(
+            "version", f"{name} speaks versions {list(VERSIONS)}, {hello.name} speaks {sorted(hello.v)}"
+        )
+    if hello.name == name:
+        return No("name-taken", f"{name} is my own name; give the other process another one")
+    if known.leaving:
+        return No("closing", f"{name} is going away")
+    attached = known.state is State.ATTACHED
+    if known.incarnation and known.incarnation != hello.incarnation:
+        if attached:
+            return No("name-taken", f"{name} has a live link with another process of the name {hello.name}")
+        return Answer.REPLACE
+    ours_stays = No("duplicate", f"{name} has dialled {hello.name} already; that connection stays")
+    if known.state is State.GREETING and name.encode() < hello.name.encode():
+        return ours_stays
+    same = bool(hello.session) and hello.session == known.session
+    if attached and known.dialled and not (same and hello.connections >= known.connections):
+        return ours_stays
+    return Answer.RESUME if same else Answer.NEW
+
+
+def choose_version(offered: list[int]) -> int | None:
+    """Return the highest version that both ends speak, or ``None``."""
+    return max(set(offered) & set(VERSIONS), default=None)

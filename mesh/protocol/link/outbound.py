@@ -1,0 +1,439 @@
+"""One outgoing channel: numbers, credit, settling, giving up, sending again.
+
+Theory of operation. Messages wait in ``queue`` and move to ``flight`` when they are put
+in a frame; that is when they get their numbers. Numbers are answered in order, so all
+that is known of the peer's state are two of them: ``base``, the lowest unanswered, and
+``next``. When the connection is lost, ``flight`` goes back to the front of ``queue``
+with its numbers kept.
+
+A run that is given up after it was transmitted stays in its place without its bytes: its
+number will still be answered and holds credit until then, because the peer may hold the
+message. On a new connection SKIP is sent in its place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from math import inf
+from typing import Any, Final
+
+from mesh.errors import RemoteProtocolError
+from mesh.protocol.link.events import Acked, Event, Failed, Reason, Refused, RoomOpened
+from mesh.protocol.link.ledger import Sent
+from mesh.protocol.link.packing import CHUNK, pack
+from mesh.protocol.link.records import (
+    FRAME_TARGET,
+    SKIPPED,
+    TURNED_AWAY,
+    Frame,
+    array_head,
+    encode,
+    pieces,
+)
+from mesh.protocol.link.run import Delivery, Run
+
+MAX_FRUITLESS: Final = 10
+"""Connections that may be lost in a row without one answer on a channel."""
+
+
+class Grant:
+    """What may be sent to the peer: the smaller of its window and our own.
+
+    Attributes:
+        messages: Most unanswered messages in a channel.
+        bytes: Most unanswered bytes in a channel.
+        largest: Most bytes of one message.
+
+    """
+
+    __slots__ = ("bytes", "largest", "messages")
+
+    def __init__(self, messages: int, bytes: int, largest: int) -> None:
+        self.messages = messages
+        self.bytes = bytes
+        self.largest = largest
+
+
+class Outbound:
+    """The sending end of one channel.
+
+    Args:
+        name: Name of the channel.
+        first: The number to give first.
+        grant: The peer's window, shared by all channels.
+        line: The channel's line in the ledger.
+        events: Where to put what happened.
+
+    """
+
+    __slots__ = (
+        "_events",
+        "_grant",
+        "_head",
+        "armed",
+        "base",
+        "earliest",
+        "flight",
+        "flight_bytes",
+        "fruitless",
+        "line",
+        "name",
+        "next",
+        "owed_bytes",
+        "queue",
+        "queued",
+        "queued_bytes",
+        "ready",
+        "returned",
+        "told",
+        "wanting",
+    )
+
+    def __init__(self, name: str, first: int, grant: Grant, line: Sent, events: deque[Event]) -> None:
+        self.name = name
+        self.line = line
+        self.base = self.next = self.told = first
+        self.flight: deque[Run] = deque()
+        self.flight_bytes = 0  # of everything that has a number, wherever it waits
+        self.queue: deque[Run] = deque()
+        self.returned: deque[Run] = deque()  # turned away by a peer that leaves; for its successor
+        self.queued = 0  # messages in the queue without a number
+        self.queued_bytes = 0
+        self.owed_bytes = 0  # of answers since the peer was last told our base
+        self.fruitless = 0
+        self.earliest = inf  # no deadline of a run here is earlier
+        self.armed = inf  # when the link's timer looks at this channel
+        self.ready = False  # whether the link has this channel in its list of those that want to send
+        self.wanting = False
+        self._grant = grant
+        self._head = encode(name)
+        self._events = events
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to send or to be answered."""
+        return not self.queue and self.base == self.next and not self.returned
+
+    def live(self) -> int:
+        """Return how many messages are not settled, counted one run at a time."""
+        return sum(run.count for run in self._all() if run.body is not None)
+
+    def _all(self) -> list[Run]:
+        return [*self.flight, *self.returned, *self.queue]
+
+    def room(self) -> int:
+        """Return how many messages may be given to ``send()``; after 0, ``RoomOpened`` will come."""
+        grant = self._grant
+        free = grant.messages - (self.next - self.base) - self.queued
+        if free <= 0 or self.flight_bytes + self.queued_bytes >= grant.bytes:
+            self.wanting = True
+            return 0
+        return free
+
+    def send(self, items: Sequence[object], now: float, owner: object, delivery: Delivery) -> int:
+        """Queue as many items as there is room for, from the front, and return how many.
+
+        Raises:
+            PayloadError: If the first item cannot be encoded.
+            FrameTooLargeError: If the first item is larger than the peer takes.
+
+        """
+        free = self.room()
+        if free == 0 or not items:
+            return 0
+        grant = self._grant
+        packed = pack(
+            items if len(items) <= free else items[:free],
+            largest=grant.largest,
+            room=grant.bytes - self.flight_bytes - self.queued_bytes,
+            # Credit for bytes comes back run by run, so there should be a few in a window.
+            chunk=min(CHUNK, max(grant.bytes // 4, 256)),
+        )
+        if packed.error is not None and not packed.taken:
+            raise packed.error
+        append = self.queue.append
+        for count, body in packed.chunks:
+            append(Run(owner, delivery, now, count, body))
+        self.queued += packed.taken
+        self.queued_bytes += packed.size
+        self.line.sent += packed.taken
+        self.wanting = packed.taken < len(items)
+        return packed.taken
+
+    # -- towards the wire
+
+    def fill(self, frame: Frame, now: float) -> bool:
+        """Put what may be sent into a frame.
+
+        Returns:
+            Whether that was all; if not, more goes into the next frame.
+
+        """
+        while self.queue:
+            run = self.queue[0]
+            if run.first == 0 and not self._fits(run):
+                return True
+            run = self.queue[0]
+            if frame.count and (frame.closed or frame.size + run.size > FRAME_TARGET or run.large):
+                return False
+            self._put_record(frame, now)
+        return True
+
+    def _put_record(self, frame: Frame, now: float) -> None:
+        """Move the first run, and those that may share a record with it, to the frame."""
+        queue = self.queue
+        head = queue[0]
+        first = head.first or self.next
+        if head.body is None:
+            count = 0
+            while queue and queue[0].body is None:
+                run = queue.popleft()
+                self.flight.append(run)
+                count += run.count
+            frame.add(b"\x95\x08", self._head, encode(first), encode(self.base), encode(count))
+        else:
+            bodies: list[bytes] = []
+            count = 0
+            # A large message goes alone: no other joins its record or its frame.
+            space = 1 if head.large else max(FRAME_TARGET - frame.size, 1)
+            while space > 0 and queue:
+                run = queue[0]
+                body = run.body
+                if body is None or (count and (run.size > space or run.large)):
+                    break
+                if run.first == 0:
+                    if count and not self._fits(run, cut=False):
+                        break
+                    self._number(run, now)
+                queue.popleft()
+                self.flight.append(run)
+                bodies.append(body)
+                count += run.count
+                space -= run.size
+            frame.add(b"\x95\x03", self._head, encode(first), encode(self.base), array_head(count), *bodies)
+            if head.large:
+                frame.closed = True
+        self.told = self.base
+        self.owed_bytes = 0
+
+    def _number(self, run: Run, now: float) -> None:
+        run.first = self.next
+        self.next += run.count
+        self.queued -= run.count
+        self.queued_bytes -= run.size
+        self.flight_bytes += run.size
+        timeout = run.delivery.ack_timeout
+        if timeout is not None and run.due == inf:
+            run.due = now + timeout
+            self.earliest = min(self.earliest, run.due)
+
+    def _fits(self, run: Run, *, cut: bool = True) -> bool:
+        """Say whether the first run of the queue has credit; cut it if only a part has."""
+        grant = self._grant
+        free = grant.messages - (self.next - self.base)
+        space = grant.bytes - self.flight_bytes
+        if run.count <= free and run.size <= space:
+            return True
+        if free <= 0 or not cut:
+            return False
+        if run.count == 1:
+            return self.base == self.next
+        if run.count <= free and self.base != self.next:
+            # Only the bytes are lacking: all of the run will fit later, if not it is cut then.
+            return False
+        self.queue.popleft()
+        parts = run.split(free, grant.bytes)
+        self.queued_bytes += sum(part.size for part in parts) - run.size
+        self.queue.extendleft(reversed(parts))
+        return parts[0].size <= space or (parts[0].count == 1 and self.base == self.next)
+
+    # -- answers
+
+    def acked(self, first: int, values: list[Any], size: int) -> None:
+        """Take an ACK.
+
+        Raises:
+            RemoteProtocolError: If it answers anything but the lowest unanswered messages.
+
+        """
+        total = len(values)
+        self._check(first, total)
+        at = 0
+        for run, count in self._take(total):
+            if run.body is None:
+                self.line.late_acked += count
+            else:
+                self.line.acked += count
+                self._events.append(Acked(run.owner, values if count == total else values[at : at + count]))
+            at += count
+        self._after_answers(size)
+
+    def nacked(self, first: int, total: int, type: str, message: str, size: int) -> None:
+        """Take a NACK.
+
+        Raises:
+            RemoteProtocolError: If it answers anything but the lowest unanswered messages.
+
+        """
+        self._check(first, total)
+        for run, count in self._take(total):
+            if run.body is not None and type == TURNED_AWAY:
+                self._take_back(run, count)
+            elif run.body is not None:
+                self.line.refused += count
+                self._events.append(Refused(run.owner, count, type, message))
+            elif type in (SKIPPED, TURNED_AWAY):
+                self.line.late_skipped += count
+            else:
+                self.line.late_refused += count
+        self._after_answers(size)
+
+    def _take_back(self, run: Run, count: int) -> None:
+        """The peer leaves and did not want these messages: they wait for its successor."""
+        body = run.body or b""
+        if run.skip or count < run.count:
+            body = b"".join(pieces(run.skip + run.count, body)[run.skip : run.skip + count])
+        back = Run(run.owner, run.delivery, run.since, count, body)
+        self.returned.append(back)
+        self.queued += count
+        self.queued_bytes += back.size
+
+    def reclaim(self) -> None:
+        """Queue again what was turned away, if the peer that left goes on with the session after all."""
+        while self.returned:
+            at = next((at for at, run in enumerate(self.queue) if not run.first), len(self.queue))
+            self.queue.insert(at, self.returned.pop())
+
+    def _check(self, first: int, count: int) -> None:
+        if first != self.base or first + count > self.next:
+            raise RemoteProtocolError(
+                f"channel {self.name!r}: an answer to messages {first} to {first + count - 1}; "
+                f"unanswered are {self.base} to {self.next - 1}"
+            )
+
+    def _take(self, total: int) -> Iterator[tuple[Run, int]]:
+        """Yield the runs that the next ``total`` answers are for, and how many each; then pass them."""
+        while total:
+            runs = self.flight or self.queue
+            run = runs[0]
+            count = min(run.count, total)
+            yield run, count
+            if count == run.count:
+                runs.popleft()
+                self.flight_bytes -= run.size
+            else:
+                run.count -= count
+                run.first += count
+                run.skip += count
+                if runs is self.queue:
+                    # It waits to be sent again, so its bytes have to be right.
+                    run.trim()
+            self.base += count
+            total -= count
+
+    def _after_answers(self, size: int) -> None:
+        self.owed_bytes += size
+        self.fruitless = 0
+        self.notice_room()
+
+    def notice_room(self) -> None:
+        """Tell who was refused room that there is some."""
+        if self.wanting:
+            self.wanting = False
+            if self.room():
+                self._events.append(RoomOpened(self.name))
+
+    # -- giving up
+
+    def soonest(self, lost_at: float | None) -> float:
+        """Return the earliest deadline of all runs."""
+        return min((run.deadline(lost_at) for run in self._all()), default=inf)
+
+    def expire(self, now: float, lost_at: float | None) -> None:
+        """Give up what is past its deadline."""
+        late = [run for run in self._all() if run.deadline(lost_at) <= now]
+        for run in late:
+            self._give_up(run, Reason.ACK_TIMEOUT if run.due <= now else Reason.PEER_DOWN)
+        if late:
+            self._drop_withdrawn()
+
+    def cancel(self, owner: object) -> None:
+        """Give up every message of an owner."""
+        for run in self._all():
+            if run.owner is owner and run.body is not None:
+                self._give_up(run, Reason.CANCELLED)
+        self._drop_withdrawn()
+
+    def fail_all(self, reason: Reason) -> None:
+        """Give up everything."""
+        for run in self._all():
+            if run.body is not None:
+                self._give_up(run, reason)
+        self._drop_withdrawn()
+
+    def fail_too_large(self) -> None:
+        """Give up what the peer, now that its terms are known, would not take."""
+        for run in self.queue:
+            if run.first == 0 and run.count == 1 and run.body is not None and run.size > self._grant.largest:
+                self._give_up(run, Reason.TOO_LARGE)
+        self._drop_withdrawn()
+
+    def _give_up(self, run: Run, reason: Reason) -> None:
+        self._events.append(Failed(run.owner, run.count, reason, run.first > 0))
+        self.line.fail(run.count, reason)
+        run.body = run.owner = None
+        run.skip = 0
+
+    def _drop_withdrawn(self) -> None:
+        """Forget runs that were given up before they ever had a number."""
+        gone = [run for run in (*self.returned, *self.queue) if run.body is None and run.first == 0]
+        if gone:
+            self.returned = deque(run for run in self.returned if run.body is not None)
+            self.queue = deque(run for run in self.queue if run.body is not None or run.first)
+            self.queued -= sum(run.count for run in gone)
+            self.queued_bytes -= sum(run.size for run in gone)
+            self.notice_room()
+
+    # -- connections and sessions
+
+    def rewind(self) -> None:
+        """Prepare to send everything unanswered again: the connection was lost."""
+        self._requeue()
+        if self.base != self.next:
+            self.fruitless += 1
+        if self.fruitless > MAX_FRUITLESS:
+            for run in self.queue:
+                if run.first and run.body is not None:
+                    self._give_up(run, Reason.PEER_DOWN)
+
+    def _requeue(self) -> None:
+        self.queue.extendleft(reversed(self.flight))
+        self.flight.clear()
+        if self.queue:
+            self.queue[0].trim()
+
+    def restart(self, reason: Reason, *, again: bool) -> None:
+        """Begin a new session: numbers start over.
+
+        Args:
+            reason: Why those transmitted fail that are not sent again.
+            again: Whether transmitted messages are sent again if their owner allows it.
+
+        """
+        self._requeue()
+        kept: deque[Run] = deque()
+        for run in (*self.returned, *self.queue):
+            if run.first and run.body is not None and (not again or run.delivery.at_most_once):
+                self._give_up(run, reason)
+            if run.body is not None:
+                run.first = 0
+                run.size = len(run.body)
+                kept.append(run)
+        self.returned.clear()
+        self.queue = kept
+        self.queued = sum(run.count for run in kept)
+        self.queued_bytes = sum(run.size for run in kept)
+        self.base = self.next = self.told = 1
+        self.flight_bytes = self.owed_bytes = self.fruitless = 0
+        self.notice_room()

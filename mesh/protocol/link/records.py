@@ -1,0 +1,259 @@
+"""Records and frames: what crosses the wire, and the strict reading of it.
+
+A frame is one MessagePack array of records. It is read in two steps, both in
+compiled code: the frame is cut into records without looking inside (that also gives
+the size of each, which the byte window needs), then each record is decoded and
+validated against its type below. Whatever does not fit is a ``RemoteProtocolError``;
+no other exception leaves this module, whatever the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mesh.errors import RemoteProtocolError
+
+SUBPROTOCOL: Final = "sketchmesh.v1"
+VERSIONS: Final = (1,)
+
+MAX_RECORDS: Final = 4096
+"""Most records in one frame."""
+MAX_CHANNELS: Final = 16384
+"""Most channels with something in hand or remembered, per direction."""
+MAX_TEXT: Final = 4096
+"""Most characters of a reason, a type or a message."""
+FRAME_OVERHEAD: Final = 2048
+"""A frame is at most this much larger than the largest message."""
+FRAME_TARGET: Final = 64 * 1024
+"""Small records are collected up to about this many bytes in a frame."""
+LARGE: Final = 16 * 1024
+"""A message above this size has a frame of its own: batching it only costs copies."""
+IGNORED_KINDS: Final = 32
+"""Records of this kind and above are additions that an older peer skips."""
+HEARTBEAT_FRAME: Final = b"\x90"
+SKIPPED: Final = "!skipped"
+"""The type of the NACK for a message that was given up and never arrived."""
+TURNED_AWAY: Final = "!leaving"
+"""The type of the NACK for a message that came after our BYE."""
+
+Seq = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=1, le=2**31)]
+Channel = Annotated[str, Meta(max_length=255)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+# Checked before the array is made: nobody is granted a larger window.
+Batch = Annotated[list[Any], Meta(min_length=1, max_length=2**20)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+WindowMessages = Annotated[int, Meta(ge=1, le=2**20)]
+WindowBytes = Annotated[int, Meta(ge=1024, le=2**40)]
+MaxMessage = Annotated[int, Meta(ge=65536, le=2**31)]
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """What both ends say of themselves when they meet."""
+
+    name: Name
+    incarnation: Name
+    connections: Annotated[int, Meta(ge=0, le=2**62)]
+    window_messages: WindowMessages
+    window_bytes: WindowBytes
+    max_message: MaxMessage
+    heartbeat: Seconds
+    timeout: Seconds
+
+
+class HelloTerms(Terms, frozen=True, kw_only=True):
+    """The dialler's terms; ``session`` is empty if it has none to go on with."""
+
+    v: Annotated[list[Annotated[int, Meta(ge=0, le=2**31)]], Meta(min_length=1, max_length=64)]
+    session: Annotated[str, Meta(max_length=255)]
+
+
+class WelcomeTerms(Terms, frozen=True, kw_only=True):
+    """The acceptor's terms, and the session from now on."""
+
+    v: Annotated[int, Meta(ge=0, le=2**31)]
+    session: Name
+    resumed: bool
+
+
+class Hello(Struct, array_like=True, tag_field="kind", tag=0, forbid_unknown_fields=True):
+    """The dialler's first word."""
+
+    terms: HelloTerms
+
+
+class Welcome(Struct, array_like=True, tag_field="kind", tag=1, forbid_unknown_fields=True):
+    """The acceptor's yes."""
+
+    terms: WelcomeTerms
+
+
+class Refused(Struct, array_like=True, tag_field="kind", tag=2, forbid_unknown_fields=True):
+    """A no; the connection ends after it."""
+
+    code: Text
+    reason: Text
+
+
+class Data(Struct, array_like=True, tag_field="kind", tag=3, forbid_unknown_fields=True, gc=False):
+    """Messages ``first``, ``first + 1``, and so on."""
+
+    channel: Channel
+    first: Seq
+    base: Seq
+    items: Batch
+
+
+class Ack(Struct, array_like=True, tag_field="kind", tag=4, forbid_unknown_fields=True, gc=False):
+    """The values that handlers returned."""
+
+    channel: Channel
+    first: Seq
+    values: Batch
+
+
+class Nack(Struct, array_like=True, tag_field="kind", tag=5, forbid_unknown_fields=True, gc=False):
+    """Some messages were refused, all for one reason."""
+
+    channel: Channel
+    first: Seq
+    count: Count
+    type: Text
+    message: Text
+
+
+class Settled(Struct, array_like=True, tag_field="kind", tag=6, forbid_unknown_fields=True, gc=False):
+    """Answers below ``base`` may be forgotten."""
+
+    channel: Channel
+    base: Seq
+
+
+class Bye(Struct, array_like=True, tag_field="kind", tag=7, forbid_unknown_fields=True):
+    """The peer goes away on purpose."""
+
+    reason: Text
+
+
+class Skip(Struct, array_like=True, tag_field="kind", tag=8, forbid_unknown_fields=True, gc=False):
+    """Takes the place of DATA for messages that were given up."""
+
+    channel: Channel
+    first: Seq
+    base: Seq
+    count: Count
+
+
+Record = Hello | Welcome | Refused | Data | Ack | Nack | Settled | Bye | Skip
+
+encode = msgspec.msgpack.Encoder().encode
+_cut = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_read: Any = msgspec.msgpack.Decoder(Record).decode
+_read_any = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_read_kind = msgspec.msgpack.Decoder(int).decode
+
+
+def decode_frame(data: bytes, limit: int) -> list[tuple[Record, int]]:
+    """Return the records of a frame, each with its size in bytes.
+
+    Args:
+        data: One binary websocket message.
+        limit: Most bytes that a frame may have.
+
+    Raises:
+        RemoteProtocolError: If the frame breaks any rule of form.
+
+    """
+    if len(data) > limit:
+        raise RemoteProtocolError(f"a frame of {len(data)} bytes, the limit is {limit}")
+    # Before anything is made of it: a short frame can claim, and a long one hold, millions of records.
+    count = _count(data)
+    if count > MAX_RECORDS:
+        raise RemoteProtocolError(f"a frame of {count} records, the limit is {MAX_RECORDS}")
+    at = -1
+    try:
+        records: list[tuple[Record, int]] = []
+        for raw in _cut(data):
+            at += 1
+            try:
+                records.append((_read(raw), len(raw)))
+            except msgspec.ValidationError:
+                if not _ignorable(raw):
+                    raise
+    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError, MemoryError) as exc:
+        where = f"record {at}: " if at >= 0 else ""
+        text = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise RemoteProtocolError(f"not a valid frame: {where}{text}") from exc
+    return records
+
+
+def _count(data: bytes) -> int:
+    head = data[0] if data else 0
+    if 0x90 <= head <= 0x9F:
+        return head & 0x0F
+    if head == 0xDC:
+        return int.from_bytes(data[1:3], "big")
+    if head == 0xDD:
+        return int.from_bytes(data[1:5], "big")
+    raise RemoteProtocolError("not a valid frame: it is no array of records")
+
+
+def _ignorable(raw: msgspec.Raw) -> bool:
+    """Say whether a record that could not be read is one of a kind that may be skipped."""
+    try:
+        fields = _read_any(raw)
+        return bool(fields) and _read_kind(fields[0]) >= IGNORED_KINDS
+    except msgspec.MsgspecError:
+        return False
+
+
+def array_head(count: int) -> bytes:
+    """Return the bytes that begin an array of ``count`` elements."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    if count < 65536:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
+def pieces(count: int, body: bytes) -> list[bytes]:
+    """Return the elements, still encoded, of an array that we encoded and cut the head off."""
+    return [bytes(raw) for raw in _cut(array_head(count) + body)]
+
+
+def refusal(code: str, reason: str) -> bytes:
+    """Return the frame that refuses a peer."""
+    return encode([Refused(code, clip(reason))])
+
+
+def clip(text: str) -> str:
+    """Return a text for people as it may travel: not too long, and valid UTF-8."""
+    return text[:MAX_TEXT].encode("utf-8", "replace").decode()
+
+
+class Frame:
+    """One frame in the making."""
+
+    __slots__ = ("closed", "count", "pieces", "size")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.size = 0
+        self.count = 0
+        self.closed = False
+
+    def add(self, *pieces: bytes) -> None:
+        """Add one record, given in pieces."""
+        self.pieces += pieces
+        self.count += 1
+        self.size += sum(map(len, pieces))
+        if self.size >= FRAME_TARGET or self.count >= MAX_RECORDS:
+            self.closed = True
+
+    def finish(self) -> bytes:
+        """Return the frame's bytes."""
+        return b"".join((array_head(self.count), *self.pieces))

@@ -1,0 +1,423 @@
+"""Traffic: every channel of a link, in both directions, and who may send next.
+
+Channels take turns frame by frame, and a channel without credit is not in the list of those that
+want to send, so a slow one holds up nobody. What a channel needs while nothing happens on it is kept
+to one number for a sender and nothing at all for a receiver.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from math import inf
+from typing import Final
+
+from mesh.errors import LocalProtocolError, RemoteProtocolError
+from mesh.protocol.link.events import Event, Reason, Received, WorkAbandoned
+from mesh.protocol.link.inbound import Inbound
+from mesh.protocol.link.ledger import Ledger
+from mesh.protocol.link.outbound import Grant, Outbound
+from mesh.protocol.link.records import MAX_CHANNELS, Ack, Data, Frame, Nack, Settled, Skip, encode
+from mesh.protocol.link.run import Delivery
+
+MAX_UNSURE: Final = 1024
+"""SETTLED records that are repeated after a lost connection, at most."""
+
+
+class Traffic:
+    """The channels of one link.
+
+    Args:
+        window: What the peer may send.
+        grant: What may be sent to the peer.
+        heartbeat: Seconds after which SETTLED is sent for a channel that went quiet.
+        events: Where to put what happened.
+
+    """
+
+    __slots__ = (
+        "_alarms",
+        "_events",
+        "_floor",
+        "_heartbeat",
+        "_idle",
+        "_inbound",
+        "_ledger",
+        "_order",
+        "_outbound",
+        "_owing",
+        "_replies",
+        "_senders",
+        "_settle_at",
+        "_settling",
+        "_unsure",
+        "grant",
+        "leaving",
+        "lost_at",
+        "window",
+    )
+
+    def __init__(
+        self, window: Grant, grant: Grant, heartbeat: float, events: deque[Event], now: float
+    ) -> None:
+        self.window = window
+        self.grant = grant
+        self.lost_at: float | None = now
+        self.leaving = False  # whether new messages are turned away
+        self._heartbeat = heartbeat
+        self._events = events
+        self._ledger = Ledger(MAX_CHANNELS)
+        self._outbound: dict[str, Outbound] = {}
+        self._inbound: dict[str, Inbound] = {}
+        # Idle outgoing channels: the next number of each; of those forgotten, a number not below any.
+        self._idle: dict[str, int] = {}
+        self._floor = 1
+        self._senders: deque[Outbound] = deque()
+        self._replies: deque[Inbound] = deque()
+        # Channels that have not told their base, those that do so in the next frame, those that did.
+        self._owing: set[Outbound] = set()
+        self._settle_at = inf
+        self._settling: deque[tuple[str, int]] = deque()
+        self._unsure: dict[str, int] = {}
+        self._alarms: list[tuple[float, int, Outbound]] = []
+        self._order = 0
+
+    # -- for the shell
+
+    def room(self, channel: str) -> int:
+        """Return how many messages ``send()`` takes on a channel now."""
+        out = self._outbound.get(channel)
+        return out.room() if out is not None else self.grant.messages
+
+    def send(
+        self, channel: str, items: Sequence[object], now: float, owner: object, delivery: Delivery
+    ) -> int:
+        """Queue items; see ``Link.send()``."""
+        out = self._outbound.get(channel) or self._open(channel)
+        taken = out.send(items, now, owner, delivery)
+        if taken:
+            if not out.ready:
+                out.ready = True
+                self._senders.append(out)
+            if self.lost_at is not None and delivery.patience is not None:
+                self._arm(out, now + delivery.patience)
+        return taken
+
+    def cancel(self, channel: str, owner: object) -> None:
+        """Give up every message of an owner on a channel."""
+        out = self._outbound.get(channel)
+        if out is not None:
+            out.cancel(owner)
+            self._tidy(out)
+
+    def ack(self, work: Inbound, values: list[object]) -> None:
+        """Answer messages of a channel."""
+        if not work.closed:
+            work.ack(values, self.grant.largest)
+            self._answered(work)
+
+    def nack(self, work: Inbound, count: int, type: str, message: str) -> None:
+        """Refuse messages of a channel."""
+        if not work.closed:
+            work.nack(count, type, message)
+            self._answered(work)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits for an answer, here or there."""
+        return not any(not out.idle for out in self._outbound.values())
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether an answer to something sent on this connection may still come."""
+        return any(out.flight for out in self._outbound.values())
+
+    @property
+    def handled(self) -> bool:
+        """Whether nothing is in hand and no answer is to be sent."""
+        return not self._replies and not any(work.in_hand for work in self._inbound.values())
+
+    def books(self) -> dict[str, dict[str, dict[str, object]]]:
+        """Return every line of the ledger."""
+        sent = {
+            name: line.snapshot(self._outbound[name].live() if name in self._outbound else 0)
+            for name, line in self._ledger.sent.items()
+        }
+        taken = {
+            name: line.snapshot(self._inbound[name].live() if name in self._inbound else 0)
+            for name, line in self._ledger.taken.items()
+        }
+        return {"sent": sent, "received": taken}
+
+    # -- from the wire
+
+    def data(self, record: Data, size: int) -> None:
+        """Take DATA."""
+        work = self._inbound.get(record.channel)
+        if work is None:
+            work = self._meet(record.channel, record.first)
+        if self.leaving:
+            work.turn_away(record.first, record.base, len(record.items))
+            self._answered(work)
+            return
+        # An upper bound of what is not items, so that we never count more than the sender did.
+        size = max(0, size - 30 - 4 * len(record.channel))
+        items = work.data(record.first, record.base, record.items, size)
+        if items:
+            self._events.append(Received(work, items))
+        self._answered(work)
+
+    def skip(self, record: Skip) -> None:
+        """Take SKIP."""
+        work = self._inbound.get(record.channel) or self._meet(record.channel, record.first)
+        work.skip(record.first, record.base, record.count)
+        self._answered(work)
+
+    def ack_came(self, record: Ack, size: int, now: float) -> None:
+        """Take ACK."""
+        out = self._sender(record.channel, record.first)
+        out.acked(record.first, record.values, size)
+        self._moved(out, now)
+
+    def nack_came(self, record: Nack, size: int, now: float) -> None:
+        """Take NACK."""
+        out = self._sender(record.channel, record.first)
+        out.nacked(record.first, record.count, record.type, record.message, size)
+        self._moved(out, now)
+
+    def settled_came(self, record: Settled) -> None:
+        """Take SETTLED."""
+        work = self._inbound.get(record.channel)
+        if work is not None:
+            work.settled(record.base)
+            self._forget_idle(work)
+
+    # -- towards the wire
+
+    @property
+    def has_output(self) -> bool:
+        """Whether ``fill()`` might add something."""
+        return bool(self._replies or self._settling or self._senders)
+
+    def fill(self, frames: list[bytes], now: float, limit: int, *, data: bool) -> None:
+        """Add frames until nothing is left to send, or ``limit`` bytes are reached.
+
+        Answers go first: they are what frees the peer's window.
+        """
+        frame = Frame()
+        total = 0
+        while total < limit:
+            if self._replies:
+                work = self._replies[0]
+                done = work.fill(frame)
+                if done:
+                    self._replies.popleft()
+                    work.ready = False
+                else:
+                    self._replies.rotate(-1)
+            elif self._settling:
+                done = self._fill_settled(frame)
+            elif data and self._senders:
+                out = self._senders[0]
+                done = out.fill(frame, now)
+                if done:
+                    self._senders.popleft()
+                    out.ready = False
+                    if out.base == out.next and not out.queue:
+                        self._tidy(out)  # all it had was given up
+                else:
+                    self._senders.rotate(-1)
+                if out.earliest < out.armed:
+                    self._arm(out, out.earliest)
+            else:
+                break
+            if frame.closed or not done:
+                frames.append(frame.finish())
+                total += frame.size
+                frame = Frame()
+        if frame.count:
+            frames.append(frame.finish())
+
+    def _fill_settled(self, frame: Frame) -> bool:
+        while self._settling:
+            if frame.closed:
+                return False
+            name, base = self._settling.popleft()
+            frame.add(b"\x93\x06", encode(name), encode(base))
+        return True
+
+    # -- time
+
+    def next_deadline(self) -> float:
+        """Return when ``handle_timer()`` has something to do."""
+        return min(self._alarms[0][0], self._settle_at) if self._alarms else self._settle_at
+
+    def handle_timer(self, now: float) -> None:
+        """Give up what is too late, and settle what went quiet."""
+        while self._alarms and self._alarms[0][0] <= now:
+            at, _, out = heapq.heappop(self._alarms)
+            if at != out.armed:
+                continue  # an alarm that was moved forward meanwhile
+            out.armed = inf
+            out.expire(now, self.lost_at)
+            self._rearm(out)
+            self._tidy(out)
+        if self._settle_at <= now:
+            self._settle_at = inf
+            for out in self._owing:
+                self._settle(out)
+            self._owing.clear()
+
+    def _arm(self, out: Outbound, at: float) -> None:
+        if at < out.armed:
+            out.armed = at
+            self._order += 1
+            heapq.heappush(self._alarms, (at, self._order, out))
+            if len(self._alarms) > 2 * len(self._outbound) + 64:
+                # Alarms of channels that are long forgotten.
+                self._alarms = [alarm for alarm in self._alarms if alarm[0] == alarm[2].armed]
+                heapq.heapify(self._alarms)
+
+    def _rearm(self, out: Outbound) -> None:
+        out.earliest = out.soonest(self.lost_at)
+        self._arm(out, out.earliest)
+
+    # -- connections and sessions
+
+    def pause(self, now: float) -> None:
+        """The connection was lost."""
+        self.lost_at = now
+        self._senders.clear()
+        self._replies.clear()
+        self._settling.clear()
+        for work in self._inbound.values():
+            work.ready = False
+            work.lose_connection()
+        for out in self._outbound.values():
+            out.ready = False
+            out.rewind()
+            self._rearm(out)
+
+    def resume(self) -> None:
+        """There is a connection, in the same session or after ``restart()``."""
+        self.lost_at = None
+        # What told a base on the lost connection may not have arrived.
+        self._settling.extend(self._unsure.items())
+        for out in self._outbound.values():
+            out.reclaim()
+            out.fail_too_large()
+            out.notice_room()
+            if out.queue and not out.ready:
+                out.ready = True
+                self._senders.append(out)
+
+    def restart(self, reason: Reason, *, again: bool) -> None:
+        """The session is over; see ``Outbound.restart()``. To be called while paused."""
+        for work in self._inbound.values():
+            count = work.close()
+            if count:
+                self._events.append(WorkAbandoned(work, count))
+        self._inbound.clear()
+        self._idle.clear()
+        self._unsure.clear()
+        self._owing.clear()
+        self._settle_at = inf
+        self._floor = 1
+        self._senders.clear()
+        for name, out in list(self._outbound.items()):
+            out.ready = False
+            out.restart(reason, again=again)
+            if out.idle:
+                self._close(name)
+
+    def fail_all(self, reason: Reason) -> None:
+        """Give up everything that is not answered."""
+        for out in self._outbound.values():
+            out.fail_all(reason)
+
+    # -- within
+
+    def _open(self, channel: str) -> Outbound:
+        if len(channel) > 255:
+            raise LocalProtocolError(f"a channel has a name of at most 255 characters, not {len(channel)}")
+        if len(self._outbound) >= MAX_CHANNELS:
+            raise LocalProtocolError(f"more than {MAX_CHANNELS} channels have messages that are not settled")
+        first = self._idle.pop(channel, self._floor)
+        self._unsure.pop(channel, None)
+        line = self._ledger.sender(channel, self._outbound)
+        out = self._outbound[channel] = Outbound(channel, first, self.grant, line, self._events)
+        return out
+
+    def _close(self, name: str) -> None:
+        out = self._outbound.pop(name)
+        out.armed = -inf  # so that an alarm that is still set finds it changed
+        if out.next == self._floor:
+            return
+        self._idle[name] = out.next
+        if len(self._idle) > MAX_CHANNELS:
+            oldest = next(iter(self._idle))
+            self._floor = max(self._floor, self._idle.pop(oldest))
+
+    def _meet(self, channel: str, first: int) -> Inbound:
+        if len(self._inbound) >= MAX_CHANNELS:
+            raise RemoteProtocolError(f"more than {MAX_CHANNELS} channels are open")
+        line = self._ledger.receiver(channel, self._inbound)
+        work = self._inbound[channel] = Inbound(channel, first, self.window, line, self._events)
+        return work
+
+    def _sender(self, channel: str, first: int) -> Outbound:
+        out = self._outbound.get(channel)
+        if out is None:
+            raise RemoteProtocolError(
+                f"channel {channel!r}: an answer to message {first}, but all are answered"
+            )
+        return out
+
+    def _answered(self, work: Inbound) -> None:
+        if work.unsent and not work.ready:
+            work.ready = True
+            self._replies.append(work)
+
+    def _moved(self, out: Outbound, now: float) -> None:
+        """The base of a channel may have moved, or its queue have become shorter."""
+        if out.queue and not out.ready and self.lost_at is None:
+            out.ready = True
+            self._senders.append(out)
+        if out.told == out.base:
+            return
+        grant = self.grant
+        much = (out.base - out.told) * 4 >= grant.messages or out.owed_bytes * 4 >= grant.bytes
+        if much and not out.queue:  # what is queued will tell
+            self._settle(out)
+            self._owing.discard(out)
+            return
+        if not self._owing:
+            self._settle_at = now + self._heartbeat
+        self._owing.add(out)
+
+    def _tidy(self, out: Outbound) -> None:
+        """Messages were given up: what waited behind them may go, an empty channel is forgotten."""
+        if out.queue:
+            if not out.ready and self.lost_at is None:
+                out.ready = True
+                self._senders.append(out)
+        elif out.idle and out.told == out.base and not out.ready and out.name in self._outbound:
+            self._close(out.name)
+
+    def _settle(self, out: Outbound) -> None:
+        """Tell the base of a channel, and forget the channel if that is all there is to it."""
+        if out.told != out.base and self.lost_at is None:
+            self._settling.append((out.name, out.base))
+            out.told = out.base
+            out.owed_bytes = 0
+        if out.idle and self._outbound.get(out.name) is out:
+            self._close(out.name)
+            self._unsure[out.name] = out.base
+            if len(self._unsure) > MAX_UNSURE:
+                del self._unsure[next(iter(self._unsure))]
+
+    def _forget_idle(self, work: Inbound) -> None:
+        # What is idle has sent its answers; what is not can neither be asked for again.
+        if work.idle and not work.ready:
+            self._inbound.pop(work.channel, None)

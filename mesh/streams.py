@@ -1,0 +1,145 @@
+"""A stream as its user sees it: awaited for all acks, or iterated for each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    MutableSequence,
+)
+from contextlib import aclosing
+from typing import Any, Literal
+from warnings import warn
+
+from mesh.errors import DeliveryError, NackedError
+from mesh.protocol.values import is_one_item
+
+OnNack = Literal["raise", "yield"]
+
+Answers = list[Any] | Exception
+"""What handlers returned for some messages in a row, or the error of one."""
+
+Items = Iterable[object] | AsyncIterable[object]
+
+MOST_KEPT = 1000
+"""Acks that an iterated stream keeps for ``.acks`` of an error; an endless one must not fill the memory."""
+
+
+class Stream:
+    """What ``stream()`` returns: await it for all acks, or iterate it for each.
+
+    Nothing is sent before one of the two is done, and each stream runs once::
+
+        acks = await self.stream("buzzer", bits)
+        async for ack in self.stream("buzzer", bits): ...
+
+    Args:
+        peer: Name of the target, for errors.
+        start: Begins to send and gives the answers in order.
+        on_nack: ``raise`` ends the stream with ``NackedError`` at the first refusal;
+            ``yield`` hands the error over in the place of the ack and goes on.
+
+    A stream that ends early, by ``break``, cancellation or an error, closes a
+    generator that it was given. The acks before an error are in its ``.acks``; of
+    a stream that is iterated, whose acks were handed over already, only the last
+    ``MOST_KEPT``.
+
+    Raises:
+        ValueError: If ``on_nack`` is neither.
+
+    """
+
+    _begun = True  # until it is made: an instance refused by __init__ has nothing to warn of
+
+    def __init__(
+        self, peer: str, start: Callable[[], AsyncGenerator[Answers, None]], *, on_nack: OnNack = "raise"
+    ) -> None:
+        if on_nack not in ("raise", "yield"):
+            raise ValueError(f"on_nack must be 'raise' or 'yield', got {on_nack!r}")
+        self._peer = peer
+        self._start = start
+        self._on_nack = on_nack
+        self._begun = False
+
+    def __await__(self) -> Generator[Any, None, list[Any]]:
+        return self._collect().__await__()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._each()
+
+    def __del__(self) -> None:
+        # Said aloud for the reason that Python does so for coroutines: a forgotten
+        # `await` would lose the data in silence.
+        if not self._begun:
+            warn(
+                f"stream to {self._peer!r} was never awaited, so nothing was sent",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    async def _collect(self) -> list[Any]:
+        acks: list[Any] = []
+        # Closed here and not by the garbage collector, so that the source is closed
+        # before the caller meets an error or its cancellation.
+        async with aclosing(self._begin()) as answers:
+            async for part in answers:
+                if isinstance(part, list):
+                    acks += part
+                else:
+                    acks.append(self._in_its_place(part, acks))
+        return acks
+
+    async def _each(self) -> AsyncIterator[Any]:
+        kept: deque[Any] = deque(maxlen=MOST_KEPT)
+        async with aclosing(self._begin()) as answers:
+            async for part in answers:
+                for ack in part if isinstance(part, list) else [self._in_its_place(part, kept)]:
+                    kept.append(ack)
+                    yield ack
+
+    def _begin(self) -> AsyncGenerator[Answers, None]:
+        if self._begun:
+            raise RuntimeError(f"this stream to {self._peer!r} has run already; call stream() again")
+        self._begun = True
+        return self._start()
+
+    def _in_its_place(self, error: Exception, acks: MutableSequence[Any]) -> Exception:
+        if self._on_nack == "yield" and isinstance(error, NackedError):
+            return error
+        if isinstance(error, DeliveryError):
+            error.acks = list(acks)
+        raise error
+
+
+def items_of(data: object) -> Items:
+    """Return a stream's data as something to iterate: one item, or the many it holds."""
+    if is_one_item(data):
+        return [data]
+    assert isinstance(data, Iterable | AsyncIterable)
+    return data
+
+
+async def close_source(source: object) -> None:
+    """Close what gave a stream its items, if it is a generator that may not be exhausted."""
+    if isinstance(source, AsyncGenerator):
+        await source.aclose()
+    elif isinstance(source, Generator):
+        source.close()
+
+
+async def each(source: Items) -> AsyncGenerator[object, None]:
+    """Give each item of a source, and close it when the stream ends early."""
+    try:
+        if isinstance(source, AsyncIterable):
+            async for item in source:
+                yield item
+        else:
+            for item in source:
+                yield item
+    finally:
+        await close_source(source)

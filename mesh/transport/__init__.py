@@ -1,0 +1,1 @@
+"""Transports: they carry whole messages between two processes, and decide nothing."""

@@ -1,0 +1,341 @@
+"""What every transport promises, checked on each: real loopback sockets, and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+
+from mesh.transport.base import Transport, TransportClosedError
+from mesh.transport.memory import MemoryNetwork
+from mesh.transport.websocket import WebsocketTransport
+
+Pair = tuple[Transport, Transport]
+
+
+@asynccontextmanager
+async def websockets() -> AsyncIterator[Pair]:
+    """Two ends of a websocket over loopback."""
+    accepted: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
+    done = asyncio.Event()
+
+    async def accept(connection: ServerConnection) -> None:
+        accepted.set_result(connection)
+        await done.wait()
+
+    async with serve(
+        accept, "127.0.0.1", 0, ping_interval=None, close_timeout=0.2, compression=None
+    ) as server:
+        port = server.sockets[0].getsockname()[1]
+        dialled = await connect(
+            f"ws://127.0.0.1:{port}", ping_interval=None, close_timeout=0.2, compression=None
+        )
+        near, far = WebsocketTransport(dialled, "far"), WebsocketTransport(await accepted, "near")
+        yield near, far
+        near.abort()
+        far.abort()
+        done.set()
+
+
+@asynccontextmanager
+async def memory() -> AsyncIterator[Pair]:
+    """Two ends of a connection in memory."""
+    network = MemoryNetwork()
+    accepted: asyncio.Future[Transport] = asyncio.get_running_loop().create_future()
+    done = asyncio.Event()
+
+    async def accept(transport: Transport) -> None:
+        accepted.set_result(transport)
+        await done.wait()
+
+    network.listen("far", accept)
+    near = await network.dial("near", "far")
+    yield near, await accepted
+    done.set()
+    await network.aclose()
+
+
+@pytest.fixture(params=[websockets, memory], ids=["websocket", "memory"])
+async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
+    async with request.param() as both:
+        yield both
+
+
+async def blocked(sender: Transport, size: int = 32 * 1024) -> tuple[asyncio.Task[None], int]:
+    """Send until a send waits; return it and how many were sent, that one included."""
+    for count in range(1, 10_000):
+        task = asyncio.create_task(sender.send(count.to_bytes(4, "big") * (size // 4)))
+        done, _ = await asyncio.wait([task], timeout=0.2)
+        if not done:
+            return task, count
+    raise AssertionError("no backpressure")
+
+
+async def test_messages_come_whole_and_in_order_both_ways(pair: Pair) -> None:
+    sizes = [0, 1, 125, 126, 65535, 65536, 300_000]
+    for here, there in (pair, pair[::-1]):
+        messages = [bytes([n]) * size for n, size in enumerate(sizes)]
+        receiving = asyncio.create_task(take(there, len(messages)))
+        for message in messages:
+            await here.send(message)
+        assert await receiving == messages
+
+
+async def take(transport: Transport, count: int) -> list[bytes]:
+    return [await transport.recv() for _ in range(count)]
+
+
+async def test_messages_of_many_senders_are_not_mixed(pair: Pair) -> None:
+    here, there = pair
+    receiving = asyncio.create_task(take(there, 40))
+    await asyncio.gather(*(here.send(bytes([n]) * 30_000) for n in range(40)))
+    got = await receiving
+    assert sorted(message[0] for message in got) == list(range(40))
+    assert all(message == message[:1] * 30_000 for message in got)
+
+
+async def test_what_was_sent_before_a_close_still_comes(pair: Pair) -> None:
+    here, there = pair
+    for n in range(10):
+        await here.send(bytes([n]))
+    closing = asyncio.create_task(here.close("enough"))
+    assert await take(there, 10) == [bytes([n]) for n in range(10)]
+    with pytest.raises(TransportClosedError, match=r"the peer closed it.*enough") as caught:
+        await there.recv()
+    assert "enough" in caught.value.reason
+    await closing
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_nothing_can_be_sent_or_received_after_the_end(pair: Pair, how: str) -> None:
+    here, there = pair
+    if how == "close":
+        await here.close()
+    else:
+        here.abort()
+    for end in (here, there):
+        with pytest.raises(TransportClosedError):
+            await end.recv()
+        with pytest.raises(TransportClosedError):
+            await end.send(b"x")
+        await end.close("again")
+        end.abort()
+        end.abort()
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+@pytest.mark.parametrize("end", [0, 1])
+async def test_who_waits_to_receive_is_told_of_the_end(pair: Pair, how: str, end: int) -> None:
+    waiting = asyncio.create_task(pair[end].recv())
+    await asyncio.sleep(0)
+    if how == "close":
+        await pair[0].close()
+    else:
+        pair[0].abort()
+    with pytest.raises(TransportClosedError):
+        await waiting
+
+
+@pytest.mark.parametrize("end", [0, 1])
+async def test_who_waits_to_send_is_told_of_the_end(pair: Pair, end: int) -> None:
+    task, _ = await blocked(pair[0])
+    pair[end].abort()
+    # Of an abort from here a send that had begun may know nothing; the next one does.
+    with contextlib.suppress(TransportClosedError):
+        await task
+    with pytest.raises(TransportClosedError):
+        await pair[0].send(b"x")
+
+
+async def test_a_full_buffer_makes_the_sender_wait_until_the_other_end_reads(pair: Pair) -> None:
+    here, there = pair
+    task, count = await blocked(here)
+    got = await take(there, count)
+    await task
+    assert [int.from_bytes(message[:4], "big") for message in got] == list(range(1, count + 1))
+
+
+async def test_a_send_that_is_cancelled_while_it_waits_was_sent_nevertheless(pair: Pair) -> None:
+    here, there = pair
+    task, count = await blocked(here)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    after = asyncio.create_task(here.send(b"next"))
+    got = await take(there, count + 1)
+    await after
+    assert [int.from_bytes(message[:4], "big") for message in got[:-1]] == list(range(1, count + 1))
+    assert got[-1] == b"next"
+
+
+async def test_a_cancelled_receive_loses_nothing(pair: Pair) -> None:
+    here, there = pair
+    for n in range(20):
+        waiting = asyncio.create_task(there.recv())
+        await asyncio.sleep(0)
+        # The message and the cancellation arrive together, or nearly so.
+        await here.send(bytes([n]))
+        for _ in range(n % 5):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        try:
+            got = await waiting
+        except asyncio.CancelledError:
+            got = await there.recv()
+        assert got == bytes([n])
+
+
+async def test_silence_grows_until_something_comes(pair: Pair) -> None:
+    here, there = pair
+    await here.send(b"x")
+    await there.recv()
+    first = there.silence()
+    if first is None:
+        pytest.skip("this platform cannot tell")
+    assert 0 <= first < 5
+    assert await quieter(there, first + 0.02) > first
+    long = await quieter(there, 0.05)
+    await here.send(b"y")
+    await there.recv()
+    again = there.silence()
+    assert again is not None
+    assert again < long
+
+
+async def quieter(transport: Transport, until: float) -> float:
+    """Wait until it was silent for so long."""
+    while True:
+        silence = transport.silence()
+        assert silence is not None
+        if silence >= until:
+            return silence
+        await asyncio.sleep(0.005)
+
+
+# -- what only the network in memory can do ---------------------------------------------
+
+
+async def linked(network: MemoryNetwork) -> Pair:
+    accepted: asyncio.Future[Transport] = asyncio.get_running_loop().create_future()
+
+    async def accept(transport: Transport) -> None:
+        accepted.set_result(transport)
+        await asyncio.Event().wait()
+
+    network.listen("b", accept)
+    near = await network.dial("a", "b")
+    return near, await accepted
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[MemoryNetwork]:
+    network = MemoryNetwork()
+    yield network
+    for task in list(network._accepting):
+        task.cancel()
+    await network.aclose()
+
+
+async def test_a_delay_keeps_order_and_the_goodbye_comes_last(network: MemoryNetwork) -> None:
+    a, b = await linked(network)
+    network.delay("a", "b", 0.03)
+    for n in range(50):
+        if n == 25:
+            network.delay("a", "b", 0.001)
+        await a.send(bytes([n]))
+    await a.close("done")
+    a.abort()
+    assert await take(b, 50) == [bytes([n]) for n in range(50)]
+    with pytest.raises(TransportClosedError, match="done"):
+        await b.recv()
+
+
+async def test_a_partition_swallows_everything_and_healing_breaks_what_lost_something(
+    network: MemoryNetwork,
+) -> None:
+    a, b = await linked(network)
+    network.partition("a", "b")
+    await a.send(b"lost")
+    dialling: asyncio.Task[object] = asyncio.create_task(network.dial("a", "b"))
+    done, _ = await asyncio.wait([dialling], timeout=0.02)
+    assert not done
+    dialling.cancel()
+    network.heal("a", "b")
+    for end in (a, b):
+        with pytest.raises(TransportClosedError):
+            await end.recv()
+
+
+async def test_a_partition_in_which_nothing_was_sent_leaves_the_connection_whole(
+    network: MemoryNetwork,
+) -> None:
+    a, b = await linked(network)
+    network.partition("a", "b")
+    network.heal("a", "b")
+    await a.send(b"x")
+    assert await b.recv() == b"x"
+
+
+async def test_an_end_that_was_given_up_in_a_partition_is_told_to_the_other_when_it_heals(
+    network: MemoryNetwork,
+) -> None:
+    a, b = await linked(network)
+    network.partition("a", "b")
+    a.abort()
+    waiting = asyncio.create_task(b.recv())
+    done, _ = await asyncio.wait([waiting], timeout=0.02)
+    assert not done
+    network.heal("a", "b")
+    with pytest.raises(TransportClosedError):
+        await waiting
+
+
+async def test_a_cut_a_closed_door_and_a_door_where_one_waits(network: MemoryNetwork) -> None:
+    a, b = await linked(network)
+    network.cut("b", "a")
+    for end in (a, b):
+        with pytest.raises(TransportClosedError):
+            await end.recv()
+    let_in: list[str] = []
+    all_in = asyncio.Event()
+
+    async def accept(transport: Transport) -> None:
+        let_in.append((await transport.recv()).decode())
+        if len(let_in) == 3:
+            all_in.set()
+
+    network.listen("b", accept)
+    network.hold("b")
+    for n in range(3):
+        await (await network.dial("a", "b")).send(str(n).encode())
+    network.release("b", [2, 0, 1])
+    await all_in.wait()
+    assert let_in == ["2", "0", "1"]
+    network.close("b")
+    with pytest.raises(ConnectionRefusedError):
+        await network.dial("a", "b")
+
+
+Broken = Callable[[], Awaitable[object]]
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+async def test_the_nth_operation_fails(network: MemoryNetwork, for_good: bool) -> None:
+    network.break_at(3, for_good=for_good)
+    a, _ = await linked(network)
+    await a.send(b"x")
+    with pytest.raises(TransportClosedError, match="operation 3 was asked to fail"):
+        await a.send(b"y")
+    again: Broken = lambda: network.dial("a", "b")  # noqa: E731
+    if for_good:
+        with pytest.raises(ConnectionResetError, match="operation 4"):
+            await again()
+    else:
+        network.close("b")
+        with pytest.raises(ConnectionRefusedError):
+            await again()

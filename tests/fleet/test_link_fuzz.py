@@ -1,0 +1,206 @@
+"""Random and mutated frames against a worker that others use meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import struct
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from mesh.errors import RemoteProtocolError
+from mesh.protocol.link import Link, State, read_hello
+from mesh.protocol.link.records import SUBPROTOCOL
+from tests.helpers.clients import client, serving_port
+from tests.helpers.link_fleet import end_steady, ledger, rss, start_sink, steady
+from tests.helpers.proc import DEADLINE
+from tests.helpers.raw import handshake
+from tests.helpers.raw_peer import TERMS
+
+pytestmark = pytest.mark.fleet
+
+MIB = 2**20
+OPENING = handshake("/", f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
+AT_ONCE = 4
+PARTS = 8
+"""Looks at the memory."""
+MOST = 30
+"""Frames on one connection, of which the first bad one is the last."""
+
+
+def masked(opcode: int, payload: bytes) -> bytes:
+    size = len(payload)
+    head = bytes([0x80 | size]) if size < 126 else struct.pack(">BH", 0xFE, size)
+    return bytes([0x80 | opcode]) + head + bytes(4) + payload
+
+
+class Fuzz:
+    """Makes frames and throws them; the same seed makes the same ones."""
+
+    def __init__(self, port: int, seed: int) -> None:
+        self._port = port
+        self.random = random.Random(seed)
+        self.frames = 0
+        self.connections = 0
+
+    def _record(self) -> list[Any]:
+        draw = self.random
+        number = draw.choice([1, 1, 1, 2, 3, 4096, 4097, 2**31, 2**62, 2**63 - 1])
+        value: Any = draw.choice([0, "1", b"\0", None, {"a": [1]}, [], 1.5, "y" * draw.randrange(300)])
+        if draw.random() < 0.93:
+            # These end no session, as they are.
+            new = f"new/{draw.randrange(1000)}"
+            begin = draw.choice([1, 2, 2**31, 2**62])
+            return draw.choice(
+                [[3, new, begin, begin, [value] * draw.randrange(1, 5)], [draw.randrange(32, 100), value]]
+            )
+        channel = draw.choice(["numbers", "same", "odd", "reject", "$ledger", "nowhere", "", "x" * 255])
+        return draw.choice(
+            [
+                [3, channel, number, number, [value] * draw.randrange(1, 5)],
+                [3, channel, 1, 1, [value]],
+                [4, channel, number, [value]],
+                [5, channel, number, draw.choice([1, 2, 2**31]), "ValueError", "no"],
+                [6, channel, number],
+                [7, "bye"],
+                [8, channel, number, number, draw.choice([1, 3, 4096])],
+                [2, "protocol", "you"],
+                [0, TERMS],
+            ]
+        )
+
+    def _frame(self) -> bytes:
+        draw = self.random
+        kind = draw.random()
+        if kind < 0.05:
+            return draw.randbytes(draw.randrange(120))
+        frame = bytearray(msgspec.msgpack.encode([self._record() for _ in range(draw.randrange(1, 4))]))
+        if kind < 0.4:
+            for _ in range(draw.randrange(1, 4)):
+                where = draw.randrange(len(frame) or 1)
+                match draw.randrange(4):
+                    case 0:
+                        frame[where : where + 1] = bytes([draw.randrange(256)])
+                    case 1:
+                        frame[where : where + 1] = draw.randbytes(draw.randrange(3))
+                    case 2:
+                        del frame[where:]
+                        frame += b"\x91"
+                    case _:
+                        frame[where:where] = frame[: draw.randrange(20)]
+        return bytes(frame)
+
+    def _hello(self, name: str) -> bytes:
+        draw = self.random
+        terms: dict[str, Any] = {**TERMS, "name": name}
+        if draw.random() < 0.1:
+            key = draw.choice(list(terms))
+            terms[key] = draw.choice([0, 1, -1, 2**63, "", "sink", [1], [], None, 0.001, "x" * 300, b"", {}])
+        hello = bytearray(msgspec.msgpack.encode([[0, terms]]))
+        if draw.random() < 0.1:
+            hello[draw.randrange(len(hello))] ^= 1 << draw.randrange(8)
+        return bytes(hello)
+
+    def _frames(self, hello: bytes) -> list[bytes]:
+        """Return frames up to the first that ends the session, as a link of our own judges them.
+
+        So nearly every frame that is thrown is one that the worker reads.
+        """
+        frames: list[bytes] = []
+        link = Link("sink", "here", 0.0)
+        with suppress(RemoteProtocolError):
+            if link.accept(read_hello(hello), 0.0, session="fuzz") is not None:
+                return frames
+            while len(frames) < MOST and link.state is State.ATTACHED:
+                frames.append(self._frame())
+                link.receive(frames[-1], 0.0)
+                deque(link.events(), maxlen=0)
+        return frames
+
+    async def _throw(self, name: str) -> None:
+        """Dial, and throw frames until the worker hangs up."""
+        self.connections += 1
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            hello = self._hello(name)
+            frames = self._frames(hello)
+            self.frames += len(frames) + 1
+            opcode = 1 if self.random.random() < 0.02 else 2
+            thrown = [hello, *frames]
+            writer.write(OPENING + b"".join(masked(opcode, frame) for frame in thrown))
+            # A close frame: also a connection of which all was well ends.
+            writer.write(masked(8, b"\x03\xe8"))
+            async with asyncio.timeout(DEADLINE):
+                while await reader.read(65536):
+                    pass
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def run(self, frames: int, *, until: float = float("inf")) -> None:
+        """Throw that many frames, on a few connections at a time."""
+        enough = self.frames + frames
+
+        async def one(name: str) -> None:
+            while self.frames < enough and time.monotonic() < until:
+                await self._throw(name)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(AT_ONCE):
+                group.create_task(one(f"fuzz{number}"))
+
+
+async def fuzz(folder: Path, frames: int, *, warm_up: int, seconds: float = float("inf")) -> None:
+    seed = int(os.environ.get("FUZZ_SEED") or 3)
+    with start_sink(folder) as sink:
+        port = serving_port(sink)
+        with steady(folder, port) as other, client(port, "same") as plain:
+            begin = time.monotonic()
+            thrower = Fuzz(port, seed)
+            await thrower.run(warm_up)
+            sizes = [rss(sink.pid)]
+            for part in range(PARTS):
+                await thrower.run((frames - warm_up) // PARTS, until=begin + seconds * (part + 1) / PARTS)
+                sizes.append(rss(sink.pid))
+            peers = ledger(port)["peers"]
+            lines = sum(len(peer[way]) for peer in peers.values() for way in peer)
+            grown = (sizes[-1] - sizes[0]) / MIB
+            took = time.monotonic() - begin
+            print(
+                f"\n{thrower.frames} frames on {thrower.connections} connections in {took:.1f} s, "
+                f"grown by {grown:.2f} MiB after the first {warm_up}: "
+                f"{[round((size - sizes[0]) / MIB, 1) for size in sizes]}; "
+                f"{lines} lines in the ledger, of {len(peers)} peers"
+            )
+            assert sink.process.poll() is None, sink
+            assert grown < 8, f"seed {seed}"
+            plain.send("alive")
+            assert plain.recv(DEADLINE) == "alive"
+            assert end_steady(other) > 1000
+        ledger(port)
+        said = [line.text for line in sink.lines if line.stream == "err"]
+        wrong = [line for line in said if "Traceback" in line or "never retrieved" in line or "Task" in line]
+        assert not wrong, wrong[:20]
+        assert sink.stop() == 0, sink
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_twenty_thousand_frames_leave_a_worker_as_it_was(tmp_path: Path) -> None:
+    await fuzz(tmp_path, 20_000, warm_up=5000)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+async def test_a_million_frames_leave_a_worker_as_it_was(tmp_path: Path, soak_seconds: float) -> None:
+    await fuzz(tmp_path, 1_000_000, warm_up=5000, seconds=soak_seconds)

@@ -1,0 +1,185 @@
+"""Hubs in one process, on a network in memory: what a worker's links do, without the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from random import Random
+from typing import Any, TypeVar
+
+from mesh.dialling import AbsentError
+from mesh.links.hub import Dialler, Hub
+from mesh.links.inbox import Route
+from mesh.links.sending import Sending
+from mesh.node import Node
+from mesh.outgoing import explained
+from mesh.protocol.link import Delivery, LinkSettings
+from mesh.protocol.values import Refusal
+from mesh.streams import Answers, OnNack, Stream
+from mesh.transport.base import Transport
+from mesh.transport.memory import MemoryNetwork
+from tests.helpers.sketch_bench import in_no_time
+
+T = TypeVar("T")
+Handler = Callable[[str, Any], Awaitable[Any]]
+
+
+async def echo(channel: str, item: Any) -> Any:
+    """Answer with the message."""
+    return item
+
+
+class Place:
+    """One process: a hub, and what its handlers got."""
+
+    def __init__(
+        self,
+        network: MemoryNetwork,
+        name: str,
+        place: str | None = None,
+        settings: LinkSettings | None = None,
+    ) -> None:
+        self.network = network
+        self.name = name
+        self.place = place or name
+        self.handler: Handler = echo
+        self.got: list[Any] = []
+        self.notices: list[str] = []
+        self.changes: list[tuple[str, str, str]] = []
+        self.ended: list[str] = []
+        self.unsent: list[Exception] = []
+        self.hub = Hub(
+            name,
+            self,
+            notice=self.notices.append,
+            changed=lambda *change: self.changes.append(change),
+            settings=settings,
+            random=Random(1),
+        )
+        network.listen(self.place, self._accept)
+
+    async def _accept(self, transport: Transport) -> None:
+        self.ended.append(await self.hub.accept(transport))
+
+    # -- what the hub asks
+
+    def opened(self, peer: str, channel: str) -> Route:
+        """Route everything to the handler."""
+
+        async def handle(channel: str, item: Any) -> Any:
+            self.got.append(item)
+            return await self.handler(channel, item)
+
+        return Route(handle, None)
+
+    async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Refusal:
+        """Refuse what raised."""
+        return Refusal(type(error).__name__, str(error))
+
+    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+        """Note it."""
+        self.unsent.append(error)
+
+    # -- what a test does
+
+    def dialler(self, target: str, place: str | None = None) -> Dialler:
+        """Return what keeps the link to a peer up."""
+
+        async def dial() -> Transport:
+            try:
+                async with asyncio.timeout(5):
+                    return await self.network.dial(self.place, place or target)
+            except (OSError, TimeoutError) as exc:
+                raise AbsentError(str(exc) or "no answer") from exc
+
+        return self.hub.dialler(target, f"memory://{place or target}", dial)
+
+    def stream(
+        self,
+        target: str,
+        data: Any,
+        channel: str = "c",
+        *,
+        on_nack: OnNack = "raise",
+        window: int | None = None,
+        place: str | None = None,
+        **delivery: Any,
+    ) -> Stream:
+        """Stream as a sketch does."""
+        wanted = Delivery(**delivery)
+
+        async def start() -> AsyncGenerator[Answers, None]:
+            dialler = self.dialler(target, place)
+            link = await dialler.first_contact(wanted.patience)
+            node = Node(target, "memory", 1)
+            sending = Sending(
+                link,
+                channel,
+                wanted,
+                peer=target,
+                window=window,
+                explain=lambda failure: explained(failure, node, dialler, wanted),
+            )
+            answers = sending.run(data)
+            try:
+                async for part in answers:
+                    yield part
+            finally:
+                await answers.aclose()
+
+        return Stream(target, start, on_nack=on_nack)
+
+    def line(self, peer: str, way: str = "sent", channel: str = "c") -> dict[str, Any]:
+        """Return a line of the ledger."""
+        return dict(self.hub.books()[peer][way][channel])
+
+    async def die(self) -> None:
+        """End as a process that is killed: no goodbye."""
+        self.network.close(self.place)
+        await self.hub.close()
+
+
+class Fleet:
+    """A network, and the places in it; everything is closed at the end, and the books are checked."""
+
+    def __init__(self, settings: LinkSettings | None = None) -> None:
+        self.network = MemoryNetwork()
+        self.settings = settings
+        self.places: list[Place] = []
+
+    def place(self, name: str, place: str | None = None, settings: LinkSettings | None = None) -> Place:
+        """Start a process."""
+        made = Place(self.network, name, place, settings or self.settings)
+        self.places.append(made)
+        return made
+
+    async def close(self) -> None:
+        """End everything; nothing may be left."""
+        for place in self.places:
+            await place.hub.close()
+        await self.network.aclose()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"tasks without owner: {sorted(task.get_name() for task in left)}"
+        for place in self.places:
+            assert place.hub.balanced(), place.hub.books()
+
+
+def simulated(scenario: Callable[[Fleet], Coroutine[Any, Any, T]], settings: LinkSettings | None = None) -> T:
+    """Run a scenario on a fresh fleet in time that leaps; it must end within an hour of that."""
+
+    async def main() -> T:
+        async with asyncio.timeout(3600):
+            fleet = Fleet(settings)
+            result = await scenario(fleet)
+            await fleet.close()
+            return result
+
+    return in_no_time(main)
+
+
+async def turns(count: int = 20) -> None:
+    """Let everybody go on for a while, without letting time pass."""
+    for _ in range(count):
+        await asyncio.sleep(0)

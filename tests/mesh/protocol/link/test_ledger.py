@@ -1,0 +1,69 @@
+"""The books: every line balances, and none is lost when there are too many."""
+
+from __future__ import annotations
+
+from mesh.protocol.link.events import Reason
+from mesh.protocol.link.ledger import OTHERS, Ledger, Sent, Taken
+
+
+def test_a_sender_line() -> None:
+    line = Sent()
+    line.sent, line.acked, line.refused = 10, 3, 1
+    line.fail(2, Reason.PEER_DOWN)
+    line.fail(1, Reason.ACK_TIMEOUT)
+    line.fail(1, Reason.PEER_DOWN)
+    line.fail(1, Reason.CANCELLED)
+    assert line.snapshot(1) == {
+        "sent": 10,
+        "acked": 3,
+        "refused": 1,
+        "failed": {"peer down": 3, "ack timeout": 1},
+        "cancelled": 1,
+        "in_flight": 1,
+        "late_acked": 0,
+        "late_refused": 0,
+        "late_skipped": 0,
+        "balanced": True,
+    }
+    assert line.snapshot(2)["balanced"] is False
+
+
+def test_late_answers_do_not_change_the_balance() -> None:
+    line = Sent()
+    line.sent = 1
+    line.fail(1, Reason.ACK_TIMEOUT)
+    line.late_acked = 1
+    assert line.snapshot(0)["balanced"] is True
+
+
+def test_a_receiver_line() -> None:
+    line = Taken()
+    line.received, line.handled, line.refused, line.duplicates, line.abandoned = 10, 4, 1, 2, 1
+    line.turned_away = 7
+    assert line.snapshot(2)["balanced"] is True
+    assert line.snapshot(3)["balanced"] is False
+
+
+def test_lines_are_folded_and_not_lost() -> None:
+    ledger = Ledger(3)
+    for n in range(10):
+        line = ledger.sender(f"c{n}", {"c0"})
+        line.sent += 1
+        line.fail(1, Reason.CLOSED)
+        taken = ledger.receiver(f"c{n}", {"c0"})
+        taken.received += 1
+        taken.handled += 1
+    assert "c0" in ledger.sent
+    assert "c0" in ledger.taken
+    assert len(ledger.sent) <= 4
+    assert sum(line.sent for line in ledger.sent.values()) == 10
+    assert ledger.sent[OTHERS].failed == {"closed": ledger.sent[OTHERS].sent}
+    assert sum(taken.handled for taken in ledger.taken.values()) == 10
+    assert all(line.snapshot(0)["balanced"] for line in ledger.sent.values())
+
+
+def test_a_line_that_is_in_use_stays() -> None:
+    ledger = Ledger(1)
+    first = ledger.sender("a", {"a"})
+    ledger.sender("b", {"a"})
+    assert ledger.sender("a", {"a"}) is first
