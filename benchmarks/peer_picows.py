@@ -17,7 +17,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(list[str]).decode
 
 
-class _Flow(WSListener):
+class _Flow(WSListener):  # type: ignore[misc, unused-ignore]  # picows may not be installed
     """The flow control of the transport: what to wait for before more is sent."""
 
     resumed: asyncio.Future[None] | None = None
