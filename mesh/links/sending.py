@@ -56,6 +56,7 @@ class Sending:
         self._unread = 0
         self._in_flight = 0
         self._sleepers: list[asyncio.Future[None]] = []
+        self._pump_due = False
         self._loop = asyncio.get_running_loop()
 
     # -- what the link calls --------------------------------------------------------------
@@ -208,4 +209,11 @@ class Sending:
                 return
             while not self._put([item]):
                 await self._wait()
-            self._link.pump()
+            if not self._pump_due:
+                # Not at once: what the source gives in the same turn of the loop goes as one frame.
+                self._pump_due = True
+                self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        self._link.pump()
