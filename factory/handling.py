@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 MOST_TRIES = 5
 """How often a message is handled again because its handler asked for it."""
 
+MOST_PEERS = 4096
+"""Peers that are known by name when they come back; each script that ever sent is one."""
+
 _TEXT = frozenset((str, bytes))
 
 Reserved = Mapping[str, Callable[[], object]]
@@ -96,7 +99,8 @@ class Handling:
         self._gate = Gate(warn) if any(handler.exclusive for handler in plan.all_handlers) else None
         self._decoders = {handler.name: handler.decoder() for handler in plan.all_handlers}
         self._ways: dict[int, _Way | Refusal | Callable[[], object]] = {}
-        self._talking: set[str] = set()
+        # In the order of their coming, for the oldest is dropped when there are too many.
+        self._talking: dict[str, None] = {}
         self.in_hand: dict[int, str] = {}
 
     def _way(self, channel: str) -> _Way | Refusal | Callable[[], object]:
@@ -149,7 +153,9 @@ class Handling:
         """Return where the messages of a peer on a channel go, and say that it came."""
         way = self._way(channel)
         if channel not in self._reserved:
-            self._talking.add(peer)
+            self._talking[peer] = None
+            if len(self._talking) > MOST_PEERS:
+                del self._talking[next(iter(self._talking))]
             self._say(f"** new client connected, path=/{channel}")
         if not isinstance(way, _Way):
             return Route(_always(way), None)

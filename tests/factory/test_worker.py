@@ -1109,3 +1109,13 @@ async def test_time_of_a_free_end() -> None:
     async with sketch.running(port=0):
         begin = time.monotonic()
     assert time.monotonic() - begin < worker_module.DRAIN / 2
+
+
+async def test_peers_that_came_and_went_are_not_remembered_without_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("factory.handling.MOST_PEERS", 3)
+    handling = made(Hooked)._worker._handling
+    for number in range(10):
+        handling.opened(f"$script-{number}", "x")
+    assert list(handling._talking) == ["$script-7", "$script-8", "$script-9"]
