@@ -210,25 +210,25 @@ class FactoryLoop:
             ack_timeout=ack_timeout,
         )
 
+        outgoing = self._worker.outgoing
+        if quiet:
+            return outgoing.stream(node, data, channel, delivery=wanted, window=window, on_nack=on_nack)
+
         def show(answers: Answers) -> None:
             for answer in answers if isinstance(answers, list) else [answers]:
                 self.out(f"< {_shown(answer)}")
 
-        return self._worker.outgoing.stream(
+        return outgoing.stream(
             node,
             data,
             channel,
             delivery=wanted,
             # Said aloud, a stream goes step by step, so that its lines tell the story.
-            window=window if quiet else 1,
+            window=1,
             on_nack=on_nack,
-            begin=(lambda: None)
-            if quiet
-            else (lambda: self.out(f"starting to stream message to {node.name}")),
-            before=None
-            if quiet
-            else (lambda item: self.out(f"> sending payload: {_shown(message_to_wire(item))}")),
-            after=None if quiet else show,
+            begin=lambda: self.out(f"starting to stream message to {node.name}"),
+            before=lambda item: self.out(f"> sending payload: {_shown(message_to_wire(item))}"),
+            after=show,
         )
 
     def on_peer(self, name: str, state: str, reason: str) -> Any:

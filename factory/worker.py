@@ -32,6 +32,7 @@ from mesh.links.hub import Hub
 from mesh.node import Node
 from mesh.outgoing import Outgoing
 from mesh.peers import Peers
+from mesh.protocol.books import Books, bounded, is_balanced, joined
 from mesh.text import endpoint, listing, seconds
 
 if TYPE_CHECKING:
@@ -295,13 +296,25 @@ class Worker:
         return self._hub
 
     def books(self) -> dict[str, object]:
-        """Return the ledger of this worker: by peer, ``sent`` and ``received``, by channel."""
-        return {"node": self._sketch.name, "peers": self._hub.books() if self._hub is not None else {}}
+        """Return the ledger of this worker: by peer, ``sent`` and ``received``, by channel.
+
+        It has its limit; of very many lines, those that do not balance are there for certain.
+        """
+        shown, omitted = bounded(self._books())
+        return {"node": self._sketch.name, "peers": shown, "omitted": omitted}
+
+    def _books(self) -> Books:
+        whole = self._hub.books() if self._hub is not None else {}
+        if self._peers is not None:
+            whole = joined(whole, self._peers.books(), mark="sent to")
+        if self._door is not None:
+            whole = joined(whole, self._door.books.books(), mark="of the door")
+        return whole
 
     @property
     def balanced(self) -> bool:
         """Whether every line of the ledger balances."""
-        return self._hub is None or self._hub.balanced()
+        return is_balanced(self._books())
 
     def _peer_changed(self, peer: str, state: str, reason: str) -> None:
         self._handling.peer_changed(peer, state, reason)

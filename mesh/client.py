@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from logging import getLogger
 from secrets import token_hex
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from mesh.links.inbox import Route
 from mesh.node import Node
 from mesh.outgoing import Outgoing
 from mesh.peers import Peers
+from mesh.protocol.books import joined
 from mesh.protocol.link import Delivery, LinkSettings
 from mesh.protocol.values import Refusal
 from mesh.streams import OnNack, Stream
@@ -36,10 +38,13 @@ class Peer:
 
     """
 
-    def __init__(self, node: Node, outgoing: Outgoing, hub: Hub, *, patience: float | None) -> None:
+    def __init__(
+        self, node: Node, outgoing: Outgoing, hub: Hub, peers: Peers, *, patience: float | None
+    ) -> None:
         self.node = node
         self._outgoing = outgoing
         self._hub = hub
+        self._peers = peers
         self._patience = patience
 
     def stream(
@@ -70,7 +75,7 @@ class Peer:
 
     def ledger(self) -> dict[str, Any]:
         """Return the books of this connection: see ``docs/reference/ledger.md``."""
-        return self._hub.books()
+        return joined(self._hub.books(), self._peers.books(), mark="sent to")
 
 
 @asynccontextmanager
@@ -103,7 +108,7 @@ async def connect(
     hub = Hub(f"$script-{token_hex(4)}", _NoSketch(), notice=logger.info, changed=_ignore, settings=settings)
     peers = Peers(notice=logger.info, patience=patience)
     try:
-        yield Peer(node, Outgoing(hub, peers), hub, patience=patience)
+        yield Peer(node, Outgoing(hub, peers), hub, peers, patience=patience)
         with suppress(TimeoutError):
             # A goodbye lets the other side forget us at once.
             async with asyncio.timeout(GOODBYE):
@@ -113,6 +118,7 @@ async def connect(
         await peers.close()
 
 
+@lru_cache(maxsize=64)
 def delivery_of(name: str, *, patience: float | None, ack_timeout: float | None) -> Delivery:
     """Return what a user asks of the delivery.
 

@@ -14,7 +14,7 @@ from mesh.node import MAX_MESSAGE, Node
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.text import printable
-from mesh.transport.websocket import WebsocketTransport, set_user_timeout
+from mesh.transport.websocket import LinkClientConnection, WebsocketTransport, set_user_timeout
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -116,6 +116,7 @@ async def dial_link(node: Node) -> WebsocketTransport:
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             max_size=MAX_MESSAGE + FRAME_OVERHEAD,
             ping_interval=None,
+            create_connection=LinkClientConnection,
         )
     except RefusedError as exc:
         if exc.status in (400, 404, 405):
@@ -126,7 +127,8 @@ async def dial_link(node: Node) -> WebsocketTransport:
         await connection.close()
         raise NotALinkError(node.name, f"{node.name} at {node.uri()} speaks no {SUBPROTOCOL}")
     set_user_timeout(connection.transport.get_extra_info("socket"), USER_TIMEOUT)
-    return WebsocketTransport(connection, node.uri())
+    assert isinstance(connection, LinkClientConnection)
+    return connection.as_transport(node.uri())
 
 
 def _reason(exc: BaseException) -> str:

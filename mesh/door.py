@@ -7,6 +7,8 @@ Rules:
   a plain client needs, for what it sends too fast stays in its own socket.
 - Who may come in is decided before the handshake (see ``mesh.admission``).
 - A refused message is answered and the connection stays.
+- What became of each message is in the books (see ``mesh.protocol.books``): by what went
+  over the wire, not by what the responder said.
 - *Draining*: the port is given up first, idle connections are closed with 1001, and a
   connection with a message in hand is closed after that message's answer. A message
   that comes in the very moment is not handled at all, so that its sender may send it
@@ -18,7 +20,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import itertools
 import logging
@@ -39,13 +40,14 @@ from mesh.descriptors import Hush, raise_limit, reserve
 from mesh.dialling import USER_TIMEOUT
 from mesh.errors import PayloadError, ServeError
 from mesh.node import MAX_MESSAGE
+from mesh.protocol.books import TakenBooks
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
 from mesh.text import printable
 from mesh.transport.base import Transport
-from mesh.transport.websocket import WebsocketTransport, set_user_timeout
+from mesh.transport.websocket import LinkConnection, abort, set_user_timeout
 
 logger = logging.getLogger("mesh.door")
 
@@ -53,9 +55,6 @@ _SILENT = logging.getLogger("mesh.door.wire")
 # The library logs tracebacks for port scanners, and tokens at DEBUG. What users need
 # to know of a connection the responder tells them.
 _SILENT.setLevel(logging.CRITICAL)
-
-MAX_UNREAD = MAX_MESSAGE + 4 * 2**20
-"""Bytes that wait in the write buffer of a client that does not read; beyond it the client is cut off."""
 
 MAX_CLIENTS = 20_000
 """Most connections at once, unless the door is told another number."""
@@ -120,6 +119,7 @@ class Door:
         host: The host that was asked for.
         port: The port it listens on; known once open.
         turned_away: Connections that were refused, by HTTP status.
+        books: The ledger of what plain clients sent.
 
     """
 
@@ -154,6 +154,7 @@ class Door:
         self.host = ""
         self.port = 0
         self.turned_away: dict[int, int] = {}
+        self.books = TakenBooks()
 
     async def open(self, host: str, port: int) -> None:
         """Listen on every address of a host.
@@ -219,7 +220,7 @@ class Door:
         """Close every connection now, and cancel what is in hand."""
         self._give_up_port()
         for connection, talk in self._talks.items():
-            _abort(connection)
+            abort(connection)
             if talk is not None:
                 talk.cancel()
         hush, self._hush = self._hush, None
@@ -233,21 +234,21 @@ class Door:
             server.close(close_connections=False)
         # Else a port scanner that says nothing would hold up the end for 10 seconds.
         for connection in list(self._knocking):
-            _abort(connection)
+            abort(connection)
 
     def _connection_class(self) -> type[ServerConnection]:
         door = self
 
-        class Connection(ServerConnection):
+        class Connection(LinkConnection, ServerConnection):
             """A connection that its door knows of before the handshake."""
 
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 super().connection_made(transport)
                 if door._draining:
-                    _abort(self)
+                    abort(self)
                 elif door._is_full():
                     door._count_turned_away(HTTPStatus.SERVICE_UNAVAILABLE)
-                    _abort(self)
+                    abort(self)
                 else:
                     door._knocking.add(self)
 
@@ -257,13 +258,6 @@ class Door:
                 assert task is not None
                 task.add_done_callback(_note_end)
                 await super().handshake(*args, **options)
-
-            def data_received(self, data: bytes) -> None:
-                # Who sends pings and never reads their answers would fill our memory.
-                if self.transport.get_write_buffer_size() > MAX_UNREAD:
-                    _abort(self)
-                else:
-                    super().data_received(data)
 
             def connection_lost(self, exc: Exception | None) -> None:
                 door._knocking.discard(self)
@@ -349,7 +343,8 @@ class Door:
     async def _serve_link(self, connection: ServerConnection) -> None:
         assert self._link is not None
         set_user_timeout(connection.transport.get_extra_info("socket"), USER_TIMEOUT)
-        await self._link(WebsocketTransport(connection, _address(connection.remote_address)))
+        assert isinstance(connection, LinkConnection)
+        await self._link(connection.as_transport(_address(connection.remote_address)))
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert connection.request is not None
@@ -365,8 +360,9 @@ class Door:
                 finally:
                     self._idle.discard(connection)
                 if self._stops():
+                    self.books.turn_away(channel)
                     break  # its connection is being closed, so that it could not be answered
-                await connection.send(_to_wire(await self._responder.answer(client, message)))
+                await self._answer(connection, client, message)
             await connection.close(1001, STOPPING)
         except ConnectionClosed as exc:
             reason = _closed(exc)
@@ -375,6 +371,23 @@ class Door:
             raise
         finally:
             self._responder.client_closed(client, reason)
+
+    async def _answer(self, connection: ServerConnection, client: Client, message: Wire) -> None:
+        line = self.books.take(client.channel)
+        try:
+            answer = _sendable(await self._responder.answer(client, message))
+            await connection.send(refusal_to_wire(answer) if isinstance(answer, Refusal) else answer)
+        except BaseException:
+            # Handled or not: whoever sent it cannot be told any more.
+            line.abandoned += 1
+            raise
+        else:
+            if isinstance(answer, Refusal):
+                line.refused += 1
+            else:
+                line.handled += 1
+        finally:
+            line.in_hand -= 1
 
 
 def _note_end(task: asyncio.Task[Any]) -> None:
@@ -387,19 +400,13 @@ def _words(exc: Exception) -> str:
     return printable(f"{type(exc).__name__}: {exc}".removesuffix(": "))
 
 
-def _abort(connection: ServerConnection) -> None:
-    # asyncio cannot abort a transport that it lost with data left to write.
-    with contextlib.suppress(AttributeError):
-        connection.transport.abort()
-
-
-def _to_wire(answer: object | Refusal) -> Wire:
-    if not isinstance(answer, Refusal):
-        try:
-            return answer_to_wire(answer)
-        except PayloadError as exc:
-            answer = Refusal(type(exc).__name__, f"the message was handled, but its acknowledgement: {exc}")
-    return refusal_to_wire(answer)
+def _sendable(answer: object | Refusal) -> Wire | Refusal:
+    if isinstance(answer, Refusal):
+        return answer
+    try:
+        return answer_to_wire(answer)
+    except PayloadError as exc:
+        return Refusal(type(exc).__name__, f"the message was handled, but its acknowledgement: {exc}")
 
 
 def _channel(target: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -108,12 +109,7 @@ class Node:
         """
         if not self.is_server:
             raise NotAServerError(self.name)
-        try:
-            channel = quote(path.removeprefix("/"), safe="/")
-        except UnicodeEncodeError as exc:
-            raise GridError(f"channel {path!r} is no valid text; a lone surrogate cannot be sent") from exc
-        scheme = "wss" if self.tls else "ws"
-        return f"{scheme}://{_uri_host(self.socket)}:{self.port}/{channel}"
+        return _uri("wss" if self.tls else "ws", self.socket, self.port, path)
 
     def connection(self, path: str = "", **options: Any) -> connect:
         """Return a connection to a channel, to be entered with ``async with``.
@@ -179,6 +175,16 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None) or address
     return bool(mapped.is_loopback or mapped.is_unspecified)
+
+
+# Asked for with every stream, for the same few channels.
+@lru_cache(maxsize=1024)
+def _uri(scheme: str, host: str, port: int | None, path: str) -> str:
+    try:
+        channel = quote(path.removeprefix("/"), safe="/")
+    except UnicodeEncodeError as exc:
+        raise GridError(f"channel {path!r} is no valid text; a lone surrogate cannot be sent") from exc
+    return f"{scheme}://{_uri_host(host)}:{port}/{channel}"
 
 
 def _uri_host(host: str) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
-from contextlib import aclosing
 
 from mesh.dialling import NotALinkError, dial_link
 from mesh.errors import AckTimeoutError, DeliveryError, NackedError, OutcomeUnknownError, PeerDownError
 from mesh.links.hub import Dialler, Hub
-from mesh.links.sending import Sending
+from mesh.links.sending import sending
 from mesh.node import Node
 from mesh.peers import Peers
 from mesh.protocol.link import Delivery, Failed, Reason
 from mesh.protocol.values import Refusal, answer_from_wire, message_to_wire
-from mesh.streams import Answers, Items, OnNack, Stream, close_source, each, items_of
+from mesh.streams import Answers, Items, OnNack, Parts, Stream, close_source, each, items_of
 
 
 class Outgoing:
@@ -63,30 +62,31 @@ class Outgoing:
         if window is not None and window < 1:
             raise ValueError(f"window must be at least 1 message, got {window}")
 
-        async def start() -> AsyncGenerator[Answers, None]:
+        async def start() -> Parts:
             begin()
             source = items_of(data)
             items = source if before is None else _telling(source, before)
             try:
-                async with aclosing(self._send(node, channel, items, delivery, window)) as answers:
-                    async for part in answers:
-                        if after is not None:
-                            after(part)
-                        yield part
-            finally:
-                await close_source(items)
+                parts = await self._send(node, channel, items, delivery, window)
+            except BaseException:
                 await close_source(source)
+                raise
+            if after is None and type(source) is list:
+                return parts
+            return _Overheard(parts, after, items, source)
 
         return Stream(node.name, start, on_nack=on_nack)
 
     async def _send(
         self, node: Node, channel: str, items: Items, delivery: Delivery, window: int | None
-    ) -> AsyncGenerator[Answers, None]:
+    ) -> Parts:
         where = node.uri()
         if where not in self._plain:
             dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
+            link = dialler.link
             try:
-                link = await dialler.first_contact(delivery.patience)
+                if not link.has_session():
+                    link = await dialler.first_contact(delivery.patience)
             except NotALinkError:
                 self._plain.add(where)
             else:
@@ -96,18 +96,55 @@ class Outgoing:
 
                 # As in an address, where one leading slash says nothing.
                 name = channel.removeprefix("/")
-                sending = Sending(link, name, delivery, peer=node.name, window=window, explain=explain)
-                async with aclosing(sending.run(items)) as answers:
-                    async for part in answers:
-                        yield part
-                return
-        async with aclosing(each(items)) as single:
-            async for item in single:
-                answer = answer_from_wire(await self._peers.exchange(node, channel, message_to_wire(item)))
-                if isinstance(answer, Refusal):
-                    yield NackedError(node.name, answer.type, answer.message)
-                else:
-                    yield [answer]
+                return sending(link, name, items, delivery, peer=node.name, window=window, explain=explain)
+        return _StepByStep(self._peers, node, channel, items)
+
+
+class _StepByStep:
+    """A stream to a peer that speaks no ``sketchmesh.v1``: one message, its answer, the next."""
+
+    def __init__(self, peers: Peers, node: Node, channel: str, items: Items) -> None:
+        self._peers = peers
+        self._node = node
+        self._channel = channel
+        self._items = each(items)
+
+    async def next(self) -> Answers | None:
+        async for item in self._items:
+            wire = await self._peers.exchange(self._node, self._channel, message_to_wire(item))
+            answer = answer_from_wire(wire)
+            if isinstance(answer, Refusal):
+                return NackedError(self._node.name, answer.type, answer.message)
+            return [answer]
+        return None
+
+    async def aclose(self) -> None:
+        await self._items.aclose()
+
+
+class _Overheard:
+    """A stream of which somebody else is told as well, and whose sources are closed with it."""
+
+    def __init__(
+        self, parts: Parts, after: Callable[[Answers], object] | None, items: Items, source: Items
+    ) -> None:
+        self._parts = parts
+        self._after = after
+        self._items = items
+        self._source = source
+
+    async def next(self) -> Answers | None:
+        part = await self._parts.next()
+        if self._after is not None and part is not None:
+            self._after(part)
+        return part
+
+    async def aclose(self) -> None:
+        try:
+            await self._parts.aclose()
+        finally:
+            await close_source(self._items)
+            await close_source(self._source)
 
 
 def _telling(source: Items, tell: Callable[[object], object]) -> Items:

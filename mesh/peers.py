@@ -17,6 +17,8 @@ Rules:
 - *Order survives cancellation.* Whoever is cancelled between message and answer leaves
   at once, but the conversation stays taken until the old answer came, or for
   ``DISCARD_TIMEOUT``: else the next message could overtake the one in the handler.
+- *Every message is in the books*, once, with what became of it: what its sender was told,
+  and what came after that. See ``mesh.protocol.books``.
 - *One line, not a hundred.* The notice that a peer is awaited is given once for a peer,
   however many conversations wait for it, and once more when it is there.
 """
@@ -38,7 +40,8 @@ from mesh.backoff import Backoff
 from mesh.dialling import AbsentError, connect
 from mesh.errors import DeliveryError, PeerDownError
 from mesh.node import Node
-from mesh.protocol.values import Wire
+from mesh.protocol.books import Books, Dispatch, Given, SentBooks
+from mesh.protocol.values import Refusal, Wire, answer_from_wire
 
 MAX_IDLE = 256
 """Conversations kept open for reuse; beyond it the one unused for longest is closed."""
@@ -76,6 +79,7 @@ class Peers:
         self._patience = patience
         self._random = random or Random()
         self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
+        self._books = SentBooks()
         self._awaited: dict[str, float] = {}
         self._given_up = asyncio.Event()
         self._closed = False
@@ -106,13 +110,30 @@ class Peers:
             conversation = _Conversation(self, node, channel, lambda: self._forget(uri))
             self._conversations[uri] = conversation
         self._conversations.move_to_end(uri)
+        dispatch = self._books.dispatch(node.name, channel)
         try:
-            answer = await conversation.exchange(message)
-        except BaseException:
+            answer = await conversation.exchange(message, dispatch)
+        except BaseException as exc:
+            dispatch.give_up(self._why(exc))
             self._forget(uri)
             raise
+        else:
+            dispatch.answered(refused=_is_refusal(answer))
+        finally:
+            dispatch.close()
         await self._trim()
         return answer
+
+    def books(self) -> Books:
+        """Return the ledger of what was sent: by peer and channel, one line each."""
+        return self._books.books()
+
+    def _why(self, exc: BaseException) -> Given:
+        if isinstance(exc, asyncio.CancelledError | GeneratorExit):
+            return Given.CANCELLED
+        if isinstance(exc, PeerDownError):
+            return Given.CLOSED if self._closed else Given.PEER_DOWN
+        return Given.REFUSED if isinstance(exc, DeliveryError) else Given.MISTAKE
 
     def give_up(self) -> None:
         """Wait for absent peers no longer; whoever does gets ``PeerDownError`` at once."""
@@ -247,19 +268,19 @@ class _Conversation:
     def is_empty(self) -> bool:
         return not self.busy and self._connection is None
 
-    async def exchange(self, message: Wire) -> Wire:
+    async def exchange(self, message: Wire, dispatch: Dispatch) -> Wire:
         self._users += 1
         try:
             await self._turn.acquire()
             try:
-                return await self._exchange(message)
+                return await self._exchange(message, dispatch)
             finally:
                 if self._discarding is None:
                     self._turn.release()
         finally:
             self._users -= 1
 
-    async def _exchange(self, message: Wire) -> Wire:
+    async def _exchange(self, message: Wire, dispatch: Dispatch) -> Wire:
         wait = _Wait(self._peers, self._node)
         while True:
             kept, self._connection = self._connection, None
@@ -271,6 +292,7 @@ class _Conversation:
             try:
                 self._check_open(wait)
                 wait.sent += 1
+                dispatch.transmit()
                 await connection.send(message)
                 answer = await connection.recv()
             except ConnectionClosed as exc:
@@ -282,8 +304,9 @@ class _Conversation:
                     self._drop(connection)
                 else:
                     self._users += 1
+                    dispatch.await_late()
                     self._discarding = asyncio.create_task(
-                        self._discard(connection), name=f"answer of {self._node.name} to nobody"
+                        self._discard(connection, dispatch), name=f"answer of {self._node.name} to nobody"
                     )
                 raise
             except BaseException:
@@ -305,13 +328,15 @@ class _Conversation:
                 # One that takes every connection and closes it is as good as absent.
                 await wait.pause()
 
-    async def _discard(self, connection: ClientConnection) -> None:
-        """Wait for the answer that nobody wants, and give the turn back."""
+    async def _discard(self, connection: ClientConnection, dispatch: Dispatch) -> None:
+        """Wait for the answer that nobody wants but the books, and give the turn back."""
         try:
             with contextlib.suppress(ConnectionClosed, TimeoutError):
                 async with asyncio.timeout(DISCARD_TIMEOUT):
-                    await connection.recv()
+                    answer = await connection.recv()
+                dispatch.late(refused=_is_refusal(answer))
         finally:
+            dispatch.await_no_more()
             # Dropped even so: who knows whether that was all that was to come.
             self._drop(connection)
             self._discarding = None
@@ -359,6 +384,10 @@ class _Conversation:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def _is_refusal(answer: Wire) -> bool:
+    return isinstance(answer_from_wire(answer), Refusal)
 
 
 def _abort(connection: ClientConnection) -> None:

@@ -7,13 +7,13 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Callable,
     Generator,
     Iterable,
     MutableSequence,
 )
-from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from warnings import warn
 
 from mesh.errors import DeliveryError, NackedError
@@ -30,6 +30,16 @@ MOST_KEPT = 1000
 """Acks that an iterated stream keeps for ``.acks`` of an error; an endless one must not fill the memory."""
 
 
+class Parts(Protocol):
+    """The answers to a stream, as they come."""
+
+    async def next(self) -> Answers | None:
+        """Return the next answers, or ``None`` after the last."""
+
+    async def aclose(self) -> None:
+        """Be done with it, however far it got."""
+
+
 class Stream:
     """What ``stream()`` returns: await it for all acks, or iterate it for each.
 
@@ -40,7 +50,7 @@ class Stream:
 
     Args:
         peer: Name of the target, for errors.
-        start: Begins to send and gives the answers in order.
+        start: Begins to send.
         on_nack: ``raise`` ends the stream with ``NackedError`` at the first refusal;
             ``yield`` hands the error over in the place of the ack and goes on.
 
@@ -57,7 +67,7 @@ class Stream:
     _begun = True  # until it is made: an instance refused by __init__ has nothing to warn of
 
     def __init__(
-        self, peer: str, start: Callable[[], AsyncGenerator[Answers, None]], *, on_nack: OnNack = "raise"
+        self, peer: str, start: Callable[[], Awaitable[Parts]], *, on_nack: OnNack = "raise"
     ) -> None:
         if on_nack not in ("raise", "yield"):
             raise ValueError(f"on_nack must be 'raise' or 'yield', got {on_nack!r}")
@@ -84,25 +94,31 @@ class Stream:
 
     async def _collect(self) -> list[Any]:
         acks: list[Any] = []
+        parts = await self._begin()
         # Closed here and not by the garbage collector, so that the source is closed
         # before the caller meets an error or its cancellation.
-        async with aclosing(self._begin()) as answers:
-            async for part in answers:
+        try:
+            while (part := await parts.next()) is not None:
                 if isinstance(part, list):
                     acks += part
                 else:
                     acks.append(self._in_its_place(part, acks))
+        finally:
+            await parts.aclose()
         return acks
 
     async def _each(self) -> AsyncIterator[Any]:
         kept: deque[Any] = deque(maxlen=MOST_KEPT)
-        async with aclosing(self._begin()) as answers:
-            async for part in answers:
+        parts = await self._begin()
+        try:
+            while (part := await parts.next()) is not None:
                 for ack in part if isinstance(part, list) else [self._in_its_place(part, kept)]:
                     kept.append(ack)
                     yield ack
+        finally:
+            await parts.aclose()
 
-    def _begin(self) -> AsyncGenerator[Answers, None]:
+    def _begin(self) -> Awaitable[Parts]:
         if self._begun:
             raise RuntimeError(f"this stream to {self._peer!r} has run already; call stream() again")
         self._begun = True

@@ -13,6 +13,7 @@ from mesh.dialling import AbsentError
 from mesh.errors import DeliveryError, PeerDownError, RemoteProtocolError
 from mesh.links.inbox import Receiver
 from mesh.links.shell import LinkShell
+from mesh.protocol.books import Books, Forgotten, joined
 from mesh.protocol.link import Link, LinkSettings, read_hello, refusal
 from mesh.transport.base import Transport, TransportClosedError
 
@@ -61,7 +62,7 @@ class Hub:
         self._links: dict[str, LinkShell] = {}
         self._dials: dict[str, Dialler] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._odd_books: dict[str, dict[str, dict[str, dict[str, object]]]] = {}
+        self._forgotten = Forgotten()
         self._closing = False
         self._closed = False
         self._given_up = False
@@ -115,8 +116,7 @@ class Hub:
         dialler = self._dials.pop(called, None)
         if link is None:
             return
-        if not link.core.balanced():
-            self._odd_books[called] = link.core.books()
+        self._forgotten.add(called, link.core.books())
 
         async def end() -> None:
             if dialler is not None:
@@ -207,7 +207,8 @@ class Hub:
 
     def books(self) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
         """Return the ledger: by peer, ``sent`` and ``received``, by channel."""
-        return {**self._odd_books, **{name: link.core.books() for name, link in self._links.items()}}
+        mine: Books = {name: link.core.books() for name, link in self._links.items()}
+        return joined(mine, self._forgotten.books(), mark="forgotten")
 
     def in_hand(self) -> list[tuple[str, str]]:
         """Return peer and channel of every message that is being handled or waits for it."""
@@ -220,7 +221,8 @@ class Hub:
 
     def balanced(self) -> bool:
         """Say whether every line of every ledger balances."""
-        return not self._odd_books and all(link.core.balanced() for link in self._links.values())
+        links = all(link.core.balanced() for link in self._links.values())
+        return links and self._forgotten.is_balanced()
 
 
 class Dialler:

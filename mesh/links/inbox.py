@@ -1,15 +1,17 @@
 """The receiving end of one channel: one long-lived task that handles message after message.
 
 What is handled in one go is answered in one go. But an answer never waits for the next
-message: when a handler suspends, the loop gets to run, and sends what is done so far.
+message: when a handler suspends, what is done so far is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from time import monotonic
+from types import coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mesh.protocol.values import Refusal
@@ -77,9 +79,8 @@ class Inbox:
         self._news: asyncio.Future[None] | None = None
         self._work: Inbound | None = None
         self._done: list[Any] = []
-        self._armed = False
         self._loop = asyncio.get_running_loop()
-        self.task = self._loop.create_task(self._run(), name=f"channel {channel}")
+        self.task = self._loop.create_task(self._run_watched(), name=f"channel {channel}")
 
     def put(self, work: Inbound, items: list[Any]) -> None:
         """Take messages that came."""
@@ -104,6 +105,9 @@ class Inbox:
         await self._news
         self._news = None
 
+    async def _run_watched(self) -> None:
+        await _watched(self._run(), self._gave_way)
+
     async def _run(self) -> None:
         shell = self._shell
         try:
@@ -125,9 +129,15 @@ class Inbox:
                 except Exception as exc:
                     await self._handle_all(_raising(exc), work, items)
                     items = []
-            await self._handle_all(handle, work, items)
+            if len(items) == 1 and not work.closed and work.may_handle:
+                try:
+                    self._done.append(await handle(self._channel, items[0]))
+                except BaseException as exc:
+                    await self._recover(work, items[0], exc)
+            else:
+                await self._handle_all(handle, work, items)
             self._answer()
-            await shell.flush()
+            shell.pump()
 
     async def _handle_all(self, handle: Handle, work: Inbound, items: list[Any]) -> None:
         done, channel = self._done, self._channel
@@ -136,10 +146,6 @@ class Inbox:
             for item in items[start : start + CHECK_EVERY]:
                 if work.closed:
                     return
-                if not self._armed:
-                    # Runs when this task gives way: when a handler suspends, or at the end.
-                    self._armed = True
-                    self._loop.call_soon(self._gave_way)
                 try:
                     done.append(await handle(channel, item))
                 except BaseException as exc:
@@ -151,12 +157,12 @@ class Inbox:
                 await self._until_answers_are_taken(work)
             if monotonic() - begin > SLICE:
                 self._answer()
-                await self._shell.flush()
+                self._shell.pump()
                 await asyncio.sleep(0)
                 begin = monotonic()
 
     def _gave_way(self) -> None:
-        self._armed = False
+        """Send what is done: this task suspends, and nobody knows for how long."""
         if self._done:
             self._answer()
             self._shell.pump()
@@ -184,9 +190,30 @@ class Inbox:
 
     async def _until_answers_are_taken(self, work: Inbound) -> None:
         self._answer()
-        await self._shell.flush()
+        self._shell.pump()
         while not work.may_handle and not work.closed:
             await self._wait()
+
+
+@coroutine
+def _watched(body: Coroutine[Any, Any, None], gave_way: Callable[[], None]) -> Generator[Any, Any, None]:
+    """Await a coroutine, and call ``gave_way`` whenever it suspends, however deep within."""
+    step: Callable[[], Any] = partial(body.send, None)
+    while True:
+        try:
+            awaited = step()
+        except StopIteration:
+            return
+        gave_way()
+        try:
+            value = yield awaited
+        except GeneratorExit:
+            body.close()
+            raise
+        except BaseException as exc:
+            step = partial(body.throw, exc)
+        else:
+            step = partial(body.send, value)
 
 
 def _raising(error: Exception) -> Handle:

@@ -1,16 +1,14 @@
-"""One link on asyncio: feeds the core, sends what it gives, and re-arms one timer.
+"""One link on asyncio: feeds the core, writes what it gives, and re-arms one timer.
 
 Who runs what:
 
-- *The reader* is the task that called ``run()``. It never waits for a write, or two
-  peers with full buffers would wait for each other.
-- *Who produces, flushes*: a stream after ``send()``, an inbox after ``ack()``. Only one
-  of them writes at a time, one burst; the others leave their frames to it. What comes
-  up meanwhile, and what a cancelled one leaves behind, the writer task sends, so that
-  nobody is kept from its own work by the traffic of others.
-- *Frames belong to a connection.* Whoever waited in ``send()`` looks before it goes on
-  whether the link has another connection by now; the core has taken back what was lost.
-- *Closing* is the writer's: once the core is finished and its last frames are out.
+- *Nobody waits for a write.* The transport calls when messages came and when its buffer has
+  room again; whoever then has something for the core (the wire, a stream, a channel) calls
+  ``pump()``, which acts on what happened and writes while the buffer has room. What is left
+  stays in the core, where windows bound it. So there is no task between a message and the
+  wire, and two peers with full buffers cannot wait for each other.
+- *Messages belong to a connection.* What an old one still delivers is not looked at.
+- *Closing* comes once the core is finished and its last frames are written.
 - *One timer* for heartbeats, silence, patience and ack timeouts. It is not moved
   while the deadline only gets later, which is nearly always.
 """
@@ -18,7 +16,6 @@ Who runs what:
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -42,7 +39,7 @@ from mesh.protocol.link.events import (
 )
 from mesh.protocol.link.link import Link
 from mesh.protocol.link.meeting import State
-from mesh.transport.base import Transport, TransportClosedError
+from mesh.transport.base import Transport
 
 
 class Owner(Protocol):
@@ -76,9 +73,12 @@ class LinkShell:
 
     Attributes:
         core: The link.
+        loop: The event loop.
+        time: Its clock.
         refusal: Code and reason if the peer refused the last connection.
         inboxes: By channel, what handles messages.
         waiting: By channel, who waits for room.
+        is_leaving: Whether it takes no new messages any more.
         closed: Set when the link was left and its connection is closed.
         detached: Set while there is no connection in use.
         when_attached: Called whenever the peer comes.
@@ -100,15 +100,12 @@ class LinkShell:
         self.when_attached: Callable[[], None] = _nothing
         self.when_over: Callable[[], None] = _nothing
         self._changed = changed
-        self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
-        self._backlog: deque[bytes] = deque()
-        self._writing = False
+        self.loop = asyncio.get_running_loop()
+        self.time = self.loop.time
+        self._pumping = False
         self._finished = False
-        self._leaving = False
-        self._shut = False
-        self._writer: asyncio.Task[None] | None = None
-        self._work: asyncio.Future[None] | None = None
+        self.is_leaving = False
+        self._goodbye: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
 
@@ -126,69 +123,63 @@ class LinkShell:
         self.refusal = None
         if old is not None:
             old.abort()
-        self._backlog.clear()
+        use = _Use(self, transport, self.loop.create_future())
         reason = "connection lost"
         try:
             self.pump()
-            while True:
-                frame = await transport.recv()
-                if self.transport is not transport:
-                    break
-                self.core.receive(frame, self._time())
-                self.pump()
-        except TransportClosedError as exc:
-            reason = exc.reason
-        except RemoteProtocolError as exc:
-            reason = f"protocol error: {exc}"
-            await self._last_words(transport)
+            transport.start(use)
+            reason = await use.ended
+            if use.is_in_error:
+                await transport.close("protocol error")
         finally:
             transport.abort()
             if self.transport is transport:
                 self.transport = None
-                self._backlog.clear()
                 self.detached.set()
-                self.core.connection_lost(self._time(), reason)
+                self.core.connection_lost(self.time(), reason)
                 self.pump()
         return reason
-
-    async def _last_words(self, transport: Transport) -> None:
-        try:
-            async with asyncio.timeout(1):
-                frames = self.core.data_to_send(self._time())
-                self.pump()  # whose messages failed need not wait for our goodbye
-                for frame in frames:
-                    await transport.send(frame)
-                await transport.close("protocol error")
-        except (TransportClosedError, TimeoutError):
-            return
 
     # -- the pump -----------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Act on what happened, see that what is to be sent gets sent, re-arm the timer."""
-        self._act_on_events()
-        if self.transport is not None and not self._writing and not self._backlog:
-            frames = self.core.data_to_send(self._time())
-            if frames:
-                self._backlog.extend(frames)
-                self._wake_writer()
-                self._act_on_events()  # to have sent the last frame is an event too
-        self._arm()
+        """Act on what happened, write what is to be written, re-arm the timer.
 
-    def _act_on_events(self) -> None:
+        Harmless when called from within: the outer one goes on until nothing is left.
+        """
+        if self._pumping:
+            return
+        self._pumping = True
         core = self.core
-        event = core.next_event()
-        while event is not None:
-            self._act(event)
-            event = core.next_event()
+        happened = core.happened
+        try:
+            while True:
+                while happened:
+                    event = happened.popleft()
+                    # The two that come with every message; all others are rare.
+                    if type(event) is Acked:
+                        event.owner.acked(event.values)
+                    elif type(event) is Received:
+                        self._deliver(event)
+                    else:
+                        self._act(event)
+                transport = self.transport
+                if transport is None or not transport.writable:
+                    break
+                frames = core.data_to_send(self.time())
+                if not frames:
+                    break
+                for frame in frames:
+                    transport.write(frame)
+        finally:
+            self._pumping = False
+        if self._finished:
+            self._say_goodbye()
+        if core.deadlines.moved:
+            self._arm()
 
     def _act(self, event: object) -> None:
-        kind = type(event)
-        if kind is Acked:
-            event.owner.acked(event.values)  # type: ignore[attr-defined]
-        elif kind is Received:
-            self._deliver(event)  # type: ignore[arg-type]
-        elif isinstance(event, RoomOpened):
+        if isinstance(event, RoomOpened):
             for owner in self.waiting.pop(event.channel, ()):
                 owner.wake()
         elif isinstance(event, Refused):
@@ -217,9 +208,8 @@ class LinkShell:
             if self.transport is None:
                 self.when_over()
         elif isinstance(event, Closed):
-            self._finished = True
+            self._finished = self.is_leaving = True
             self._wake_waiting()
-            self._wake_writer()
 
     def _deliver(self, event: Received) -> None:
         channel = event.work.channel
@@ -235,7 +225,7 @@ class LinkShell:
             return
         heard = transport.silence()
         if heard is not None and heard < silence * 0.9:
-            self.core.heard(self._time() - heard)
+            self.core.heard(self.time() - heard)
         else:
             self._hang_up()
 
@@ -243,70 +233,28 @@ class LinkShell:
         if self.transport is not None:
             self.transport.abort()
 
-    # -- writing --------------------------------------------------------------------------
+    def _say_goodbye(self) -> None:
+        if self._goodbye is None and not self.closed.is_set():
+            self._goodbye = self.loop.create_task(self._close(), name=f"goodbye to {self.core.peer}")
 
-    async def flush(self) -> None:
-        """Send what there is to send, unless somebody is at it.
+    async def _close(self) -> None:
+        if self.transport is not None:
+            await self.transport.close("the link was closed")
+        self.closed.set()
 
-        May be cancelled: the writer task sends the rest.
-        """
-        transport = self.transport
-        if transport is None or self._writing or self._backlog:
-            self._arm()
-            return
-        frames = self.core.data_to_send(self._time())
-        if not frames:
-            self._arm()
-            return
-        self._writing = True
-        sent = 0
-        try:
-            for frame in frames:
-                sent += 1
-                await transport.send(frame)
-        except TransportClosedError:
-            # The reader finds the same, and knows what to do.
-            return
-        except BaseException:
-            if self.transport is transport:
-                self._backlog.extend(frames[sent:])
-                self._wake_writer()
-            raise
-        finally:
-            self._writing = False
-            # What came up meanwhile, perhaps on another connection, is the writer's.
-            self.pump()
-            if self._finished:
-                self._wake_writer()
+    # -- room ---------------------------------------------------------------------------------
 
-    def _wake_writer(self) -> None:
-        if self._shut:
-            return
-        if self._writer is None:
-            self._writer = self._loop.create_task(self._write(), name=f"link writer {self.core.peer}")
-        elif self._work is not None and not self._work.done():
-            self._work.set_result(None)
+    def wait(self, channel: str, owner: Owner) -> None:
+        """Wake an owner when there is room on a channel, or never will be."""
+        self.waiting.setdefault(channel, set()).add(owner)
 
-    async def _write(self) -> None:
-        while True:
-            while self._backlog and self.transport is not None and not self._writing:
-                transport = self.transport
-                self._writing = True
-                try:
-                    while self._backlog and self.transport is transport:
-                        await transport.send(self._backlog.popleft())
-                except TransportClosedError:
-                    # A new connection could not put anything here: we were writing.
-                    self._backlog.clear()
-                finally:
-                    self._writing = False
-                self.pump()
-            if self._finished and not self._writing:
-                if self.transport is not None:
-                    await self.transport.close("the link was closed")
-                self.closed.set()
-            self._work = self._loop.create_future()
-            await self._work
+    def wait_no_more(self, channel: str, owner: Owner) -> None:
+        """Forget that an owner waits for room."""
+        owners = self.waiting.get(channel)
+        if owners is not None:
+            owners.discard(owner)
+            if not owners:
+                del self.waiting[channel]
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -317,12 +265,12 @@ class LinkShell:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = deadline
-        self._timer = self._loop.call_at(deadline, self._on_timer)
+        self._timer = self.loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         self._timer_at = float("inf")
-        self.core.handle_timer(self._time())
+        self.core.handle_timer(self.time())
         self.pump()
 
     # -- the end ------------------------------------------------------------------------------
@@ -346,11 +294,6 @@ class LinkShell:
         return self.core.state is State.CLOSED
 
     @property
-    def is_leaving(self) -> bool:
-        """Whether it takes no new messages any more."""
-        return self._leaving or self._shut or self.core.state is State.CLOSED
-
-    @property
     def is_over(self) -> bool:
         """Whether nothing is left of it: no connection, no session, nothing to send."""
         return self.transport is None and not self.core.session and self.core.idle
@@ -363,31 +306,73 @@ class LinkShell:
 
     async def leave(self, reason: str) -> None:
         """Say goodbye, finish what is in hand and in flight; cancel it to be done with it."""
-        self._leaving = True
-        self.core.close(self._time(), reason)
+        self.is_leaving = True
+        self.core.close(self.time(), reason)
         self._wake_waiting()
         self.pump()
         await self.closed.wait()
 
     async def shut(self) -> None:
         """End every task of this link now."""
-        self._shut = True
+        self.is_leaving = True
         self._hang_up()
         if self.transport is not None:
             self.transport = None
-            self._backlog.clear()
             self.detached.set()
-            self.core.connection_lost(self._time(), "closed from here")
-        self.core.close(self._time(), "closed")
-        self.pump()
+            self.core.connection_lost(self.time(), "closed from here")
+        self.core.close(self.time(), "closed")
         self.closed.set()
+        self.pump()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
             self._timer_at = -1.0
         tasks = [inbox.task for inbox in self.inboxes.values()]
-        if self._writer is not None:
-            tasks.append(self._writer)
+        if self._goodbye is not None:
+            tasks.append(self._goodbye)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Use:
+    """What one connection calls: passes on what is still of interest.
+
+    Attributes:
+        ended: Why the connection is over, once it is.
+        is_in_error: Whether the peer broke the protocol.
+
+    """
+
+    __slots__ = ("_shell", "_transport", "ended", "is_in_error")
+
+    def __init__(self, shell: LinkShell, transport: Transport, ended: asyncio.Future[str]) -> None:
+        self._shell = shell
+        self._transport = transport
+        self.ended = ended
+        self.is_in_error = False
+
+    def messages_came(self, messages: list[bytes]) -> None:
+        shell = self._shell
+        if shell.transport is not self._transport or self.is_in_error:
+            return
+        now = shell.time()
+        receive = shell.core.receive
+        try:
+            for message in messages:
+                receive(message, now)
+        except RemoteProtocolError as exc:
+            self.is_in_error = True
+            self._over(f"protocol error: {exc}")
+        shell.pump()
+
+    def writing_resumed(self) -> None:
+        if self._shell.transport is self._transport:
+            self._shell.pump()
+
+    def connection_ended(self, reason: str) -> None:
+        self._over(reason)
+
+    def _over(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from numbers import Number
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -44,9 +44,12 @@ class Refusal:
     message: str
 
 
+_ONE: Final = (str, bytes, bytearray, memoryview, Number, Mapping, Enum, msgspec.Struct)
+
+
 def is_one_item(data: object) -> bool:
     """Say whether ``stream()`` sends this as one message rather than iterating it."""
-    if isinstance(data, str | bytes | bytearray | memoryview | Number | Mapping | Enum | msgspec.Struct):
+    if isinstance(data, _ONE):
         return True
     if data is None or (dataclasses.is_dataclass(data) and not isinstance(data, type)):
         return True

@@ -20,7 +20,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
-from mesh.transport.base import Transport, TransportClosedError
+from mesh.transport.base import Transport
 
 Accept = Callable[["MemoryTransport"], Awaitable[None]]
 
@@ -173,59 +173,55 @@ class MemoryTransport(Transport):
     other: MemoryTransport
 
     def __init__(self, network: MemoryNetwork, place: str, peer: str) -> None:
+        super().__init__()
         self.place = place
         self.has_lost = False
         self._peer = peer
         self._network = network
-        self._inbox: deque[bytes] = deque()
         self._on_the_way = 0  # bytes sent from here that the other end has not taken
         self._wire: deque[bytes | None] = deque()
         self._due = 0.0
+        self._arrived: list[bytes] = []
+        self._handing_over: asyncio.Handle | None = None
+        self._is_held_back = False
         self._goodbye = ""
-        self._ended: str | None = None
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
-        self._heard = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
 
     @property
     def peer(self) -> str:
         """The place at the other end."""
         return self._peer
 
-    async def send(self, data: bytes) -> None:
-        """Send one message; see ``Transport.send``."""
-        self._check_open()
+    def write(self, message: bytes) -> None:
+        """Send one message; see ``Transport.write``."""
+        if self._ended is not None:
+            return
         try:
             self._network.check()
         except ConnectionResetError as exc:
-            self.abort()
-            raise TransportClosedError(str(exc)) from exc
-        self._on_the_way += len(data)
+            self._break(str(exc))
+            return
+        self._on_the_way += len(message)
         if self._network.parted(self.place, self._peer):
             # Never given back: a full write buffer is what a partition looks like.
             self.has_lost = True
         else:
-            self._put(data)
-        while self._ended is None and self._on_the_way >= BUFFER:
-            self._room.clear()
-            await self._room.wait()
-        self._check_open()
-
-    def _check_open(self) -> None:
-        if self._ended is not None:
-            raise TransportClosedError(self._ended)
+            self._put(message)
+        if self._on_the_way >= BUFFER and self.writable:
+            self._may_write(False)
 
     def _put(self, data: bytes | None) -> None:
         """Put a message, or the end, on the wire."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + self._network.latency(self.place, self._peer)
-        if due <= loop.time() and not self._wire:
+        now = self._loop.time()
+        due = now + self._network.latency(self.place, self._peer)
+        if due <= now and not self._wire:
             self._arrive(data)
             return
         self._wire.append(data)
         self._due = max(due, self._due)
         # Whichever timer is due first takes what was sent first: they may come in any order.
-        loop.call_at(self._due, self._arrive_next)
+        self._loop.call_at(self._due, self._arrive_next)
 
     def _arrive_next(self) -> None:
         if self._wire:
@@ -234,28 +230,36 @@ class MemoryTransport(Transport):
     def _arrive(self, data: bytes | None) -> None:
         other = self.other
         if data is None:
-            other._end(self._goodbye)
+            other._hand_over()
+            other._finish(self._goodbye)
         elif other._ended is None:
-            other._inbox.append(data)
-            other._heard = asyncio.get_running_loop().time()
-            other._news.set()
+            other._arrived.append(data)
+            other._heard = self._loop.time()
+            if other._handing_over is None and not other._is_held_back:
+                # Not at once: who writes must not be called back before it is done.
+                other._handing_over = self._loop.call_soon(other._hand_over)
         elif not self._network.parted(self.place, self._peer):
             # Nobody is there any more, as the other end found out in a partition.
-            self._end("connection lost")
+            self._finish("connection lost")
 
-    async def recv(self) -> bytes:
-        """Return the next message; see ``Transport.recv``."""
-        while not self._inbox:
-            if self._ended is not None:
-                raise TransportClosedError(self._ended)
-            self._news.clear()
-            await self._news.wait()
-        data = self._inbox.popleft()
-        other = self.other
-        other._on_the_way -= len(data)
-        if other._on_the_way < BUFFER:
-            other._room.set()
-        return data
+    def _hand_over(self) -> None:
+        if self._handing_over is not None:
+            self._handing_over.cancel()
+            self._handing_over = None
+        messages, self._arrived = self._arrived, []
+        if messages:
+            self.other._was_taken(sum(map(len, messages)))
+            self._came(messages)
+
+    def _was_taken(self, size: int) -> None:
+        self._on_the_way -= size
+        if self._on_the_way < BUFFER and not self.writable and self._ended is None:
+            self._may_write(True)
+
+    def _hold_back(self, on: bool) -> None:
+        self._is_held_back = on
+        if not on and self._arrived and self._handing_over is None:
+            self._handing_over = self._loop.call_soon(self._hand_over)
 
     async def close(self, reason: str = "") -> None:
         """Close; the other end still gets what was sent."""
@@ -263,31 +267,38 @@ class MemoryTransport(Transport):
             self._goodbye = f"the peer closed it ({reason or 'no reason given'})"
             if not self._network.parted(self.place, self._peer):
                 self._put(None)
-            self._end("closed from here")
+            self._finish("closed from here")
 
     def abort(self) -> None:
         """Close at once, both ends."""
-        self._inbox.clear()
-        if self._goodbye:
-            return  # closed before: what was sent, and the goodbye, are on their way
+        self._early.clear()
+        self._arrived.clear()
+        if not self._goodbye:  # else it was closed before: what was sent is on its way
+            self._break("connection lost")
+
+    def _break(self, why: str) -> None:
         self._wire.clear()
-        self._end("connection lost")
+        self._finish(why)
         if not self._network.parted(self.place, self._peer):
             self.other._wire.clear()
-            self.other._end("connection lost")
+            self.other._finish("connection lost")
 
     @property
     def has_ended(self) -> bool:
         """Whether this end knows that the connection is gone."""
         return self._ended is not None
 
-    def _end(self, why: str) -> None:
+    def _finish(self, why: str) -> None:
+        if self._handing_over is not None:
+            self._handing_over.cancel()
+            self._handing_over = None
+        if self._user is None:
+            self._early.extend(self._arrived)
+        self._arrived.clear()
         if self._ended is None:
-            self._ended = why
+            self._end(why)
             self._network.forget(self)
-        self._news.set()
-        self._room.set()
 
     def silence(self) -> float | None:
         """Return the seconds since the last message arrived."""
-        return asyncio.get_running_loop().time() - self._heard
+        return self._loop.time() - self._heard

@@ -6,14 +6,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
+from mesh.protocol.link import SUBPROTOCOL
 from mesh.transport.base import Transport, TransportClosedError
 from mesh.transport.memory import MemoryNetwork
-from mesh.transport.websocket import WebsocketTransport
+from mesh.transport.websocket import LinkClientConnection, LinkConnection
+
+
+class Accepted(LinkConnection, ServerConnection):
+    """A link's connection at the end that listens, as the door makes it."""
+
 
 Pair = tuple[Transport, Transport]
 
@@ -28,14 +35,19 @@ async def websockets() -> AsyncIterator[Pair]:
         accepted.set_result(connection)
         await done.wait()
 
-    async with serve(
-        accept, "127.0.0.1", 0, ping_interval=None, close_timeout=0.2, compression=None
-    ) as server:
+    options: dict[str, Any] = {
+        "subprotocols": [SUBPROTOCOL],
+        "ping_interval": None,
+        "close_timeout": 0.2,
+        "compression": None,
+    }
+    async with serve(accept, "127.0.0.1", 0, create_connection=Accepted, **options) as server:
         port = server.sockets[0].getsockname()[1]
-        dialled = await connect(
-            f"ws://127.0.0.1:{port}", ping_interval=None, close_timeout=0.2, compression=None
-        )
-        near, far = WebsocketTransport(dialled, "far"), WebsocketTransport(await accepted, "near")
+        dialled = await connect(f"ws://127.0.0.1:{port}", create_connection=LinkClientConnection, **options)
+        arrived = await accepted
+        assert isinstance(dialled, LinkConnection)
+        assert isinstance(arrived, LinkConnection)
+        near, far = dialled.as_transport("far"), arrived.as_transport("near")
         yield near, far
         near.abort()
         far.abort()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
 from mesh.dialling import AbsentError
 from mesh.links.hub import Dialler, Hub
 from mesh.links.inbox import Route
-from mesh.links.sending import Sending
+from mesh.links.sending import sending
 from mesh.node import Node
 from mesh.outgoing import explained
 from mesh.protocol.link import Delivery, LinkSettings
 from mesh.protocol.values import Refusal
-from mesh.streams import Answers, OnNack, Stream
+from mesh.streams import OnNack, Parts, Stream
 from mesh.transport.base import Transport
 from mesh.transport.memory import MemoryNetwork
 from tests.helpers.sketch_bench import in_no_time
@@ -108,24 +108,19 @@ class Place:
         """Stream as a sketch does."""
         wanted = Delivery(**delivery)
 
-        async def start() -> AsyncGenerator[Answers, None]:
+        async def start() -> Parts:
             dialler = self.dialler(target, place)
             link = await dialler.first_contact(wanted.patience)
             node = Node(target, "memory", 1)
-            sending = Sending(
+            return sending(
                 link,
                 channel,
+                data,
                 wanted,
                 peer=target,
                 window=window,
                 explain=lambda failure: explained(failure, node, dialler, wanted),
             )
-            answers = sending.run(data)
-            try:
-                async for part in answers:
-                    yield part
-            finally:
-                await answers.aclose()
 
         return Stream(target, start, on_nack=on_nack)
 

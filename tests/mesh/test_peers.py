@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -16,7 +17,8 @@ from mesh import peers as peers_module
 from mesh.errors import DeliveryError, GridError, NotAServerError, PeerDownError
 from mesh.node import Node
 from mesh.peers import Peers
-from mesh.protocol.values import Wire
+from mesh.protocol.books import is_balanced
+from mesh.protocol.values import Refusal, Wire, refusal_to_wire
 from tests.helpers.log import DEADLINE, Log
 from tests.helpers.raw import Script, hangs_up, http, is_silent, raw_server, says
 from tests.helpers.server import Record, closes, drops, echoes, keeps_still, server
@@ -41,6 +43,23 @@ async def peers(
     notices: Log[str] = Log()
     async with Peers(notice=notices.add, patience=patience, random=random or Random(1)) as ours:
         yield ours, notices
+        assert is_balanced(ours.books()), ours.books()
+    for _ in range(5):
+        await asyncio.sleep(0)  # whoever waited is told
+    # Whatever a test does: at the end each message is accounted for.
+    assert is_balanced(ours.books()), ours.books()
+    assert [line["in_flight"] for line in all_lines(ours)] == [0] * len(all_lines(ours))
+
+
+def all_lines(ours: Peers) -> list[dict[str, Any]]:
+    return [line for lines in ours.books().values() for line in lines["sent"].values()]
+
+
+def counts(ours: Peers, channel: str = "", peer: str = "buzzer") -> dict[str, object]:
+    """Return what is not nothing in a line of the books, which balances."""
+    line = ours.books()[f"{peer} (plain)"]["sent"][channel]
+    assert line["balanced"], line
+    return {key: value for key, value in line.items() if value and key != "balanced"}
 
 
 @pytest.fixture
@@ -626,6 +645,151 @@ async def test_cancellation_after_any_number_of_turns_mismatches_no_answer(turns
         after = [await exchange(ours, there.node, str(number)) for number in range(3)]
         assert after == [f"answer to '{number}'" for number in range(3)]
         await asyncio.gather(victim, return_exceptions=True)
+
+
+# -- the books -------------------------------------------------------------------------------------
+
+
+async def test_acks_and_refusals_are_counted_by_peer_and_channel() -> None:
+    no = refusal_to_wire(Refusal("ValueError", "no such tone"))
+
+    async with server(echoes) as there, peers() as (ours, _):
+        assert ours.books() == {}
+        for message in ("yes", no, "yes"):
+            await exchange(ours, there.node, message, "/tone")
+        await exchange(ours, there.node, b"\x00", "")
+        assert counts(ours, "tone") == {"sent": 3, "acked": 2, "refused": 1}
+        assert counts(ours) == {"sent": 1, "acked": 1}
+
+
+async def test_what_is_on_its_way_is_in_flight() -> None:
+    gate = asyncio.Event()
+
+    async def behave(connection: ServerConnection, message: Wire) -> None:
+        await gate.wait()
+        await connection.send(message)
+
+    async with server(behave) as there, peers() as (ours, _):
+        waiting = [asyncio.create_task(exchange(ours, there.node, str(n))) for n in range(3)]
+        await there.messages.until(1)
+        # Those that wait for their turn as well.
+        assert counts(ours) == {"sent": 3, "in_flight": 3}
+        gate.set()
+        await asyncio.gather(*waiting)
+        assert counts(ours) == {"sent": 3, "acked": 3}
+
+
+async def test_transmissions_are_no_messages() -> None:
+    async with server(drops, drops, echoes) as there, peers() as (ours, _):
+        await exchange(ours, there.node, "x")
+        assert counts(ours) == {"sent": 1, "acked": 1, "resent": 2}
+
+
+async def test_a_message_that_was_sent_and_never_answered_is_unknown(free_port: int) -> None:
+    async with server(drops) as there, peers(SHORT) as (ours, _):
+        await failure(ours, there.node)
+        assert counts(ours) == {"sent": 1, "failed": {"peer down": 1}, "resent": 2, "unknown": 1}
+        await failure(ours, Node("gone", "127.0.0.1", free_port))
+        assert counts(ours, peer="gone") == {"sent": 1, "failed": {"peer down": 1}}
+
+
+async def test_what_is_refused_for_good_is_counted_as_that() -> None:
+    async with raw_server(http("403 Forbidden")) as (port, _), peers() as (ours, _):
+        await failure(ours, Node("buzzer", "127.0.0.1", port))
+        assert counts(ours) == {"sent": 1, "failed": {"refused for good": 1}}
+    async with server(closes(1009)) as there, peers() as (ours, _):
+        await failure(ours, there.node)
+        assert counts(ours) == {"sent": 1, "failed": {"refused for good": 1}, "unknown": 1}
+
+
+async def test_a_message_that_is_no_message_is_a_mistake_and_counted() -> None:
+    async with server(echoes) as there, peers() as (ours, _):
+        nonsense: Any = 7
+        with pytest.raises(TypeError):
+            await exchange(ours, there.node, nonsense)
+        assert counts(ours)["failed"] == {"mistake": 1}
+        with pytest.raises(NotAServerError):
+            await ours.exchange(Node("buzzer"), "", "x")
+        assert counts(ours)["sent"] == 1  # that was never taken
+
+
+async def test_what_was_under_way_when_the_worker_ended_is_closed() -> None:
+    async with server(keeps_still) as there, peers(None) as (ours, _):
+        waiting = [asyncio.create_task(failure(ours, there.node)) for _ in range(2)]
+        await there.messages.until(1)
+        await ours.close()
+        await asyncio.gather(*waiting)
+        await failure(ours, there.node)
+        assert counts(ours) == {"sent": 3, "failed": {"closed": 3}, "unknown": 1}
+
+
+async def test_whoever_is_cancelled_before_the_message_is_sent_leaves_nothing_unknown(free_port: int) -> None:
+    async with peers(None) as (ours, notices):
+        waiting = asyncio.create_task(ours.exchange(Node("buzzer", "127.0.0.1", free_port), "", "x"))
+        await notices.until(1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert counts(ours) == {"sent": 1, "cancelled": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "late"),
+    [("done", "late_acked"), (refusal_to_wire(Refusal("ValueError", "no")), "late_refused")],
+    ids=["acked", "refused"],
+)
+async def test_a_cancelled_message_is_unknown_until_its_answer_comes(answer: str, late: str) -> None:
+    gate = asyncio.Event()
+
+    async def behave(connection: ServerConnection, message: Wire) -> None:
+        await gate.wait()
+        await connection.send(answer)
+
+    async with server(behave) as there, peers() as (ours, _):
+        await cancelled_in_hand(ours, there)
+        assert counts(ours) == {"sent": 1, "cancelled": 1, "unknown": 1}
+        gate.set()
+        await exchange(ours, there.node, "next")
+        next_one = "acked" if late == "late_acked" else "refused"
+        assert counts(ours) == {"sent": 2, "cancelled": 1, late: 1, next_one: 1}
+
+
+async def test_a_cancelled_message_whose_answer_does_not_come_stays_unknown() -> None:
+    gate = asyncio.Event()
+
+    async def dies(connection: ServerConnection, message: Wire) -> None:
+        await gate.wait()
+        connection.transport.abort()
+
+    async with server(dies, echoes) as there, peers() as (ours, _):
+        await cancelled_in_hand(ours, there)
+        gate.set()
+        await exchange(ours, there.node, "next")
+        assert counts(ours) == {"sent": 2, "acked": 1, "cancelled": 1, "unknown": 1}
+
+
+async def test_a_message_cancelled_by_the_end_stays_unknown() -> None:
+    async with server(keeps_still) as there, peers() as (ours, _):
+        await cancelled_in_hand(ours, there)
+        await ours.close()
+        assert counts(ours) == {"sent": 1, "cancelled": 1, "unknown": 1}
+
+
+@pytest.mark.parametrize("is_connected", [False, True])
+@pytest.mark.parametrize("turns", [1, 2, 3, 5, 8, 13, 21])
+async def test_cancellation_after_any_number_of_turns_is_counted_once(turns: int, is_connected: bool) -> None:
+    async with server(echoes) as there, peers() as (ours, _):
+        if is_connected:
+            await exchange(ours, there.node, "warm")
+        victim = asyncio.create_task(ours.exchange(there.node, "", "victim"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        victim.cancel()
+        (outcome,) = await asyncio.gather(victim, return_exceptions=True)
+        await exchange(ours, there.node, "next")
+        found = counts(ours)
+        assert found["sent"] == 2 + is_connected
+        assert found.get("cancelled", 0) == isinstance(outcome, asyncio.CancelledError)
 
 
 # -- how many, and the end ---------------------------------------------------------------------------

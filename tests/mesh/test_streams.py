@@ -7,7 +7,6 @@ import gc
 from array import array
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -23,7 +22,7 @@ import mesh
 from mesh import streams as stream_module
 from mesh.errors import NackedError
 from mesh.protocol.values import Refusal
-from mesh.streams import Answers, OnNack, Stream, each, items_of
+from mesh.streams import Answers, OnNack, Parts, Stream, each, items_of
 from tests.helpers.sketch_bench import logged, made
 
 
@@ -44,17 +43,29 @@ class Peer:
         return Refusal("ValueError", f"no {item}") if item in self.refuses else f"ack {item}"
 
     def stream(self, data: object, on_nack: OnNack = "raise") -> Stream:
-        async def start() -> AsyncGenerator[Answers, None]:
-            async with aclosing(each(items_of(data))) as items:
-                async for item in items:
-                    answer = await self.send(item)
-                    yield (
-                        NackedError("peer", answer.type, answer.message)
-                        if isinstance(answer, Refusal)
-                        else [answer]
-                    )
+        async def start() -> Parts:
+            return Given(self, each(items_of(data)))
 
         return Stream("peer", start, on_nack=on_nack)
+
+
+class Given:
+    """The answers to items, one by one."""
+
+    def __init__(self, peer: Peer, items: AsyncGenerator[object, None]) -> None:
+        self.peer = peer
+        self.items = items
+
+    async def next(self) -> Answers | None:
+        async for item in self.items:
+            answer = await self.peer.send(item)
+            if isinstance(answer, Refusal):
+                return NackedError("peer", answer.type, answer.message)
+            return [answer]
+        return None
+
+    async def aclose(self) -> None:
+        await self.items.aclose()
 
 
 class Mode(Enum):

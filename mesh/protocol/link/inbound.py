@@ -20,7 +20,7 @@ from mesh.errors import LocalProtocolError, RemoteProtocolError
 from mesh.protocol.link.events import AnswerUnsendable, Event, HandlingResumed
 from mesh.protocol.link.ledger import Taken
 from mesh.protocol.link.outbound import Grant
-from mesh.protocol.link.packing import pack
+from mesh.protocol.link.packing import pack, pack_one
 from mesh.protocol.link.records import (
     FRAME_TARGET,
     SKIPPED,
@@ -53,15 +53,12 @@ class Answer(Struct, frozen=True, gc=False):
     refusal: bool
 
 
-class Segment:
+class Segment(Struct, gc=False):
     """Messages that came in one record: how many are left, what they weigh, and the answer if it is fixed."""
 
-    __slots__ = ("answer", "count", "size")
-
-    def __init__(self, count: int, size: int, answer: bytes | None = None) -> None:
-        self.count = count
-        self.size = size
-        self.answer = answer
+    count: int
+    size: int
+    answer: bytes | None = None
 
 
 class Inbound:
@@ -276,6 +273,10 @@ class Inbound:
             raise LocalProtocolError(
                 f"channel {self.channel!r}: {total} answers, but {self.in_hand} messages in hand"
             )
+        if total == 1 and not self._skips and (body := pack_one(values[0], largest)) is not None:
+            self.line.handled += 1
+            self._answer(1, body, refusal=False)
+            return
         at = 0
         while at < total:
             count = total - at
@@ -345,6 +346,16 @@ class Inbound:
             self._answer(count, answer, refusal=True)
 
     # -- towards the wire
+
+    def only_frame(self) -> bytes | None:
+        """Return a frame with all answers there are; ``None`` if that takes more than a plain one."""
+        unsent = self.unsent
+        if len(unsent) != 1 or unsent[0].refusal or len(unsent[0].body) > FRAME_TARGET:
+            return None
+        answer = unsent.popleft()
+        return b"".join(
+            (b"\x91\x94\x04", self._head, encode(answer.first), array_head(answer.count), answer.body)
+        )
 
     def fill(self, frame: Frame) -> bool:
         """Put answers into a frame; return whether that was all."""

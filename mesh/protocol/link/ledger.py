@@ -40,14 +40,15 @@ class Sent:
         self.late_refused = 0
         self.late_skipped = 0
 
-    def fail(self, count: int, reason: Reason) -> None:
-        """Count messages that were given up."""
-        if reason is Reason.CANCELLED:
+    def fail(self, count: int, reason: str) -> None:
+        """Count messages that were given up, for a ``Reason`` or another one of few."""
+        if reason == Reason.CANCELLED:
             self.cancelled += count
             return
         if self.failed is None:
             self.failed = {}
-        self.failed[reason.value] = self.failed.get(reason.value, 0) + count
+        reason = str(reason)  # plain text, and no member of an enum
+        self.failed[reason] = self.failed.get(reason, 0) + count
 
     def snapshot(self, in_flight: int) -> dict[str, object]:
         """Return the line as a plain dict."""
@@ -71,7 +72,7 @@ class Sent:
         for field in ("acked", "cancelled", "late_acked", "late_refused", "late_skipped", "refused", "sent"):
             setattr(self, field, getattr(self, field) + getattr(other, field))
         for reason, count in (other.failed or {}).items():
-            self.fail(count, Reason(reason))
+            self.fail(count, reason)
 
 
 class Taken:
@@ -103,7 +104,7 @@ class Taken:
 
     def add(self, other: Taken) -> None:
         """Take over the numbers of another line."""
-        for field in self.__slots__:
+        for field in Taken.__slots__:  # not those that a kind of line adds
             setattr(self, field, getattr(self, field) + getattr(other, field))
 
 

@@ -179,6 +179,13 @@ class Link:
         peer: The peer's name; ``None`` if only its address is known.
         settings: How the link behaves.
 
+    Attributes:
+        state: Where it stands.
+        session: The session's id, empty if there is none.
+        deadlines: Its ``moved`` says whether ``next_deadline()`` may be earlier than when it
+            was last asked for; who asks for it after every step is spared much.
+        happened: The events that nobody has taken yet; take them from the left.
+
     """
 
     __slots__ = (
@@ -186,7 +193,6 @@ class Link:
         "_connections",
         "_control",
         "_dialled",
-        "_events",
         "_expected",
         "_expires_at",
         "_grant",
@@ -196,6 +202,8 @@ class Link:
         "_peer_leaving",
         "_proven",
         "_traffic",
+        "deadlines",
+        "happened",
         "incarnation",
         "name",
         "peer",
@@ -225,8 +233,9 @@ class Link:
         window = Grant(settings.window_messages, settings.window_bytes, settings.max_message)
         self._grant = Grant(settings.window_messages, settings.window_bytes, settings.max_message)
         self._limit = settings.max_message + FRAME_OVERHEAD
-        self._events: deque[Event] = deque()
-        self._traffic = Traffic(window, self._grant, settings.heartbeat, self._events, now)
+        self.happened: deque[Event] = deque()
+        self._traffic = Traffic(window, self._grant, settings.heartbeat, self.happened, now)
+        self.deadlines = self._traffic.deadlines
         self._live: Liveness | None = None
         self._control: list[bytes] = []
         self._beat = False  # whether an empty frame is to be sent if there is no other
@@ -251,6 +260,7 @@ class Link:
                 f"cannot dial: the link is {'closing' if self._leaving else self.state.value}"
             )
         self.state = State.GREETING
+        self.deadlines.moved = True
         self._dialled = True
         self._live = Liveness(self.settings.heartbeat, self.settings.timeout, now)
         hello = HelloTerms(v=list(VERSIONS), session=self.session, **self._terms(self._connections))
@@ -296,6 +306,7 @@ class Link:
 
     def connection_lost(self, now: float, reason: str = "connection lost") -> None:
         """The connection is gone; the session waits for another one."""
+        self.deadlines.moved = True
         was = self.state
         if was in (State.DETACHED, State.CLOSED):
             return
@@ -305,7 +316,7 @@ class Link:
         self._beat = False
         if self._traffic.lost_at is None:
             self._traffic.pause(now)
-            self._events.append(Detached(reason))
+            self.happened.append(Detached(reason))
         if self.session and self._expires_at == inf:
             self._expires_at = now + self.settings.session_ttl
         self._peer_leaving = False
@@ -348,11 +359,19 @@ class Link:
         """Return the next frames to send, about ``limit`` bytes; empty when there are none."""
         if self._live is None:
             return []
-        if not (self._control or self._beat or self._leaving or self._traffic.has_output):
+        traffic = self._traffic
+        if not (
+            traffic.replies
+            or traffic.senders
+            or traffic.settling
+            or self._control
+            or self._beat
+            or self._leaving
+        ):
             return []  # as shells ask after every step, this is the most frequent answer
         frames, self._control = self._control, []
         if self.state is State.ATTACHED and self._proven:
-            self._traffic.fill(frames, now, limit, data=not self._peer_leaving)
+            traffic.fill(frames, now, limit, not self._peer_leaving)
         if frames:
             self._live.sent(now)
         elif self._beat and self.state is State.ATTACHED:
@@ -365,16 +384,13 @@ class Link:
 
     def events(self) -> list[Event]:
         """Return what happened since the last call, in order."""
-        events = list(self._events)
-        self._events.clear()
+        events = list(self.happened)
+        self.happened.clear()
         return events
-
-    def next_event(self) -> Event | None:
-        """Return the next thing that happened, or ``None``."""
-        return self._events.popleft() if self._events else None
 
     def next_deadline(self) -> float:
         """Return when ``handle_timer()`` wants to be called; ``inf`` for never."""
+        self.deadlines.moved = False
         deadline = self._traffic.next_deadline()
         if self._live is not None:
             return min(deadline, self._live.next_deadline())
@@ -384,11 +400,12 @@ class Link:
         """Do what is due; calling it too early or too often does no harm."""
         if self.state is State.CLOSED:
             return
+        self.deadlines.moved = True
         if self._live is not None:
             self._beat = self._live.beat_due(now) or self._beat
             silence = self._live.silence(now)
             if silence is not None:
-                self._events.append(ConnectionSilent(silence))
+                self.happened.append(ConnectionSilent(silence))
         # Not while a dial asks for the session: the answer may be that it goes on.
         if self._expires_at <= now and self._live is None:
             self._end_session("it was not resumed in time")
@@ -551,13 +568,14 @@ class Link:
         grant.largest = min(settings.max_message, terms.max_message)
         heartbeat, timeout = agree((settings.heartbeat, settings.timeout), (terms.heartbeat, terms.timeout))
         self._live = Liveness(heartbeat, timeout, now)
+        self.deadlines.moved = True
         self._expires_at = inf
         self.session = session
         self.peer_incarnation = terms.incarnation
         self._connections = connections
         self._peer_leaving = False
         self.state = State.ATTACHED
-        self._events.append(Attached(terms.name, terms.incarnation, session, resumed, restarted))
+        self.happened.append(Attached(terms.name, terms.incarnation, session, resumed, restarted))
         self._traffic.resume()
 
     def _take(self, record: Record, size: int, now: float) -> None:
@@ -575,14 +593,14 @@ class Link:
             traffic.skip(record)
         elif isinstance(record, Bye):
             self._peer_leaving = True
-            self._events.append(PeerLeaving(record.reason))
+            self.happened.append(PeerLeaving(record.reason))
         elif isinstance(record, Refused):
             self._refused(record.code, record.reason, now)
         else:
             raise RemoteProtocolError(f"{kind.__name__.upper()} in the midst of a connection")
 
     def _refused(self, code: str, reason: str, now: float) -> None:
-        self._events.append(ConnectionRefused(code, reason))
+        self.happened.append(ConnectionRefused(code, reason))
         if code == "protocol":
             self._break_off(now, f"the peer found a protocol error: {reason}")
         self.state = State.REFUSING
@@ -591,7 +609,7 @@ class Link:
         """Stop using the connection, and the session with it."""
         if self._traffic.lost_at is None:
             self._traffic.pause(now)
-            self._events.append(Detached(why))
+            self.happened.append(Detached(why))
         if self.session:
             self._end_session(why)
         self.state = State.REFUSING
@@ -600,7 +618,7 @@ class Link:
         self.session = ""
         self._connections = 0
         self._expires_at = inf
-        self._events.append(SessionEnded(why))
+        self.happened.append(SessionEnded(why))
         self._traffic.restart(Reason.PEER_RESTARTED if again else Reason.SESSION_OVER, again=again)
 
     def _check_finished(self) -> None:
@@ -621,4 +639,4 @@ class Link:
         self.state = State.CLOSED
         self._expires_at = inf
         self._live = None
-        self._events.append(Closed())
+        self.happened.append(Closed())

@@ -83,6 +83,15 @@ def pack(values: Sequence[object], *, largest: int, room: int | None = None, chu
     return Packed(chunks, at, size, None)
 
 
+def pack_one(value: object, largest: int) -> bytes | None:
+    """Return a value encoded; ``None`` if it cannot travel, and ``pack()`` says why."""
+    try:
+        body = encode(value)
+    except _UNENCODABLE:
+        return None
+    return body if len(body) <= largest else None
+
+
 def _guess(first: object, chunk: int) -> int:
     if isinstance(first, str | bytes):
         return 1 if len(first) > LARGE else max(1, chunk // (len(first) + 5))

@@ -153,6 +153,7 @@ Record = Hello | Welcome | Refused | Data | Ack | Nack | Settled | Bye | Skip
 encode = msgspec.msgpack.Encoder().encode
 _cut = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _read: Any = msgspec.msgpack.Decoder(Record).decode
+_read_all: Any = msgspec.msgpack.Decoder(list[Record]).decode
 _read_any = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _read_kind = msgspec.msgpack.Decoder(int).decode
 
@@ -170,6 +171,12 @@ def decode_frame(data: bytes, limit: int) -> list[tuple[Record, int]]:
     """
     if len(data) > limit:
         raise RemoteProtocolError(f"a frame of {len(data)} bytes, the limit is {limit}")
+    if data[:1] == _ONE:
+        # The usual frame; if it is not as it should be, what follows finds out why.
+        try:
+            return [(_read_all(data)[0], len(data) - 1)]
+        except _UNREADABLE:
+            pass
     # Before anything is made of it: a short frame can claim, and a long one hold, millions of records.
     count = _count(data)
     if count > MAX_RECORDS:
@@ -184,11 +191,15 @@ def decode_frame(data: bytes, limit: int) -> list[tuple[Record, int]]:
             except msgspec.ValidationError:
                 if not _ignorable(raw):
                     raise
-    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError, MemoryError) as exc:
+    except _UNREADABLE as exc:
         where = f"record {at}: " if at >= 0 else ""
         text = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
         raise RemoteProtocolError(f"not a valid frame: {where}{text}") from exc
     return records
+
+
+_ONE: Final = b"\x91"
+_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError, MemoryError)
 
 
 def _count(data: bytes) -> int:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import Any
+
+from msgspec import Struct
 
 from mesh.protocol.link.records import LARGE, pieces
 
@@ -30,7 +33,7 @@ class Delivery:
     at_most_once: bool = False
 
 
-class Run:
+class Run(Struct, eq=False):
     """Some messages of one owner.
 
     Attributes:
@@ -46,18 +49,15 @@ class Run:
 
     """
 
-    __slots__ = ("body", "count", "delivery", "due", "first", "owner", "since", "size", "skip")
-
-    def __init__(self, owner: object, delivery: Delivery, since: float, count: int, body: bytes) -> None:
-        self.owner = owner
-        self.delivery = delivery
-        self.since = since
-        self.due = inf
-        self.first = 0
-        self.count = count
-        self.skip = 0
-        self.body: bytes | None = body
-        self.size = len(body)
+    owner: Any
+    delivery: Delivery
+    since: float
+    count: int
+    body: bytes | None
+    size: int
+    due: float = inf
+    first: int = 0
+    skip: int = 0
 
     def deadline(self, lost_at: float | None) -> float:
         """Return when the run fails; ``lost_at`` is since when there is no connection."""
@@ -91,7 +91,15 @@ class Run:
                 parts.append([])
                 total = len(piece)
             parts[-1].append(piece)
-        runs = [Run(self.owner, self.delivery, self.since, len(part), b"".join(part)) for part in parts]
-        for run in runs:
-            run.due = self.due
-        return runs
+        return [
+            Run(
+                self.owner,
+                self.delivery,
+                self.since,
+                len(part),
+                b"".join(part),
+                sum(map(len, part)),
+                due=self.due,
+            )
+            for part in parts
+        ]

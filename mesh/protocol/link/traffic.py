@@ -25,6 +25,20 @@ MAX_UNSURE: Final = 1024
 """SETTLED records that are repeated after a lost connection, at most."""
 
 
+class Deadlines:
+    """Tells whoever sets a timer whether to look.
+
+    Attributes:
+        moved: Whether the next deadline may be earlier than when it was last asked for.
+
+    """
+
+    __slots__ = ("moved",)
+
+    def __init__(self) -> None:
+        self.moved = True
+
+
 class Traffic:
     """The channels of one link.
 
@@ -33,6 +47,12 @@ class Traffic:
         grant: What may be sent to the peer.
         heartbeat: Seconds after which SETTLED is sent for a channel that went quiet.
         events: Where to put what happened.
+
+    Attributes:
+        deadlines: Whether ``next_deadline()`` is to be asked again.
+        replies: Channels with answers to send.
+        settling: What is to be told as settled: channel and base.
+        senders: Channels with messages to send.
 
     """
 
@@ -47,14 +67,15 @@ class Traffic:
         "_order",
         "_outbound",
         "_owing",
-        "_replies",
-        "_senders",
         "_settle_at",
-        "_settling",
         "_unsure",
+        "deadlines",
         "grant",
         "leaving",
         "lost_at",
+        "replies",
+        "senders",
+        "settling",
         "window",
     )
 
@@ -65,6 +86,7 @@ class Traffic:
         self.grant = grant
         self.lost_at: float | None = now
         self.leaving = False  # whether new messages are turned away
+        self.deadlines = Deadlines()
         self._heartbeat = heartbeat
         self._events = events
         self._ledger = Ledger(MAX_CHANNELS)
@@ -73,12 +95,12 @@ class Traffic:
         # Idle outgoing channels: the next number of each; of those forgotten, a number not below any.
         self._idle: dict[str, int] = {}
         self._floor = 1
-        self._senders: deque[Outbound] = deque()
-        self._replies: deque[Inbound] = deque()
+        self.senders: deque[Outbound] = deque()
+        self.replies: deque[Inbound] = deque()
         # Channels that have not told their base, those that do so in the next frame, those that did.
         self._owing: set[Outbound] = set()
         self._settle_at = inf
-        self._settling: deque[tuple[str, int]] = deque()
+        self.settling: deque[tuple[str, int]] = deque()
         self._unsure: dict[str, int] = {}
         self._alarms: list[tuple[float, int, Outbound]] = []
         self._order = 0
@@ -99,7 +121,7 @@ class Traffic:
         if taken:
             if not out.ready:
                 out.ready = True
-                self._senders.append(out)
+                self.senders.append(out)
             if self.lost_at is not None and delivery.patience is not None:
                 self._arm(out, now + delivery.patience)
         return taken
@@ -136,7 +158,7 @@ class Traffic:
     @property
     def handled(self) -> bool:
         """Whether nothing is in hand and no answer is to be sent."""
-        return not self._replies and not any(work.in_hand for work in self._inbound.values())
+        return not self.replies and not any(work.in_hand for work in self._inbound.values())
 
     def books(self) -> dict[str, dict[str, dict[str, object]]]:
         """Return every line of the ledger."""
@@ -166,7 +188,8 @@ class Traffic:
         items = work.data(record.first, record.base, record.items, size)
         if items:
             self._events.append(Received(work, items))
-        self._answered(work)
+        if work.unsent:
+            self._answered(work)
 
     def skip(self, record: Skip) -> None:
         """Take SKIP."""
@@ -195,39 +218,36 @@ class Traffic:
 
     # -- towards the wire
 
-    @property
-    def has_output(self) -> bool:
-        """Whether ``fill()`` might add something."""
-        return bool(self._replies or self._settling or self._senders)
-
-    def fill(self, frames: list[bytes], now: float, limit: int, *, data: bool) -> None:
+    def fill(self, frames: list[bytes], now: float, limit: int, data: bool) -> None:
         """Add frames until nothing is left to send, or ``limit`` bytes are reached.
 
         Answers go first: they are what frees the peer's window.
         """
+        if self._fill_short(frames, now, data):
+            return
         frame = Frame()
         total = 0
         while total < limit:
-            if self._replies:
-                work = self._replies[0]
+            if self.replies:
+                work = self.replies[0]
                 done = work.fill(frame)
                 if done:
-                    self._replies.popleft()
+                    self.replies.popleft()
                     work.ready = False
                 else:
-                    self._replies.rotate(-1)
-            elif self._settling:
+                    self.replies.rotate(-1)
+            elif self.settling:
                 done = self._fill_settled(frame)
-            elif data and self._senders:
-                out = self._senders[0]
+            elif data and self.senders:
+                out = self.senders[0]
                 done = out.fill(frame, now)
                 if done:
-                    self._senders.popleft()
+                    self.senders.popleft()
                     out.ready = False
                     if out.base == out.next and not out.queue:
                         self._tidy(out)  # all it had was given up
                 else:
-                    self._senders.rotate(-1)
+                    self.senders.rotate(-1)
                 if out.earliest < out.armed:
                     self._arm(out, out.earliest)
             else:
@@ -239,11 +259,34 @@ class Traffic:
         if frame.count:
             frames.append(frame.finish())
 
+    def _fill_short(self, frames: list[bytes], now: float, data: bool) -> bool:
+        """Add the one frame that is to be sent, if it is one of a single plain record, as most are."""
+        if len(self.replies) + len(self.senders) != 1 or self.settling:
+            return False
+        if self.replies:
+            work = self.replies[0]
+            frame = work.only_frame()
+            if frame is None:
+                return False
+            self.replies.popleft()
+            work.ready = False
+        else:
+            out = self.senders[0]
+            frame = out.only_frame(now) if data else None
+            if frame is None:
+                return False
+            self.senders.popleft()
+            out.ready = False
+            if out.earliest < out.armed:
+                self._arm(out, out.earliest)
+        frames.append(frame)
+        return True
+
     def _fill_settled(self, frame: Frame) -> bool:
-        while self._settling:
+        while self.settling:
             if frame.closed:
                 return False
-            name, base = self._settling.popleft()
+            name, base = self.settling.popleft()
             frame.add(b"\x93\x06", encode(name), encode(base))
         return True
 
@@ -272,6 +315,7 @@ class Traffic:
     def _arm(self, out: Outbound, at: float) -> None:
         if at < out.armed:
             out.armed = at
+            self.deadlines.moved = True
             self._order += 1
             heapq.heappush(self._alarms, (at, self._order, out))
             if len(self._alarms) > 2 * len(self._outbound) + 64:
@@ -288,9 +332,9 @@ class Traffic:
     def pause(self, now: float) -> None:
         """The connection was lost."""
         self.lost_at = now
-        self._senders.clear()
-        self._replies.clear()
-        self._settling.clear()
+        self.senders.clear()
+        self.replies.clear()
+        self.settling.clear()
         for work in self._inbound.values():
             work.ready = False
             work.lose_connection()
@@ -303,14 +347,14 @@ class Traffic:
         """There is a connection, in the same session or after ``restart()``."""
         self.lost_at = None
         # What told a base on the lost connection may not have arrived.
-        self._settling.extend(self._unsure.items())
+        self.settling.extend(self._unsure.items())
         for out in self._outbound.values():
             out.reclaim()
             out.fail_too_large()
             out.notice_room()
             if out.queue and not out.ready:
                 out.ready = True
-                self._senders.append(out)
+                self.senders.append(out)
 
     def restart(self, reason: Reason, *, again: bool) -> None:
         """The session is over; see ``Outbound.restart()``. To be called while paused."""
@@ -324,7 +368,7 @@ class Traffic:
         self._owing.clear()
         self._settle_at = inf
         self._floor = 1
-        self._senders.clear()
+        self.senders.clear()
         for name, out in list(self._outbound.items()):
             out.ready = False
             out.restart(reason, again=again)
@@ -377,13 +421,13 @@ class Traffic:
     def _answered(self, work: Inbound) -> None:
         if work.unsent and not work.ready:
             work.ready = True
-            self._replies.append(work)
+            self.replies.append(work)
 
     def _moved(self, out: Outbound, now: float) -> None:
         """The base of a channel may have moved, or its queue have become shorter."""
         if out.queue and not out.ready and self.lost_at is None:
             out.ready = True
-            self._senders.append(out)
+            self.senders.append(out)
         if out.told == out.base:
             return
         grant = self.grant
@@ -394,6 +438,7 @@ class Traffic:
             return
         if not self._owing:
             self._settle_at = now + self._heartbeat
+            self.deadlines.moved = True
         self._owing.add(out)
 
     def _tidy(self, out: Outbound) -> None:
@@ -401,14 +446,14 @@ class Traffic:
         if out.queue:
             if not out.ready and self.lost_at is None:
                 out.ready = True
-                self._senders.append(out)
+                self.senders.append(out)
         elif out.idle and out.told == out.base and not out.ready and out.name in self._outbound:
             self._close(out.name)
 
     def _settle(self, out: Outbound) -> None:
         """Tell the base of a channel, and forget the channel if that is all there is to it."""
         if out.told != out.base and self.lost_at is None:
-            self._settling.append((out.name, out.base))
+            self.settling.append((out.name, out.base))
             out.told = out.base
             out.owed_bytes = 0
         if out.idle and self._outbound.get(out.name) is out:
