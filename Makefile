@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # How long `make soak` keeps each soak going, in seconds.
 SOAK_SECONDS ?= 600
-# What `make bench` is told; the figures in numbers and as a picture by default.
+# What `make bench` is told: figures in numbers and as a picture; BENCH=--soak watches the memory instead.
 BENCH ?= --json .cache/bench.json --plot .cache/bench.svg
 
 help: ## List the targets.

@@ -9,14 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.goals import OURS
 from benchmarks.machine import describe
 from benchmarks.plot import as_svg
 from benchmarks.registry import BY_NAME, VARIANTS
-from benchmarks.report import as_json, as_markdown
-from benchmarks.rounds import Plan, measure_all
+from benchmarks.report import as_json, as_markdown, soak_markdown
+from benchmarks.rounds import Plan, measure_all, run_rounds, run_soaks
+from benchmarks.soak import SOAKS
 
+NAMES = [variant.name for variant in VARIANTS]
 README = Path(__file__).with_name("README.md")
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def main() -> int:
@@ -24,10 +26,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure sketchmesh beside its peers, in one run.",
-        epilog=f"Peers: {', '.join(BY_NAME)}.",
+        epilog=f"Peers: {', '.join(NAMES)}.",
     )
     parser.add_argument("--rounds", type=int, help="how often everything is measured (5; quick: 1)")
     parser.add_argument("--seconds", type=float, help="how long one measurement takes (0.6; quick: 0.25)")
+    parser.add_argument(
+        "--soak",
+        type=float,
+        nargs="?",
+        const=300.0,
+        metavar="SECONDS",
+        help="watch the product's memory instead, in two soaks of so many seconds (300)",
+    )
     parser.add_argument("--quick", action="store_true", help="under 90 s, for a first look")
     parser.add_argument("--only", metavar="A,B", help="these peers only; a name may end in *")
     parser.add_argument("--no-uvloop", action="store_true", help="asyncio's own loop for all")
@@ -36,14 +46,25 @@ def main() -> int:
     parser.add_argument("--update-readme", action="store_true", help="put the tables into the README")
     arguments = parser.parse_args()
 
+    soaking = arguments.soak is not None
+    if soaking and (arguments.quick or arguments.rounds or arguments.seconds or arguments.plot):
+        parser.error("--soak goes with --only, --no-uvloop, --json and --update-readme alone")
     wanted = _chosen(arguments.only, parser)
-    plan = Plan(
-        rounds=arguments.rounds or (1 if arguments.quick else 5),
-        seconds=arguments.seconds or (0.25 if arguments.quick else 0.6),
-        limit=75.0 if arguments.quick else 680.0,
-        quick=arguments.quick,
-        uvloop=not arguments.no_uvloop,
-    )
+    if soaking:
+        wanted = [name for name in wanted if set(SOAKS) & set(BY_NAME[name].workloads)]
+        if not wanted or arguments.soak < 1:
+            parser.error(f"a soak takes a second at least, and {OURS}: the others have none")
+        # Half of it on top is more than enough to start, to warm up and to end.
+        limit = len(wanted) * len(SOAKS) * (60 + 1.5 * arguments.soak)
+        plan = Plan(1, arguments.soak, limit, quick=False, uvloop=not arguments.no_uvloop)
+    else:
+        plan = Plan(
+            rounds=arguments.rounds or (1 if arguments.quick else 5),
+            seconds=arguments.seconds or (0.25 if arguments.quick else 0.6),
+            limit=75.0 if arguments.quick else 840.0,
+            quick=arguments.quick,
+            uvloop=not arguments.no_uvloop,
+        )
     reasons = {name: BY_NAME[name].why_missing() for name in wanted}
     missing = {name: why for name, why in reasons.items() if why is not None}
     variants = [BY_NAME[name] for name in wanted if name not in missing]
@@ -53,13 +74,17 @@ def main() -> int:
     machine = describe()
     begin = time.monotonic()
     try:
-        results = measure_all(variants, plan, lambda text: _progress(text, begin))
+        work = run_soaks if soaking else run_rounds
+        results = measure_all(variants, plan, lambda text: _progress(text, begin), work)
     except KeyboardInterrupt:
         print("\ninterrupted; nothing is left running", file=sys.stderr)
         return 130
     _progress("", begin)
 
-    text = as_markdown(results, missing, machine, plan)
+    if soaking:
+        text = soak_markdown(results, machine, plan)
+    else:
+        text = as_markdown(results, missing, machine, plan)
     figures = json.dumps(as_json(results, missing, machine, plan), indent=1)
     print(f"\n{text}")
     if str(arguments.json) == "-":
@@ -69,21 +94,21 @@ def main() -> int:
     if arguments.plot:
         arguments.plot.write_text(as_svg(results))
     if arguments.update_readme:
-        _update_readme(text)
+        update_block(README, "soak" if soaking else "figures", text)
     return 1 if results.errors else 0
 
 
 def _chosen(only: str | None, parser: argparse.ArgumentParser) -> list[str]:
     """Return names of peers in the order of the table."""
     if not only:
-        return [variant.name for variant in VARIANTS]
+        return NAMES
     names: set[str] = set()
     for word in only.split(","):
-        found = set(fnmatch.filter(BY_NAME, word))
+        found = set(fnmatch.filter(NAMES, word))
         if not found:
-            parser.error(f"no peer {word!r}; there are {', '.join(BY_NAME)}")
+            parser.error(f"no peer {word!r}; there are {', '.join(NAMES)}")
         names |= found
-    return [variant.name for variant in VARIANTS if variant.name in names]
+    return [name for name in NAMES if name in names]
 
 
 def _progress(text: str, begin: float) -> None:
@@ -92,12 +117,14 @@ def _progress(text: str, begin: float) -> None:
         print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
 
 
-def _update_readme(text: str) -> None:
-    before, begin, rest = README.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+def update_block(path: Path, name: str, text: str) -> None:
+    """Put a text between the markers of a block of a file, and leave its other blocks alone."""
+    first, last = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = path.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not (begin and end):
-        raise SystemExit(f"{README} has lost its markers {BEGIN} and {END}")
-    README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+        raise SystemExit(f"{path} has lost its markers {first} and {last}")
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 if __name__ == "__main__":

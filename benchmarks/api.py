@@ -8,16 +8,22 @@ in the processes that run it, so that a package that is not installed is missed 
 ``sender(at)``          async context manager that gives a connected ``Sender``
 ``idle(at, count)``     async context manager that holds idle connections
 ======================  =============================================================
+
+The module of a variant that takes part in the workloads ``crowd``, ``channels``, ``peers`` or
+the soaks has the further functions of ``WideModule``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 HOST = "127.0.0.1"
+
+Figures = dict[str, float]
+"""What one measurement gives, by the name of each figure."""
 
 ID_LENGTH = 8
 """A message begins with its number, in so many digits; that is what its ack consists of."""
@@ -66,6 +72,17 @@ class At:
         return self.variant.endswith("-batched")
 
 
+class WrongAckError(Exception):
+    """An ack is missing, out of order or not that of its message."""
+
+
+def make_messages(count: int, size: int, text: bool) -> Sequence[Any]:
+    """Return messages of a size that begin with their number."""
+    padding = "x" * (size - ID_LENGTH)
+    messages = [f"{number:0{ID_LENGTH}d}{padding}" for number in range(count)]
+    return messages if text else [message.encode() for message in messages]
+
+
 class Sender(Protocol):
     """The sending end, connected."""
 
@@ -93,6 +110,34 @@ class PeerModule(Protocol):
 
     def idle(self, at: At, count: int) -> AbstractAsyncContextManager[None]:
         """Hold idle connections."""
+        ...
+
+
+Lane = Callable[[Sequence[Any]], Awaitable[list[Any]]]
+"""Sends messages to one channel of one link and returns their acks."""
+
+
+class WideModule(PeerModule, Protocol):
+    """The functions of a ``peer_*.py`` module whose links, channels and memory are looked at closely."""
+
+    def crowd(self, at: At, count: int) -> AbstractAsyncContextManager[None]:
+        """Hold idle connections of plain clients, where ``idle()`` holds something better."""
+        ...
+
+    def lanes(self, at: At, kind: str, count: int) -> AbstractAsyncContextManager[Sequence[Lane]]:
+        """Give so many ``channels`` of one link, or so many ``peers`` with a link each."""
+        ...
+
+    def endless(self, at: At, pace: float) -> AbstractAsyncContextManager[Endless]:
+        """Connect a sender to a handler that takes so many seconds for each message."""
+        ...
+
+
+class Endless(Protocol):
+    """A sender that streams for as long as its source gives something."""
+
+    def acks(self, messages: Iterator[str]) -> AsyncIterator[Any]:
+        """Stream messages and give the ack of each as it comes."""
         ...
 
 

@@ -42,11 +42,12 @@ def main() -> None:
         work = _send(module, variant, arguments, report)
     else:
         work = module.receive(Job(variant.name, arguments.port, lambda port: _say({"port": port}, report)))
-    with asyncio.Runner(loop_factory=_loop_factory(variant, arguments.no_uvloop)) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(variant, arguments.no_uvloop)) as runner:
         runner.run(work)
 
 
-def _loop_factory(variant: Variant, no_uvloop: bool) -> Any:
+def loop_factory(variant: Variant, no_uvloop: bool) -> Any:
+    """Return what makes a variant's event loop; ``None`` stands for asyncio's own."""
     if no_uvloop or not variant.uvloop:
         return None
     try:

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.rounds import Results
+from benchmarks.scaling import AT_ONCE, SCALING
+from benchmarks.soak import SOAKS
 
 OURS = "sketchmesh"
 PLAIN = "websockets"
 CEILING = "asyncio-batched"
 
-LOWER_IS_BETTER = frozenset({"p50", "p99", "idle", "crowd"})
+LOWER_IS_BETTER = frozenset({"p50", "p99", "idle", "crowd", *SCALING, *SOAKS})
+
+
+FLAT = 4.0
+"""MiB by which the memory of either end may grow in a soak and still be called flat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +60,12 @@ GOALS: tuple[Goal, ...] = (
     Goal("64 KiB payloads, against plain websockets", "payload64k", 0.8, _PLAIN),
     Goal("memory of an idle link", "idle", 24, unit="KiB"),
     Goal("memory of 10,000 idle plain connections", "crowd", 250, unit="MB"),
+    Goal("cost per message, 10,000 channels to 1, one stream at a time", "channels_single", 1.5),
+    Goal(f"... {AT_ONCE} streams at once", "channels", 1.5),
+    Goal("cost per message, 1,000 peers to 1, one stream at a time", "peers_single", 1.5),
+    Goal(f"... {AT_ONCE} streams at once", "peers", 1.5),
+    *(Goal(f"growth of memory in a soak {how}", name, FLAT, unit="MiB") for name, how in SOAKS.items()),
 )
-
-ELSEWHERE = (
-    "cost per message as channels grow to 10,000 and as peers grow to 1,000",
-    "memory over a soak at full speed, and with a slow receiver",
-)
-"""Goals of the project that this benchmark has no workload for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +85,9 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """``pass``, ``FAIL`` or ``not measured``."""
+        """``pass``, ``FAIL`` or ``not measured in this run``."""
         if not self.values:
-            return "not measured"
+            return "not measured in this run"
         if self.goal.figure in LOWER_IS_BETTER:
             return "pass" if median(self.values) <= self.goal.bound else "FAIL"
         return "pass" if median(self.values) >= self.goal.bound else "FAIL"

@@ -34,6 +34,8 @@ def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
 
 
 class _Article:
+    """Connects for each stream, and waits for each ack before the next message."""
+
     def __init__(self, port: int) -> None:
         self._uri = f"ws://{HOST}:{port}/bench"
 

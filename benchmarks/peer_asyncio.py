@@ -69,6 +69,8 @@ class Framed(asyncio.Protocol):
 
 
 class _Receiver(Framed):
+    """The receiving end; one task for each connection handles what arrives."""
+
     def __init__(self, batched: bool) -> None:
         super().__init__()
         self._inbox: Inbox[bytes] = Inbox()
@@ -95,6 +97,8 @@ class _Receiver(Framed):
 
 
 class _Each(Framed):
+    """A sender of one message in each frame."""
+
     def __init__(self) -> None:
         super().__init__()
         self._acks = Acks()
@@ -107,6 +111,8 @@ class _Each(Framed):
 
 
 class _Batches(Framed):
+    """A sender of what the window has room for in one frame."""
+
     def __init__(self) -> None:
         super().__init__()
         self._acks = Acks()

@@ -63,6 +63,7 @@ async def sender(at: At) -> AsyncIterator[_Inbox | _Requests]:
 
 @asynccontextmanager
 async def _connected(port: int) -> AsyncIterator[None]:
+    """Hold one connection."""
     client = await _connect(port)
     try:
         yield
@@ -76,6 +77,8 @@ def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
 
 
 class _Inbox:
+    """A sender whose acks all come by one subscription, which keeps their order."""
+
     def __init__(self, client: Client, batched: bool) -> None:
         self._client = client
         self._batched = batched
@@ -104,6 +107,8 @@ class _Inbox:
 
 
 class _Requests:
+    """A sender that calls ``request()``, so that each ack finds its own caller."""
+
     def __init__(self, client: Client) -> None:
         self._client = client
 

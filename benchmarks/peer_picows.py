@@ -32,6 +32,8 @@ class _Flow(WSListener):  # type: ignore[misc, unused-ignore]  # picows may not 
 
 
 class _Receiver(_Flow):
+    """The receiving end; frames come by callback, and one task for each connection handles them."""
+
     def __init__(self, batched: bool) -> None:
         super().__init__()
         self._inbox: Inbox[Any] = Inbox()
@@ -73,6 +75,8 @@ class _Receiver(_Flow):
 
 
 class _Each(_Flow):
+    """A sender of one message in each frame."""
+
     def __init__(self) -> None:
         super().__init__()
         self._acks = Acks()
@@ -98,6 +102,8 @@ class _Each(_Flow):
 
 
 class _Batches(_Flow):
+    """A sender of what the window has room for in one frame."""
+
     def __init__(self) -> None:
         super().__init__()
         self._acks = Acks()

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import factory
 import mesh
-from benchmarks.api import HOST, ID_LENGTH, At, Job
+from benchmarks.api import HOST, ID_LENGTH, At, Job, Lane
 from benchmarks.flow import hold
 
 CHANNEL = "bench"
+
+PATIENCE = 0.005
+"""Seconds of messages that the slow handler lets pass before it sleeps."""
 
 
 class Receiver(factory.FactoryLoop):
     """Acknowledge every message with its number."""
 
+    def setup(self) -> None:
+        """Begin with nothing to catch up on."""
+        self.due = 0.0
+
     @factory.reactive
     async def loop(self, channel: str, msg):  # type: ignore[no-untyped-def]
         """Do what ``api.handle()`` does; called from here it would be one await more than the peers have."""
+        return msg[:ID_LENGTH]
+
+    @factory.reactive("slow/{nanoseconds:int}")
+    async def slowly(self, channel: str, msg, nanoseconds: int):  # type: ignore[no-untyped-def]
+        """Do the same, and let each message take so long on the average: timers are coarser than that."""
+        now = time.monotonic()
+        self.due = max(self.due, now - PATIENCE) + nanoseconds / 1e9
+        if self.due > now + PATIENCE:
+            await asyncio.sleep(self.due - now)
         return msg[:ID_LENGTH]
 
 
@@ -53,16 +71,68 @@ async def sender(at: At) -> AsyncIterator[_Sketch]:
 
 
 def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
-    """Hold idle connections of plain clients."""
+    """Hold links, each of a script with a name of its own, that have carried a message."""
+    return hold(lambda: _used_link(at.port), count)
+
+
+@asynccontextmanager
+async def _used_link(port: int) -> AsyncIterator[mesh.Peer]:
+    """Hold a link of a script of its own, over which a message has gone."""
+    async with mesh.connect(mesh.Node("receiver", HOST, port)) as peer:
+        await peer.stream("00000000, and no more", CHANNEL)
+        yield peer
+
+
+def crowd(at: At, count: int) -> AbstractAsyncContextManager[None]:
+    """Hold idle connections of plain clients, who speak no link."""
     target = mesh.Node("receiver", HOST, at.port)
     return hold(lambda: target.connection(CHANNEL), count)
 
 
+@asynccontextmanager
+async def lanes(at: At, kind: str, count: int) -> AsyncIterator[Sequence[Lane]]:
+    """Give channels of the one link of a sketch, or scripts with a link each."""
+    if kind == "channels":
+        async with sender(at) as sketch:
+            yield [sketch.lane(f"{CHANNEL}/{number}") for number in range(count)]
+        return
+    peers: list[mesh.Peer] = []
+
+    @asynccontextmanager
+    async def one() -> AsyncIterator[None]:
+        async with _used_link(at.port) as peer:
+            peers.append(peer)
+            yield
+
+    async with hold(one, count):
+        yield [partial(peer.stream, channel=CHANNEL) for peer in peers]
+
+
+@asynccontextmanager
+async def endless(at: At, pace: float) -> AsyncIterator[_Sketch]:
+    """Run a sketch that sends to the handler that takes so long."""
+    async with sender(at) as sketch:
+        sketch.channel = f"slow/{round(pace * 1e9)}" if pace else CHANNEL
+        yield sketch
+
+
 class _Sketch:
+    """A running sketch that sends."""
+
     def __init__(self, sketch: Source) -> None:
         self._stream = sketch.stream
+        self.channel = CHANNEL
+
+    def lane(self, channel: str) -> Lane:
+        """Return what streams to one channel."""
+        return partial(self._stream, "receiver", channel=channel, quiet=True)
+
+    def acks(self, messages: Iterator[str]) -> AsyncIterator[Any]:
+        """Stream for as long as there are messages; see ``api.Endless``."""
+        return aiter(self._stream("receiver", messages, self.channel, quiet=True))
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send messages as a user would for such a window: a list if it is all there, else a source."""
         if window == 1:
             return [ack for message in messages for ack in await self._send(message)]
         if window >= len(messages):

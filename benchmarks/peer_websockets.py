@@ -62,6 +62,8 @@ def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
 
 
 class _Each:
+    """A sender of one message in each frame, which keeps the window by reading an ack before it sends on."""
+
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
 
@@ -89,6 +91,8 @@ class _Each:
 
 
 class _Batches:
+    """A sender of what the window has room for in one frame."""
+
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._acks = Acks()

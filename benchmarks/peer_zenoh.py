@@ -96,6 +96,7 @@ async def sender(at: At) -> AsyncIterator[_Sender]:
 
 @asynccontextmanager
 async def _session(port: int) -> AsyncIterator[None]:
+    """Hold one session."""
     with await asyncio.to_thread(_open, connect=[f"tcp/{HOST}:{port}"]):
         yield
 
@@ -106,6 +107,8 @@ def idle(at: At, count: int) -> AbstractAsyncContextManager[None]:
 
 
 class _Sender:
+    """A sender that puts messages, or batches of them, and gets the acks by a subscription."""
+
     def __init__(self, session: zenoh.Session, batched: bool) -> None:
         self._batched = batched
         self._acks = Acks()
@@ -113,6 +116,7 @@ class _Sender:
         self._publisher = _publisher(session, MESSAGES)
 
     async def wait_for_receiver(self) -> None:
+        """Wait until what is put arrives, and what is answered comes back."""
         # Either end has to learn of the other's subscription; until then what is put goes nowhere.
         probe = b"probe"
         self._acks.clear()

@@ -53,6 +53,7 @@ async def sender(at: At) -> AsyncIterator[_Each | _Batches]:
 
 @asynccontextmanager
 async def _socket(context: zmq.asyncio.Context, port: int) -> AsyncIterator[None]:
+    """Hold one socket that is connected, and not merely going to be."""
     with context.socket(zmq.DEALER) as dealer:
         dealer.set(zmq.LINGER, 0)
         dealer.connect(f"tcp://{HOST}:{port}")
@@ -72,6 +73,8 @@ async def idle(at: At, count: int) -> AsyncIterator[None]:
 
 
 class _Each:
+    """A sender of one message in each frame, which keeps the window by reading an ack before it sends on."""
+
     def __init__(self, dealer: zmq.asyncio.Socket) -> None:
         self._dealer = dealer
 
@@ -99,6 +102,8 @@ class _Each:
 
 
 class _Batches:
+    """A sender of what the window has room for in one frame."""
+
     def __init__(self, dealer: zmq.asyncio.Socket) -> None:
         self._dealer = dealer
         self._acks = Acks()

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
+from benchmarks.scaling import SCALING
+from benchmarks.soak import SOAKS
+
 PIP = "pip install 'sketchmesh[bench]'"
 
 ALL = ("backlog", "window", "roundtrip", "payload4k", "payload64k", "idle")
 SMALL = ("backlog", "window")
+EVERYTHING = (*ALL, "crowd", *SCALING, *SOAKS)
+"""What only the product is asked to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ def _nats(name: str, title: str, *workloads: str) -> Variant:
 
 
 VARIANTS: tuple[Variant, ...] = (
-    Variant("sketchmesh", "sketchmesh", "benchmarks.peer_sketchmesh", text=True, workloads=(*ALL, "crowd")),
+    Variant("sketchmesh", "sketchmesh", "benchmarks.peer_sketchmesh", text=True, workloads=EVERYTHING),
     _websockets("websockets", "websockets, pipelined", *ALL),
     _websockets(
         "websockets-stdloop",
@@ -111,4 +116,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("pyzmq-batched", "pyzmq, batched by hand", "benchmarks.peer_zmq", ("zmq",), workloads=SMALL),
 )
 
-BY_NAME = {variant.name: variant for variant in VARIANTS}
+LAYERS = (Variant("transport", "transport of a link", "benchmarks.peer_transport"),)
+"""What is no peer of the product but a part of it; see ``benchmarks.where``."""
+
+BY_NAME = {variant.name: variant for variant in (*VARIANTS, *LAYERS)}

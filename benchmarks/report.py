@@ -7,9 +7,11 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from benchmarks.goals import CEILING, ELSEWHERE, PLAIN, Verdict, judge, ratios
+from benchmarks.goals import CEILING, LOWER_IS_BETTER, OURS, PLAIN, Verdict, judge, ratios
 from benchmarks.registry import VARIANTS, Variant
 from benchmarks.rounds import Plan, Results
+from benchmarks.scaling import COUNTS, SCALING, STREAM
+from benchmarks.soak import ENDS, SOAKS
 
 Cell = Callable[[Variant], str]
 
@@ -43,6 +45,7 @@ def as_markdown(results: Results, missing: dict[str, str], machine: dict[str, st
                 "KiB per idle connection": _figure(results, "idle"),
             },
         ),
+        *_growth(results),
         "Goals of the project, as medians of the ratios within each round:",
         _goals(judge(results)),
     ]
@@ -71,6 +74,55 @@ def as_json(results: Results, missing: dict[str, str], machine: dict[str, str], 
     }
 
 
+def soak_markdown(results: Results, machine: dict[str, str], plan: Plan) -> str:
+    """Return what the soaks have shown, in Markdown."""
+    columns = {"first": "first", "last": "last", "most": "most", "growth": "growth", "slope": "KiB per min"}
+    rows = [
+        [
+            f"{end}, {how}",
+            *(_ours(results, f"{name}_{end}_{word}") for word in columns),
+            _ours(results, f"{name}_rate"),
+        ]
+        for name, how in SOAKS.items()
+        for end in ENDS
+    ]
+    alone = _ours(results, "soak_slow_alone")
+    parts = [
+        _machine(machine, plan, results),
+        "Resident memory in MiB, and the slope of the straight line through all the looks at it:",
+        aligned(["", *columns.values(), "acked msg/s"], rows),
+        f"Before it was slowed down the sender of the second soak got {alone} acks per second.",
+        _goals([verdict for verdict in judge(results) if verdict.goal.figure in SOAKS]),
+        "\n".join(f"- {where} FAILED: {why}" for where, why in results.errors.items()),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _ours(results: Results, figure: str) -> str:
+    return spread(results.figures.get(figure, {}).get(OURS, []))
+
+
+def _growth(results: Results) -> list[str]:
+    """Return the tables on what a message costs with more channels and more peers."""
+    parts = []
+    for kind, counts in COUNTS.items():
+        rows = []
+        for name, (what, at_once) in SCALING.items():
+            if what != kind or name not in results.figures:
+                continue
+            streams = f"{at_once} streams at once" if at_once > 1 else "one stream at a time"
+            for word, title in (("us", "us per message"), ("rate", "acked msg/s")):
+                cells = [_ours(results, f"{name}_{count}_{word}") for count in counts]
+                rows.append([f"{title}, {streams}", *cells])
+        if rows:
+            titles = (f"{count:,} {kind if count > 1 else kind[:-1]}" for count in counts)
+            parts += [
+                f"As {kind} grow: processor time of both ends, messages of 64 bytes in streams of {STREAM}:",
+                aligned(["", *titles], rows),
+            ]
+    return parts
+
+
 def number(value: float) -> str:
     """Return a number with three digits that count."""
     for limit, unit, name in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
@@ -80,9 +132,10 @@ def number(value: float) -> str:
 
 
 def _digits(value: float) -> str:
-    if value >= 100:
+    size = abs(value)
+    if size >= 100:
         return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
 
 
 def spread(values: Sequence[float | None]) -> str:
@@ -116,18 +169,17 @@ def _table(results: Results, columns: dict[str, Cell]) -> str:
         if variant.name in measured
     ]
     rows = [row for row in rows if any(cell != "-" for cell in row[1:])]
-    return _aligned(["", *(title.strip() for title in columns)], rows) if rows else ""
+    return aligned(["", *(title.strip() for title in columns)], rows) if rows else ""
 
 
 def _goals(verdicts: Sequence[Verdict]) -> str:
     rows = []
     for verdict in verdicts:
         goal = verdict.goal
-        word = "at most" if goal.figure in ("p50", "p99", "idle", "crowd") else "at least"
+        word = "at most" if goal.figure in LOWER_IS_BETTER else "at least"
         bound = f"{word} {goal.bound:g} {goal.unit}".strip()
         rows.append([goal.text, bound, spread(verdict.values), verdict.best or "-", verdict.word])
-    rows += [[text, "-", "-", "-", "not measured here"] for text in ELSEWHERE]
-    return _aligned(["goal", "bound", "measured", "compared with", ""], rows)
+    return aligned(["goal", "bound", "measured", "compared with", ""], rows)
 
 
 def _machine(machine: dict[str, str], plan: Plan, results: Results) -> str:
@@ -143,7 +195,8 @@ def _machine(machine: dict[str, str], plan: Plan, results: Results) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in what.items())
 
 
-def _aligned(titles: list[str], rows: list[list[str]]) -> str:
+def aligned(titles: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown that is read as well as it is."""
     widths = [max(len(row[at]) for row in [titles, *rows]) for at in range(len(titles))]
     lines = [titles, ["-" * max(width, 3) for width in widths], *rows]
     return "\n".join(

@@ -12,18 +12,21 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.machine import Disturbance
 from benchmarks.processes import START_TIMEOUT, Child, ChildError, broker, running
 from benchmarks.registry import Variant
+from benchmarks.scaling import SCALING
+from benchmarks.soak import SOAKS
 
-WORKLOADS = ("backlog", "window", "roundtrip", "payload4k", "payload64k", "idle", "crowd")
+SPEED = ("backlog", "window", "roundtrip", "payload4k", "payload64k")
 
-MEMORY = ("idle", "crowd")
-"""Measured on receivers that have done nothing else, for freed memory hides what is used."""
+ALONE = ("idle", *SCALING, "crowd")
+"""Measured on receivers that have done nothing else: what they freed, or still remember, would count."""
 
 GRACE = 12.0
 """Seconds that a measurement under way at the limit gets."""
@@ -144,12 +147,18 @@ class _Step:
 
     async def run(self, variants: Sequence[Variant]) -> None:
         await self._measure_speed(variants)
-        # Memory does not change from round to round.
+        # Memory does not change from round to round, and processor time not by much.
         if self._number <= 2:
-            await self._measure_memory(variants)
+            for workload in ALONE:
+                if not self._is_left_out(workload):
+                    await self.measure_alone(workload, variants)
+
+    def _is_left_out(self, workload: str) -> bool:
+        if workload == "crowd":
+            return self._plan.quick or self._number > 1
+        return self._plan.quick and workload.endswith("_single")
 
     async def _measure_speed(self, variants: Sequence[Variant]) -> None:
-        speed = [workload for workload in WORKLOADS if workload not in MEMORY]
         async with AsyncExitStack() as stack:
             receivers: list[_Receiver] = []
             for variant in variants:
@@ -157,22 +166,20 @@ class _Step:
                     receivers.append(await stack.enter_async_context(_receiver(variant, self._plan)))
                 except ChildError as exc:
                     self._results.errors[f"{variant.name}: receiver"] = str(exc)
-            for workloads in [speed] if self._plan.quick else [[workload] for workload in speed]:
+            for workloads in [SPEED] if self._plan.quick else [[workload] for workload in SPEED]:
                 for receiver in receivers:
                     await self._measure(receiver, workloads)
 
-    async def _measure_memory(self, variants: Sequence[Variant]) -> None:
-        for workload in MEMORY:
-            if workload == "crowd" and (self._plan.quick or self._number > 1):
-                return
-            for variant in variants:
-                if workload not in variant.workloads:
-                    continue
-                try:
-                    async with _receiver(variant, self._plan) as receiver:
-                        await self._measure(receiver, [workload])
-                except ChildError as exc:
-                    self._results.errors[f"{variant.name}: receiver"] = str(exc)
+    async def measure_alone(self, workload: str, variants: Sequence[Variant]) -> None:
+        """Measure one workload, for each variant on a receiver of its own."""
+        for variant in variants:
+            if workload not in variant.workloads:
+                continue
+            try:
+                async with _receiver(variant, self._plan) as receiver:
+                    await self._measure(receiver, [workload])
+            except ChildError as exc:
+                self._results.errors[f"{variant.name}: receiver"] = str(exc)
 
     async def _measure(self, receiver: _Receiver, workloads: Sequence[str]) -> None:
         plan, results, variant = self._plan, self._results, receiver.variant
@@ -183,7 +190,10 @@ class _Step:
         if left <= 0:
             results.cut_short = True
             return
-        patience = 60.0 if "crowd" in workloads else 10 + 10 * plan.seconds
+        if workloads[0] in SOAKS:
+            patience = 60 + 1.5 * plan.seconds
+        else:
+            patience = 60.0 if workloads[0] in ("crowd", *SCALING) else 10 + 10 * plan.seconds
         command = [sys.executable, "-m", "benchmarks.child", "send", variant.name]
         command += ["--port", str(receiver.port), "--workloads", ",".join(workloads), "--pids", receiver.pids]
         command += ["--seconds", str(plan.seconds), "--patience", str(patience)]
@@ -201,8 +211,38 @@ class _Step:
                 results.errors[f"{variant.name}: {workload}"] = found["error"]
 
 
-def measure_all(variants: Sequence[Variant], plan: Plan, say: Callable[[str], None]) -> Results:
-    """Run the rounds in an event loop of their own.
+async def run_soaks(
+    variants: Sequence[Variant],
+    plan: Plan,
+    say: Callable[[str], None],
+    names: Sequence[str] = tuple(SOAKS),
+) -> Results:
+    """Let those that can stream for minutes, one after the other, and watch their memory.
+
+    Args:
+        variants: Those that are installed.
+        plan: Its seconds are those of one soak, its limit those of all.
+        say: Takes a line on how far it is.
+        names: Which soaks.
+
+    """
+    results = Results()
+    watch = Disturbance()
+    step = _Step(plan, results, 1, time.monotonic() + plan.limit, say)
+    for name in names:
+        await step.measure_alone(name, variants)
+    results.rounds = 1
+    results.others.append(watch.cores())
+    return results
+
+
+Work = Callable[[Sequence[Variant], Plan, Callable[[str], None]], Coroutine[Any, Any, Results]]
+
+
+def measure_all(
+    variants: Sequence[Variant], plan: Plan, say: Callable[[str], None], work: Work = run_rounds
+) -> Results:
+    """Run the rounds, or the soaks, in an event loop of their own.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C or SIGTERM, when all processes have been ended.
@@ -215,7 +255,7 @@ def measure_all(variants: Sequence[Variant], plan: Plan, say: Callable[[str], No
         # Not left to the defaults: a program in the background of a shell has SIGINT ignored.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await run_rounds(variants, plan, say)
+        return await work(variants, plan, say)
 
     try:
         return asyncio.run(run())

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import Any, cast
 
-from benchmarks.api import ID_LENGTH, At, PeerModule, Sender
+from benchmarks.api import (
+    ID_LENGTH,
+    At,
+    Figures,
+    PeerModule,
+    Sender,
+    WideModule,
+    WrongAckError,
+    make_messages,
+)
 from benchmarks.registry import Variant
+from benchmarks.scaling import SCALING, scaling
+from benchmarks.soak import SOAKS, memory, soak
 
 MOST_MESSAGES = 200_000
 """Messages of one exchange, at most; a longer measurement repeats it."""
@@ -21,19 +30,6 @@ MOST_IN_FLIGHT = 4 * 2**20
 """Bytes in flight with large payloads, which keeps a broker's buffers out of it."""
 
 CROWD = 10_000
-
-Figures = dict[str, float]
-
-
-class WrongAckError(Exception):
-    """An ack is missing, out of order or not that of its message."""
-
-
-def make_messages(count: int, size: int, text: bool) -> Sequence[Any]:
-    """Return messages of a size that begin with their number."""
-    padding = "x" * (size - ID_LENGTH)
-    messages = [f"{number:0{ID_LENGTH}d}{padding}" for number in range(count)]
-    return messages if text else [message.encode() for message in messages]
 
 
 async def exchange(peer: Sender, messages: Sequence[Any], window: int) -> float:
@@ -102,27 +98,17 @@ async def idle(module: PeerModule, variant: Variant, port: int, pids: Sequence[i
         await asyncio.sleep(0.3)
         before = memory(pids)
         async with module.idle(at, count):
-            await asyncio.sleep(0.5)
+            # Two heartbeats of a link: by then each end has told the other what it may forget.
+            await asyncio.sleep(1.2)
             after = memory(pids)
     return {"idle": (after - before) / count / 1024}
 
 
-async def crowd(module: PeerModule, variant: Variant, port: int, pids: Sequence[int], count: int) -> Figures:
+async def crowd(module: WideModule, variant: Variant, port: int, pids: Sequence[int], count: int) -> Figures:
     """Return the whole memory of a receiver with very many connections, in MB."""
-    async with module.idle(At(variant.name, port), count):
+    async with module.crowd(At(variant.name, port), count):
         await asyncio.sleep(1.0)
         return {"crowd": memory(pids) / 1e6}
-
-
-def memory(pids: Sequence[int]) -> int:
-    """Return the resident bytes of processes.
-
-    Raises:
-        FileNotFoundError: If the system has no ``/proc``.
-
-    """
-    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
-    return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def measure(
@@ -138,8 +124,13 @@ async def measure(
     """Run one workload and return its figures by name."""
     if workload == "idle":
         return await idle(module, variant, port, pids, variant.idle // 5 if quick else variant.idle)
+    wide = cast("WideModule", module)
     if workload == "crowd":
-        return await crowd(module, variant, port, pids, CROWD)
+        return await crowd(wide, variant, port, pids, CROWD)
+    if workload in SCALING:
+        return await scaling(workload, wide, At(variant.name, port), pids, quick=quick)
+    if workload in SOAKS:
+        return await soak(workload, wide, At(variant.name, port), pids, seconds)
     async with module.sender(At(variant.name, port)) as peer:
         if workload == "backlog":
             return {"backlog": await rate(peer, seconds, 64, None, variant.text)}
