@@ -453,6 +453,41 @@ class Link:
             raise LocalProtocolError("cannot send: the link is closing")
         return self._traffic.send(channel, items, now, owner, delivery)
 
+    def send_encoded(
+        self,
+        channel: str,
+        count: int,
+        body: bytes,
+        now: float,
+        *,
+        owner: object = None,
+        delivery: Delivery = _DEFAULT,
+    ) -> bool:
+        """Send items that are encoded already, all of them or none.
+
+        The same bytes may go over many links. They should not be many more than 32 KiB,
+        unless it is one item.
+
+        Args:
+            channel: Name of the channel at the peer.
+            count: How many items they are.
+            body: The encoded items, one behind the other, without array head.
+            now: The time.
+            owner: Comes back in the events of these messages.
+            delivery: How they are to be delivered.
+
+        Returns:
+            Whether there was room; if not, ``RoomOpened`` will come.
+
+        Raises:
+            FrameTooLargeError: If it is one item that is larger than the peer takes.
+            LocalProtocolError: If the link is closing, or the channel has no valid name.
+
+        """
+        if self._leaving:
+            raise LocalProtocolError("cannot send: the link is closing")
+        return self._traffic.send_encoded(channel, count, body, now, owner, delivery)
+
     def cancel(self, channel: str, owner: object, now: float) -> None:
         """Give up the messages of an owner on a channel.
 

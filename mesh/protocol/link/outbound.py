@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any, Final
 
-from mesh.errors import RemoteProtocolError
+from mesh.errors import FrameTooLargeError, RemoteProtocolError
 from mesh.protocol.link.events import Acked, Event, Failed, Reason, Refused, RoomOpened
 from mesh.protocol.link.ledger import Sent
 from mesh.protocol.link.packing import CHUNK, pack, pack_one
@@ -167,6 +167,25 @@ class Outbound:
         self.line.sent += packed.taken
         self.wanting = packed.taken < len(items)
         return packed.taken
+
+    def send_encoded(self, count: int, body: bytes, now: float, owner: object, delivery: Delivery) -> bool:
+        """Queue items that are encoded already, if there is room; return whether there was.
+
+        Raises:
+            FrameTooLargeError: If it is a single item that is larger than the peer takes.
+
+        """
+        size = len(body)
+        if count == 1 and size > self._grant.largest:
+            raise FrameTooLargeError(size, self._grant.largest)
+        if self.room() == 0:
+            return False
+        self.queue.append(Run(owner, delivery, now, count, body, size))
+        self.queued += count
+        self.queued_bytes += size
+        self.line.sent += count
+        self.wanting = False
+        return True
 
     # -- towards the wire
 

@@ -8,18 +8,21 @@ to one number for a sender and nothing at all for a receiver.
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final
 
 from mesh.errors import LocalProtocolError, RemoteProtocolError
 from mesh.protocol.link.events import Event, Reason, Received, WorkAbandoned
 from mesh.protocol.link.inbound import Inbound
-from mesh.protocol.link.ledger import Ledger
+from mesh.protocol.link.ledger import Ledger, line_of
 from mesh.protocol.link.outbound import Grant, Outbound
 from mesh.protocol.link.records import MAX_CHANNELS, Ack, Data, Frame, Nack, Settled, Skip, encode
 from mesh.protocol.link.run import Delivery
+
+ONCE: Final = "$part/"
+"""What the channels begin with that are used for one ask and never again."""
 
 MAX_UNSURE: Final = 1024
 """SETTLED records that are repeated after a lost connection, at most."""
@@ -119,12 +122,25 @@ class Traffic:
         out = self._outbound.get(channel) or self._open(channel)
         taken = out.send(items, now, owner, delivery)
         if taken:
-            if not out.ready:
-                out.ready = True
-                self.senders.append(out)
-            if self.lost_at is not None and delivery.patience is not None:
-                self._arm(out, now + delivery.patience)
+            self._queued(out, now, delivery)
         return taken
+
+    def send_encoded(
+        self, channel: str, count: int, body: bytes, now: float, owner: object, delivery: Delivery
+    ) -> bool:
+        """Queue items that are encoded already; see ``Link.send_encoded()``."""
+        out = self._outbound.get(channel) or self._open(channel)
+        if not out.send_encoded(count, body, now, owner, delivery):
+            return False
+        self._queued(out, now, delivery)
+        return True
+
+    def _queued(self, out: Outbound, now: float, delivery: Delivery) -> None:
+        if not out.ready:
+            out.ready = True
+            self.senders.append(out)
+        if self.lost_at is not None and delivery.patience is not None:
+            self._arm(out, now + delivery.patience)
 
     def cancel(self, channel: str, owner: object) -> None:
         """Give up every message of an owner on a channel."""
@@ -162,14 +178,9 @@ class Traffic:
 
     def books(self) -> dict[str, dict[str, dict[str, object]]]:
         """Return every line of the ledger."""
-        sent = {
-            name: line.snapshot(self._outbound[name].live() if name in self._outbound else 0)
-            for name, line in self._ledger.sent.items()
-        }
-        taken = {
-            name: line.snapshot(self._inbound[name].live() if name in self._inbound else 0)
-            for name, line in self._ledger.taken.items()
-        }
+        in_flight, in_hand = _live(self._outbound), _live(self._inbound)
+        sent = {name: line.snapshot(in_flight[name]) for name, line in self._ledger.sent.items()}
+        taken = {name: line.snapshot(in_hand[name]) for name, line in self._ledger.taken.items()}
         return {"sent": sent, "received": taken}
 
     # -- from the wire
@@ -398,6 +409,10 @@ class Traffic:
         out.armed = -inf  # so that an alarm that is still set finds it changed
         if out.next == self._floor:
             return
+        if name.startswith(ONCE):
+            # Nobody will ask for its number again; all that begins later begins above it.
+            self._floor = max(self._floor, out.next)
+            return
         self._idle[name] = out.next
         if len(self._idle) > MAX_CHANNELS:
             oldest = next(iter(self._idle))
@@ -466,3 +481,11 @@ class Traffic:
         # What is idle has sent its answers; what is not can neither be asked for again.
         if work.idle and not work.ready:
             self._inbound.pop(work.channel, None)
+
+
+def _live(channels: Mapping[str, Outbound | Inbound]) -> Counter[str]:
+    """Return how many messages of each line are not settled."""
+    live: Counter[str] = Counter()
+    for name, channel in channels.items():
+        live[line_of(name)] += channel.live()
+    return live
