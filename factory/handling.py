@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from factory.threads import Threads
 from factory.trouble import is_cancellation, words
 from mesh.door import Client
 from mesh.errors import PayloadError
+from mesh.links.answering import RefusedError
 from mesh.links.inbox import Handle, Route
 from mesh.protocol.values import Refusal, Wire, as_it_comes, message_to_wire
 from mesh.text import listing
@@ -103,7 +104,7 @@ class Handling:
         self._talking: dict[str, None] = {}
         self.in_hand: dict[int, str] = {}
 
-    def _way(self, channel: str) -> _Way | Refusal | Callable[[], object]:
+    def _way(self, channel: str, *, asked: bool = False) -> _Way | Refusal | Callable[[], object]:
         if channel in self._reserved:
             return self._reserved[channel]
         found = self._plan.find(channel) if not channel.startswith("$") else None
@@ -114,6 +115,12 @@ class Handling:
                 f"no handler takes channel {channel!r}; {self._sketch.name} takes {channels}",
             )
         handler, captured = found
+        if handler.gives_parts and not asked:
+            return Refusal(
+                "AskNeededError",
+                f"{handler.name}() of {self._sketch.name} answers in parts, so ask() for them: "
+                f"async for part in self.ask({self._sketch.name!r}, msg, {channel!r})",
+            )
         return _Way(handler, captured, self._decoders[handler.name])
 
     # -- plain clients -------------------------------------------------------------------
@@ -178,6 +185,59 @@ class Handling:
         if isinstance(way, _Way):
             return await self._after(way, channel, item, error)
         return way if isinstance(way, Refusal) else Refusal(type(error).__name__, words(error))
+
+    def asked(self, peer: str, channel: str, item: Any) -> AsyncGenerator[Any, None] | Refusal:
+        """Return what gives the parts of the answer to a message, or why nothing will."""
+        way = self._way(channel, asked=True)
+        if isinstance(way, Refusal):
+            return way
+        if not isinstance(way, _Way):
+            return _one(way)
+        message = _as_plain([item])[0]
+        try:
+            value = way.decode(message)
+        except PayloadError as exc:
+            return Refusal(PayloadError.__name__, str(exc))
+        if way.handler.gives_parts:
+            return self._parts(way, channel, value)
+        return self._only_part(way, channel, message)
+
+    async def _parts(self, way: _Way, channel: str, value: object) -> AsyncGenerator[Any, None]:
+        handler = way.handler
+        async with contextlib.AsyncExitStack() as stack:
+            if self._gate is not None:
+                await stack.enter_async_context(self._gate.enter(handler.name, exclusive=handler.exclusive))
+            parts = handler.function(self._sketch, channel, value, **way.captured)
+            try:
+                while True:
+                    try:
+                        part = await anext(parts)
+                    except StopAsyncIteration:
+                        break
+                    except BaseException as exc:
+                        if is_cancellation(exc):
+                            raise
+                        self._report(f"handler {handler.name}() ended an ask on channel {channel!r}", exc)
+                        raise RefusedError(Refusal(type(exc).__name__, words(exc))) from exc
+                    yield part
+            finally:
+                try:
+                    await parts.aclose()
+                except BaseException as exc:
+                    if is_cancellation(exc):
+                        raise
+                    self._report(f"handler {handler.name}() raised when its ask was over", exc)
+
+    async def _only_part(self, way: _Way, channel: str, message: Wire) -> AsyncGenerator[Any, None]:
+        try:
+            answer = await self._handle(way, channel, message)
+        except BaseException as exc:
+            if is_cancellation(exc):
+                raise
+            answer = await self._after(way, channel, message, exc)
+        if isinstance(answer, Refusal):
+            raise RefusedError(answer)
+        yield answer
 
     def unsendable(self, peer: str, channel: str, error: Exception) -> None:
         """Tell that an answer could not be sent."""
@@ -250,6 +310,10 @@ def _written(item: object) -> Wire:
     except PayloadError:
         # MessagePack has values that JSON has not.
         return str(item)
+
+
+async def _one(answer: Callable[[], object]) -> AsyncGenerator[Any, None]:
+    yield answer()
 
 
 def _always(answer: Refusal | Callable[[], object]) -> Handle:

@@ -13,10 +13,11 @@ from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
 from factory.worker import Worker, run_until_stopped
-from mesh.client import delivery_of
+from mesh.client import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import NackedError
+from mesh.gathering import Gathered, Targets, gather, nodes_of
 from mesh.protocol.values import NO_ANSWER, message_to_wire
-from mesh.streams import Answers, OnNack, Stream
+from mesh.streams import Answers, Ask, OnNack, Stream
 from mesh.text import did_you_mean
 
 _API: set[str] = set()
@@ -196,13 +197,7 @@ class FactoryLoop:
             TypeError: If the target is neither a name nor a node.
 
         """
-        if target is None:
-            raise mesh.GridError(
-                f"{self.name} has no target; give it one: `target:` in the grid, --target NODE or --port N"
-            )
-        node = self.node(target) if isinstance(target, str) else target
-        if not isinstance(node, mesh.Node):
-            raise TypeError(f"a target is the name of a node or a node, not {target!r}")
+        node = self._node_of(target)
         node.uri(channel)
         wanted = delivery_of(
             delivery,
@@ -229,6 +224,119 @@ class FactoryLoop:
             begin=lambda: self.out(f"starting to stream message to {node.name}"),
             before=lambda item: self.out(f"> sending payload: {_shown(message_to_wire(item))}"),
             after=show,
+        )
+
+    def _node_of(self, target: mesh.Node | str | None) -> mesh.Node:
+        if target is None:
+            raise mesh.GridError(
+                f"{self.name} has no target; give it one: `target:` in the grid, --target NODE or --port N"
+            )
+        node = self.node(target) if isinstance(target, str) else target
+        if not isinstance(node, mesh.Node):
+            raise TypeError(f"a target is the name of a node or a node, not {target!r}")
+        return node
+
+    async def request(
+        self,
+        target: mesh.Node | str | None,
+        msg: object,
+        channel: str = "",
+        *,
+        timeout: float | None = REQUEST_TIMEOUT,
+    ) -> Any:
+        """Send one message to a channel of another node and return its answer, which keeps its type.
+
+        Prints nothing.
+
+        Args:
+            target: Name or alias of a node, or a node.
+            msg: The message, whatever it is.
+            channel: The channel of the target.
+            timeout: Seconds to wait for the answer, from the moment the message was sent; an
+                absent node is waited for no longer than that either, nor than the class's
+                ``patience``. ``None`` waits for as long as the peer lives.
+
+        Raises:
+            UnknownNodeError: If the grid has no such node.
+            NotAServerError: If the node has no port.
+            NackedError: If the peer's handler refused the message.
+            AckTimeoutError: If the answer did not come in time.
+            PeerDownError: If the peer was away for too long.
+            OutcomeUnknownError: If the answer will never come, though the message was sent.
+            PayloadError: If the message cannot be sent.
+            FrameTooLargeError: If it is larger than the peer takes.
+            TypeError: If the target is neither a name nor a node.
+            ValueError: If the timeout is not above zero.
+
+        """
+        node = self._node_of(target)
+        node.uri(channel)
+        delivery = request_delivery(self.patience, timeout)
+        return await self._worker.outgoing.request(node, msg, channel, delivery)
+
+    def ask(self, target: mesh.Node | str | None, msg: object, channel: str = "") -> Ask:
+        """Send one message to a channel of another node and iterate over the parts of its answer.
+
+        A handler that is an async generator gives any number of parts, any other one gives
+        one. The generator never runs more than 64 parts ahead. When the loop is left, by
+        ``break``, an error or cancellation, it is closed, and its ``finally`` runs.
+
+        Args:
+            target: Name or alias of a node, or a node.
+            msg: The message, whatever it is.
+            channel: The channel of the target.
+
+        Raises:
+            UnknownNodeError: If the grid has no such node.
+            NotAServerError: If the node has no port.
+            TypeError: If the target is neither a name nor a node.
+
+        In the place of the next part it raises what ``request()`` may raise, but for the timeout.
+
+        """
+        node = self._node_of(target)
+        node.uri(channel)
+        return self._worker.outgoing.ask(node, msg, channel, patience=self.patience)
+
+    async def gather(
+        self,
+        targets: Targets,
+        msg: object,
+        channel: str = "",
+        *,
+        count: int | None = None,
+        deadline: float | None = REQUEST_TIMEOUT,
+        stall: float | None = None,
+    ) -> Gathered:
+        """Send one message to several nodes at once and collect their answers by name.
+
+        Args:
+            targets: A group of the grid, without this node itself, or several nodes.
+            msg: The message for each of them.
+            channel: The channel of each of them.
+            count: Answers that are enough; ``None`` waits for all.
+            deadline: Seconds after which it stops; ``None`` for none.
+            stall: Seconds without a new answer after which it stops; ``None`` for none.
+
+        Returns:
+            A mapping from names to answers. Its ``errors`` holds by name why others gave none,
+            its ``missing`` the names of those that had not answered when it stopped.
+
+        Raises:
+            UnknownNodeError: If the grid has no such node.
+            PayloadError: If the message cannot be sent.
+            FrameTooLargeError: If it is larger than a peer takes.
+            ValueError: If a limit makes no sense.
+
+        """
+        delivery = request_delivery(self.patience, None)
+        outgoing = self._worker.outgoing
+        return await gather(
+            nodes_of(targets, self.grid, self.name),
+            lambda node: outgoing.request(node, msg, channel, delivery),
+            count=count,
+            deadline=deadline,
+            stall=stall,
         )
 
     def on_peer(self, name: str, state: str, reason: str) -> Any:

@@ -30,6 +30,7 @@ class Handler:
         exclusive: Whether no other handler of the worker runs meanwhile.
         function: The function itself, to be called with the sketch first.
         is_async: Whether it is ``async def``; else it runs in a thread.
+        gives_parts: Whether it is an async generator, which answers asks.
 
     """
 
@@ -38,6 +39,7 @@ class Handler:
     exclusive: bool
     function: Callable[..., Any]
     is_async: bool
+    gives_parts: bool = False
 
     def decoder(self) -> Callable[[Wire], object]:
         """Return what turns a message into the type this handler asked for.
@@ -211,7 +213,14 @@ def _enter(plan: Plan, sketch: type, name: str, function: Callable[..., Any], ma
         (plan.on_start if mark.when == "start" else plan.on_stop).append(name)
     elif isinstance(mark, Reaction):
         _check_handler(function, mark.pattern)
-        handler = Handler(name, mark.pattern, mark.exclusive, function, inspect.iscoroutinefunction(function))
+        handler = Handler(
+            name,
+            mark.pattern,
+            mark.exclusive,
+            function,
+            inspect.iscoroutinefunction(function),
+            inspect.isasyncgenfunction(function),
+        )
         if mark.pattern is None:
             if plan.fallback is not None:
                 raise SketchError(
@@ -231,9 +240,10 @@ def _check_handler(function: Callable[..., Any], pattern: Pattern | None) -> Non
     captures = pattern.captures if pattern else ()
     extra = "".join(f", {name}" for name in captures)
     expected = f"expected: async def {function.__name__}(self, channel, msg{extra})"
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(function):
         raise SketchError(
-            f"{_place(function)} yields, but a handler returns one value, the acknowledgement; {expected}"
+            f"{_place(function)} yields, but is no async def; a handler returns one value, the "
+            f"acknowledgement, or gives parts as an async generator; {expected}"
         )
     parameters = list(inspect.signature(function).parameters.values())
     positional = [p for p in parameters if p.kind in _POSITIONAL]

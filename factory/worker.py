@@ -44,6 +44,9 @@ DEFAULT_PORT = 8765
 DRAIN = 3.0
 """Seconds that messages in hand may take once the worker is asked to stop."""
 
+ASKS = 1.0
+"""Seconds of those that the generators that answer asks may take; then they are closed."""
+
 STOP_HOOKS = 1.0
 """Seconds that all stop hooks together may take."""
 
@@ -212,7 +215,8 @@ class Worker:
         drain = [asyncio.create_task(self._door.drain(), name="drain")] if self._door is not None else []
         # The rhythms end first: what they stream goes over the links.
         begun = asyncio.get_running_loop().time()
-        late = await _wait(self._rhythms, DRAIN)
+        asks = [asyncio.create_task(self._hub.end_asks(ASKS), name="end asks")] if self._hub else []
+        late = await _wait([*self._rhythms, *asks], DRAIN)
         if self._hub is not None:
             drain.append(asyncio.create_task(self._hub.drain("worker is stopping"), name="drain links"))
         left = max(begun + DRAIN - asyncio.get_running_loop().time(), 0.1)
@@ -223,7 +227,7 @@ class Worker:
                 f"gave up after {DRAIN:g} s on {listing(sorted(slow))}"
                 f"{'; what it had in hand is not acknowledged' if self._in_hand() else ''}"
             )
-        await self._cancel([*drain, *self._rhythms])
+        await self._cancel([*drain, *asks, *self._rhythms])
         if self._door is not None:
             await self._within(CLOSING, self._door.close(), "closing the door")
         hooks = self._run_stop_hooks()

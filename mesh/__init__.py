@@ -1,6 +1,6 @@
 """The network: nodes with names, found in a grid, that send messages to each other."""
 
-from mesh.client import Peer, connect
+from mesh.client import Peer, connect, gather
 from mesh.errors import (
     AckTimeoutError,
     DeliveryError,
@@ -17,15 +17,19 @@ from mesh.errors import (
     ServeError,
     UnknownNodeError,
 )
+from mesh.gathering import Gathered
 from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
 from mesh.node import Node
+from mesh.streams import Ask
 
 __all__ = [
     "AckTimeoutError",
+    "Ask",
     "DeliveryError",
     "EnvRegistry",
     "FileRegistry",
     "FrameTooLargeError",
+    "Gathered",
     "Grid",
     "GridError",
     "GridProblem",
@@ -44,5 +48,6 @@ __all__ = [
     "StaticRegistry",
     "UnknownNodeError",
     "connect",
+    "gather",
     "grid",
 ]

@@ -11,7 +11,9 @@ from secrets import token_hex
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from mesh import gathering
 from mesh.errors import GridError
+from mesh.gathering import Gathered, Targets
 from mesh.gridfile import Grid
 from mesh.gridfile import grid as load_grid
 from mesh.links.hub import Hub
@@ -22,12 +24,15 @@ from mesh.peers import Peers
 from mesh.protocol.books import joined
 from mesh.protocol.link import Delivery, LinkSettings
 from mesh.protocol.values import Refusal
-from mesh.streams import OnNack, Stream
+from mesh.streams import Ask, OnNack, Stream
 
 logger = getLogger("mesh.client")
 
 GOODBYE = 1.0
 """Seconds that leaving may take; what is still in flight then is abandoned."""
+
+REQUEST_TIMEOUT = 10.0
+"""Seconds that ``request()`` waits for an answer when it is not told otherwise."""
 
 
 class Peer:
@@ -73,6 +78,43 @@ class Peer:
             on_nack=on_nack,
         )
 
+    async def request(
+        self, msg: object, channel: str = "", *, timeout: float | None = REQUEST_TIMEOUT
+    ) -> Any:
+        """Send one message and return its answer, which keeps its type.
+
+        Args:
+            msg: The message, whatever it is.
+            channel: The channel of the node.
+            timeout: Seconds to wait for the answer, from the moment the message was sent; an
+                absent node is waited for no longer than that either. ``None`` for ever.
+
+        Raises:
+            NackedError: If the handler refused the message.
+            AckTimeoutError: If the answer did not come in time.
+            PeerDownError: If the node is not there.
+            OutcomeUnknownError: If the answer will never come, though the message was sent.
+            PayloadError: If the message cannot be sent.
+            FrameTooLargeError: If it is larger than the node takes.
+
+        """
+        self.node.uri(channel)
+        return await self._outgoing.request(
+            self.node, msg, channel, request_delivery(self._patience, timeout)
+        )
+
+    def ask(self, msg: object, channel: str = "") -> Ask:
+        """Send one message and iterate over the parts of its answer as they come.
+
+        A handler that is an async generator gives any number of parts, any other one gives
+        one. When the loop is left early, the generator is closed.
+
+        Raises, in the place of the next part: ``NackedError`` if the handler raised or took
+        no such message, and what else ``request()`` may raise.
+        """
+        self.node.uri(channel)
+        return self._outgoing.ask(self.node, msg, channel, patience=self._patience)
+
     def ledger(self) -> dict[str, Any]:
         """Return the books of this connection: see ``docs/reference/ledger.md``."""
         return joined(self._hub.books(), self._peers.books(), mark="sent to")
@@ -105,17 +147,22 @@ async def connect(
     """
     node = _target(target, grid)
     node.uri()
-    hub = Hub(f"$script-{token_hex(4)}", _NoSketch(), notice=logger.info, changed=_ignore, settings=settings)
-    peers = Peers(notice=logger.info, patience=patience)
-    try:
-        yield Peer(node, Outgoing(hub, peers), hub, peers, patience=patience)
-        with suppress(TimeoutError):
-            # A goodbye lets the other side forget us at once.
-            async with asyncio.timeout(GOODBYE):
-                await hub.drain("done")
-    finally:
-        await hub.close()
-        await peers.close()
+    async with _wire(patience, settings) as (outgoing, hub, peers):
+        yield Peer(node, outgoing, hub, peers, patience=patience)
+
+
+@lru_cache(maxsize=64)
+def request_delivery(patience: float | None, timeout: float | None) -> Delivery:
+    """Return how a request is to be delivered.
+
+    Raises:
+        ValueError: If the timeout is not above zero.
+
+    """
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be above 0 seconds, got {timeout!r}")
+    known = [limit for limit in (patience, timeout) if limit is not None]
+    return Delivery(patience=min(known, default=None), ack_timeout=timeout)
 
 
 @lru_cache(maxsize=64)
@@ -152,11 +199,83 @@ def _ignore(name: str, state: str, reason: str) -> None:
     pass
 
 
+async def gather(
+    targets: Targets,
+    msg: object,
+    channel: str = "",
+    *,
+    grid: Grid | str | None = None,
+    count: int | None = None,
+    deadline: float | None = REQUEST_TIMEOUT,
+    stall: float | None = None,
+    patience: float | None = 10.0,
+) -> Gathered:
+    """Send one message to several nodes at once, from a script, and collect their answers by name.
+
+    Args:
+        targets: A group of the grid, or several nodes; names may be URIs as well.
+        msg: The message for each of them.
+        channel: The channel of each of them.
+        grid: The grid, or its file; ``None`` for the usual one.
+        count: Answers that are enough; ``None`` waits for all.
+        deadline: Seconds after which it stops; ``None`` for none.
+        stall: Seconds without a new answer after which it stops; ``None`` for none.
+        patience: Seconds to wait for an absent node; ``None`` for ever.
+
+    Returns:
+        A mapping from names to answers. Its ``errors`` holds by name why others gave none,
+        its ``missing`` the names of those that had not answered when it stopped.
+
+    Raises:
+        UnknownNodeError: If the grid has no such node.
+        GridError: If the grid or a URI cannot be read, or there is nobody to ask.
+        PayloadError: If the message cannot be sent.
+        FrameTooLargeError: If it is larger than a node takes.
+        ValueError: If a limit makes no sense.
+
+    """
+    if isinstance(targets, str) and "://" not in targets:
+        nodes = gathering.nodes_of(targets, grid if isinstance(grid, Grid) else load_grid(grid))
+    else:
+        several = [targets] if isinstance(targets, str | Node) else targets
+        nodes = gathering.nodes_of([_target(target, grid) for target in several], Grid())
+    delivery = request_delivery(patience, None)
+    async with _wire(patience) as (outgoing, _, _):
+        return await gathering.gather(
+            nodes,
+            lambda node: outgoing.request(node, msg, channel, delivery),
+            count=count,
+            deadline=deadline,
+            stall=stall,
+        )
+
+
+@asynccontextmanager
+async def _wire(
+    patience: float | None, settings: LinkSettings | None = None
+) -> AsyncIterator[tuple[Outgoing, Hub, Peers]]:
+    """Be a script that sends, for as long as the block lasts."""
+    hub = Hub(f"$script-{token_hex(4)}", _NoSketch(), notice=logger.info, changed=_ignore, settings=settings)
+    peers = Peers(notice=logger.info, patience=patience)
+    try:
+        yield Outgoing(hub, peers), hub, peers
+        with suppress(TimeoutError):
+            # A goodbye lets the other side forget us at once.
+            async with asyncio.timeout(GOODBYE):
+                await hub.drain("done")
+    finally:
+        await hub.close()
+        await peers.close()
+
+
 class _NoSketch:
     """Who handles messages that come to a script: nobody."""
 
     def opened(self, peer: str, channel: str) -> Route:
         return Route(_refuse, None)
+
+    def asked(self, peer: str, channel: str, item: object) -> Refusal:
+        return Refusal("LookupError", "this is a script, which takes no messages")
 
     async def recover(self, peer: str, channel: str, item: object, error: BaseException) -> Refusal:
         return Refusal(type(error).__name__, str(error))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from typing import Any
 
 from mesh.dialling import NotALinkError, dial_link
 from mesh.errors import AckTimeoutError, DeliveryError, NackedError, OutcomeUnknownError, PeerDownError
+from mesh.links.asking import Asking
 from mesh.links.hub import Dialler, Hub
+from mesh.links.requesting import request
 from mesh.links.sending import sending
 from mesh.node import Node
 from mesh.peers import Peers
 from mesh.protocol.link import Delivery, Failed, Reason
 from mesh.protocol.values import Refusal, answer_from_wire, message_to_wire
-from mesh.streams import Answers, Items, OnNack, Parts, Stream, close_source, each, items_of
+from mesh.streams import Answers, Ask, Items, OnNack, Parts, Stream, close_source, each, items_of
 
 
 class Outgoing:
@@ -76,6 +80,75 @@ class Outgoing:
             return _Overheard(parts, after, items, source)
 
         return Stream(node.name, start, on_nack=on_nack)
+
+    async def request(self, node: Node, msg: object, channel: str, delivery: Delivery) -> Any:
+        """Send one message and return its answer.
+
+        Args:
+            node: The target.
+            msg: The message, whatever it is.
+            channel: The target's channel.
+            delivery: How it is to be delivered; its ``ack_timeout`` is that of the answer, and holds
+                for peers that speak no ``sketchmesh.v1`` as well.
+
+        """
+        where = node.uri()
+        if where not in self._plain:
+            dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
+            link = dialler.link
+            try:
+                if not link.has_session():
+                    link = await dialler.first_contact(delivery.patience)
+            except NotALinkError:
+                self._plain.add(where)
+            else:
+
+                def explain(failure: Failed) -> Exception:
+                    return explained(failure, node, dialler, delivery)
+
+                name = channel.removeprefix("/")
+                return await request(link, name, msg, delivery, peer=node.name, explain=explain)
+        try:
+            async with asyncio.timeout(delivery.ack_timeout):
+                wire = await self._peers.exchange(node, channel, message_to_wire(msg))
+        except TimeoutError:
+            raise AckTimeoutError(node.name, delivery.ack_timeout or 0.0) from None
+        answer = answer_from_wire(wire)
+        if isinstance(answer, Refusal):
+            raise NackedError(node.name, answer.type, answer.message)
+        return answer
+
+    def ask(self, node: Node, msg: object, channel: str, *, patience: float | None) -> Ask:
+        """Return the parts of the answer to a message.
+
+        Args:
+            node: The target.
+            msg: The message, whatever it is.
+            channel: The target's channel.
+            patience: Seconds that the target may be absent, before it has accepted and later on.
+
+        """
+
+        async def start() -> Asking:
+            dialler = self._hub.dialler(node.name, node.uri(), lambda: dial_link(node))
+            delivery = Delivery(patience=patience)
+            try:
+                link = await dialler.first_contact(patience)
+            except NotALinkError as exc:
+                raise NotALinkError(
+                    node.name,
+                    f"{node.name} at {node.uri()} is a plain websocket server, which answers in one piece; "
+                    f"use request() or stream()",
+                ) from exc
+            return link.asks.ask(
+                channel.removeprefix("/"),
+                msg,
+                peer=node.name,
+                patience=patience,
+                explain=lambda failure: explained(failure, node, dialler, delivery),
+            )
+
+        return Ask(node.name, start)
 
     async def _send(
         self, node: Node, channel: str, items: Items, delivery: Delivery, window: int | None

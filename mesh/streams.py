@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -13,7 +14,8 @@ from collections.abc import (
     Iterable,
     MutableSequence,
 )
-from typing import Any, Literal, Protocol
+from contextlib import suppress
+from typing import Any, Literal, Protocol, Self
 from warnings import warn
 
 from mesh.errors import DeliveryError, NackedError
@@ -130,6 +132,93 @@ class Stream:
         if isinstance(error, DeliveryError):
             error.acks = list(acks)
         raise error
+
+
+class Asked(Protocol):
+    """An ask that was begun."""
+
+    async def next(self) -> Any:
+        """Return the next part; raises ``StopAsyncIteration`` after the last."""
+
+    def abandon(self) -> None:
+        """Want no more, and wait for nothing."""
+
+    async def aclose(self) -> None:
+        """Want no more, and wait until nothing runs for it any longer."""
+
+
+class Ask:
+    """What ``ask()`` returns: iterate it for each part of the answer.
+
+    Nothing is sent before that, and it runs once::
+
+        async for part in self.ask("archive", "today"): ...
+
+    When the loop is left, by ``break``, an error or cancellation, the generator at the
+    other end is closed; its ``finally`` runs. As an ``async with``, or by ``aclose()``,
+    that is waited for.
+
+    Args:
+        peer: Name of the target, for errors.
+        start: Begins to ask.
+
+    """
+
+    _begun = True  # until it is made
+
+    def __init__(self, peer: str, start: Callable[[], Awaitable[Asked]]) -> None:
+        self._peer = peer
+        self._start = start
+        self._asked: Asked | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begun = False
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        asked = self._asked
+        if asked is None:
+            asked = await self._begin()
+        return await asked.next()
+
+    async def _begin(self) -> Asked:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._begun:
+            raise RuntimeError(f"this ask to {self._peer!r} is being begun already, or could not be")
+        self._begun = True
+        self._loop = asyncio.get_running_loop()
+        self._asked = asked = await self._start()
+        return asked
+
+    async def aclose(self) -> None:
+        """Want no more parts, and wait until the generator at the other end is closed.
+
+        It is not waited for longer than 5 seconds.
+        """
+        self._begun = self._closed = True
+        if self._asked is not None:
+            await self._asked.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if not self._begun:
+            warn(
+                f"ask to {self._peer!r} was never iterated, so nothing was asked",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        elif self._asked is not None and self._loop is not None and not self._closed:
+            # It may be collected anywhere, in the midst of a link's own work as well.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._asked.abandon)
 
 
 def items_of(data: object) -> Items:

@@ -15,10 +15,12 @@ import sketches
 PUBLIC = {
     mesh: {
         "AckTimeoutError",
+        "Ask",
         "DeliveryError",
         "EnvRegistry",
         "FileRegistry",
         "FrameTooLargeError",
+        "Gathered",
         "Grid",
         "GridError",
         "GridProblem",
@@ -37,6 +39,7 @@ PUBLIC = {
         "StaticRegistry",
         "UnknownNodeError",
         "connect",
+        "gather",
         "grid",
     },
     factory: {

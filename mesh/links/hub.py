@@ -11,6 +11,7 @@ from secrets import token_hex
 from mesh.backoff import Backoff
 from mesh.dialling import AbsentError
 from mesh.errors import DeliveryError, PeerDownError, RemoteProtocolError
+from mesh.links.asks import Budget
 from mesh.links.inbox import Receiver
 from mesh.links.shell import LinkShell
 from mesh.protocol.books import Books, Forgotten, joined
@@ -62,6 +63,7 @@ class Hub:
         self._links: dict[str, LinkShell] = {}
         self._dials: dict[str, Dialler] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._asks = Budget()
         self._forgotten = Forgotten()
         self._closing = False
         self._closed = False
@@ -102,6 +104,7 @@ class Hub:
         now = asyncio.get_running_loop().time()
         core = Link(self.name, self.incarnation, now, peer=peer, settings=self._settings)
         link = LinkShell(core, self._receiver, lambda state, reason: self._changed(called, state, reason))
+        link.asks.budget = self._asks
         link.when_over = lambda: self._over(called, link)
         return link
 
@@ -192,6 +195,10 @@ class Hub:
         for dialler in self._dials.values():
             dialler.give_up()
 
+    async def end_asks(self, grace: float) -> None:
+        """Answer no new asks, and those there are only for ``grace`` seconds more."""
+        await asyncio.gather(*(link.asks.finish(grace) for link in self._links.values()))
+
     async def drain(self, reason: str) -> None:
         """Leave every link in good order and take no new ones; cancel it to be done with it."""
         self._closing = True
@@ -217,7 +224,7 @@ class Hub:
             for name, link in self._links.items()
             for channel, inbox in link.inboxes.items()
             if inbox.in_hand
-        ]
+        ] + [(name, channel) for name, link in self._links.items() for channel in link.asks.in_hand]
 
     def balanced(self) -> bool:
         """Say whether every line of every ledger balances."""

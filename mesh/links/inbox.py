@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from time import monotonic
 from types import coroutine
@@ -56,11 +56,35 @@ class Receiver(Protocol):
     def opened(self, peer: str, channel: str) -> Route:
         """Return where the messages of a peer on a channel go."""
 
+    def asked(self, peer: str, channel: str, item: Any) -> AsyncGenerator[Any, None] | Refusal:
+        """Return what gives the parts of the answer to a message, or why nothing will.
+
+        What it raises ends them; ``mesh.links.answering.RefusedError`` does so with a refusal.
+        """
+
     async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Any | Refusal:
         """Return what becomes of a message whose handling raised: an answer after all, or the refusal."""
 
     def unsendable(self, peer: str, channel: str, error: Exception) -> None:
         """Take note that an answer could not be sent, and its message was refused."""
+
+
+class Messages(Protocol):
+    """What takes the messages of one channel."""
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """What handles them, if that is a task of the inbox's own."""
+
+    @property
+    def in_hand(self) -> int:
+        """Messages that came and are not answered, of a session that goes on."""
+
+    def put(self, work: Inbound, items: list[Any]) -> None:
+        """Take messages that came."""
+
+    def wake(self) -> None:
+        """Look again whether there is something to do."""
 
 
 class Inbox:

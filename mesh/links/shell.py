@@ -20,7 +20,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mesh.errors import RemoteProtocolError
-from mesh.links.inbox import Inbox, Receiver
+from mesh.links.asks import Asks
+from mesh.links.inbox import Inbox, Messages, Receiver
 from mesh.protocol.link.events import (
     Acked,
     AnswerUnsendable,
@@ -31,6 +32,7 @@ from mesh.protocol.link.events import (
     Detached,
     Failed,
     HandlingResumed,
+    PeerLeaving,
     Received,
     Refused,
     RoomOpened,
@@ -77,6 +79,7 @@ class LinkShell:
         time: Its clock.
         refusal: Code and reason if the peer refused the last connection.
         inboxes: By channel, what handles messages.
+        asks: The asks of this link, in both directions.
         waiting: By channel, who waits for room.
         is_leaving: Whether it takes no new messages any more.
         closed: Set when the link was left and its connection is closed.
@@ -92,7 +95,7 @@ class LinkShell:
         self.receiver = receiver
         self.refusal: tuple[str, str] | None = None
         self.transport: Transport | None = None
-        self.inboxes: dict[str, Inbox] = {}
+        self.inboxes: dict[str, Messages] = {}
         self.waiting: dict[str, set[Owner]] = {}
         self.closed = asyncio.Event()
         self.detached = asyncio.Event()
@@ -103,11 +106,13 @@ class LinkShell:
         self.loop = asyncio.get_running_loop()
         self.time = self.loop.time
         self._pumping = False
+        self._due: asyncio.Handle | None = None
         self._finished = False
         self.is_leaving = False
         self._goodbye: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self.asks = Asks(self)
 
     # -- connections ------------------------------------------------------------------
 
@@ -178,6 +183,15 @@ class LinkShell:
         if core.deadlines.moved:
             self._arm()
 
+    def pump_soon(self) -> None:
+        """Pump when whoever runs now gives way: until then there may be more for the same frame."""
+        if self._due is None:
+            self._due = self.loop.call_soon(self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._due = None
+        self.pump()
+
     def _act(self, event: object) -> None:
         if isinstance(event, RoomOpened):
             for owner in self.waiting.pop(event.channel, ()):
@@ -193,18 +207,23 @@ class LinkShell:
         elif isinstance(event, AnswerUnsendable):
             self.receiver.unsendable(self.core.peer or "", event.work.channel, event.error)
         elif isinstance(event, Attached):
+            self.asks.attached()
             self.when_attached()
             self._changed(
                 "up", "restarted" if event.restarted else "resumed" if event.resumed else "connected"
             )
         elif isinstance(event, Detached):
+            self.asks.detached()
             self._changed("down", event.reason)
         elif isinstance(event, ConnectionSilent):
             self._judge(event.silence)
         elif isinstance(event, ConnectionRefused):
             self.refusal = (event.code, event.reason)
             self._hang_up()
+        elif isinstance(event, PeerLeaving):
+            self.asks.peer_leaves()
         elif isinstance(event, SessionEnded):
+            self.asks.session_ended()
             if self.transport is None:
                 self.when_over()
         elif isinstance(event, Closed):
@@ -215,6 +234,8 @@ class LinkShell:
         channel = event.work.channel
         inbox = self.inboxes.get(channel)
         if inbox is None:
+            if channel.startswith("$") and self.asks.take(channel, event.work, event.items):
+                return
             inbox = self.inboxes[channel] = Inbox(self, channel)
         inbox.put(event.work, event.items)
 
@@ -307,6 +328,7 @@ class LinkShell:
     async def leave(self, reason: str) -> None:
         """Say goodbye, finish what is in hand and in flight; cancel it to be done with it."""
         self.is_leaving = True
+        self.asks.close()
         self.core.close(self.time(), reason)
         self._wake_waiting()
         self.pump()
@@ -315,6 +337,7 @@ class LinkShell:
     async def shut(self) -> None:
         """End every task of this link now."""
         self.is_leaving = True
+        tasks = self.asks.close()
         self._hang_up()
         if self.transport is not None:
             self.transport = None
@@ -327,7 +350,9 @@ class LinkShell:
             self._timer.cancel()
             self._timer = None
             self._timer_at = -1.0
-        tasks = [inbox.task for inbox in self.inboxes.values()]
+        if self._due is not None:
+            self._due.cancel()
+        tasks += [inbox.task for inbox in self.inboxes.values() if inbox.task is not None]
         if self._goodbye is not None:
             tasks.append(self._goodbye)
         for task in tasks:

@@ -227,15 +227,10 @@ MISTAKES: dict[str, tuple[str, int, list[str]]] = {
         3,
         ["nothing gives parameter 'speed' its value", "expected: async def loop(self, channel, msg)"],
     ),
-    "yields": (
-        "@factory.reactive\n    async def loop(self, channel, msg):\n        yield 1",
-        3,
-        ["yields", "one value, the acknowledgement", "expected: async def loop(self, channel, msg)"],
-    ),
     "yields without async": (
         "@factory.reactive\n    def loop(self, channel, msg):\n        yield 1",
         3,
-        ["yields"],
+        ["yields, but is no async def", "async generator", "expected: async def loop(self, channel, msg)"],
     ),
     "static": (
         "@factory.reactive\n    @staticmethod\n    async def loop(channel, msg): ...",

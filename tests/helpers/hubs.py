@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
 from mesh.dialling import AbsentError
+from mesh.links.asking import Asking
 from mesh.links.hub import Dialler, Hub
 from mesh.links.inbox import Route
 from mesh.links.sending import sending
@@ -15,13 +16,14 @@ from mesh.node import Node
 from mesh.outgoing import explained
 from mesh.protocol.link import Delivery, LinkSettings
 from mesh.protocol.values import Refusal
-from mesh.streams import OnNack, Parts, Stream
+from mesh.streams import Ask, OnNack, Parts, Stream
 from mesh.transport.base import Transport
 from mesh.transport.memory import MemoryNetwork
 from tests.helpers.sketch_bench import in_no_time
 
 T = TypeVar("T")
 Handler = Callable[[str, Any], Awaitable[Any]]
+Generator = Callable[[str, Any], AsyncGenerator[Any, None]]
 
 
 async def echo(channel: str, item: Any) -> Any:
@@ -43,6 +45,7 @@ class Place:
         self.name = name
         self.place = place or name
         self.handler: Handler = echo
+        self.generator: Generator | None = None
         self.got: list[Any] = []
         self.notices: list[str] = []
         self.changes: list[tuple[str, str, str]] = []
@@ -71,6 +74,10 @@ class Place:
             return await self.handler(channel, item)
 
         return Route(handle, None)
+
+    def asked(self, peer: str, channel: str, item: Any) -> AsyncGenerator[Any, None] | Refusal:
+        """Let the generator answer, if there is one."""
+        return self.generator(channel, item) if self.generator else Refusal("LookupError", "nobody is here")
 
     async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Refusal:
         """Refuse what raised."""
@@ -123,6 +130,24 @@ class Place:
             )
 
         return Stream(target, start, on_nack=on_nack)
+
+    def ask(self, target: str, msg: Any = None, channel: str = "c", *, patience: float | None = 10.0) -> Ask:
+        """Ask as a sketch does."""
+
+        async def start() -> Asking:
+            dialler = self.dialler(target)
+            link = await dialler.first_contact(patience)
+            node = Node(target, "memory", 1)
+            wanted = Delivery(patience=patience)
+            return link.asks.ask(
+                channel,
+                msg,
+                peer=target,
+                patience=patience,
+                explain=lambda failure: explained(failure, node, dialler, wanted),
+            )
+
+        return Ask(target, start)
 
     def line(self, peer: str, way: str = "sent", channel: str = "c") -> dict[str, Any]:
         """Return a line of the ledger."""

@@ -15,6 +15,17 @@ from mesh.protocol.link.events import Reason
 OTHERS: Final = "(others)"
 """The line that holds the sums of channels whose own line was folded away."""
 
+PARTS: Final = "$part"
+"""The line of all channels ``$part/ID``: each is for one ask alone, so there are very many."""
+
+
+_KEPT: Final = (OTHERS, PARTS)
+
+
+def line_of(channel: str) -> str:
+    """Return the name of a channel's line."""
+    return PARTS if channel.startswith("$part/") else channel
+
 
 class Sent:
     """The sender's line of one channel."""
@@ -126,10 +137,11 @@ class Ledger:
 
     def sender(self, channel: str, busy: Container[str]) -> Sent:
         """Return the sender's line of a channel; lines of ``busy`` channels are never folded."""
+        channel = line_of(channel)
         line = self.sent.get(channel)
         if line is None:
             if len(self.sent) >= self._most:
-                idle = next((name for name in self.sent if name not in busy and name != OTHERS), None)
+                idle = next((name for name in self.sent if name not in busy and name not in _KEPT), None)
                 if idle is not None:
                     self.sent.setdefault(OTHERS, Sent()).add(self.sent.pop(idle))
             line = self.sent[channel] = Sent()
@@ -137,10 +149,11 @@ class Ledger:
 
     def receiver(self, channel: str, busy: Container[str]) -> Taken:
         """Return the receiver's line of a channel; lines of ``busy`` channels are never folded."""
+        channel = line_of(channel)
         line = self.taken.get(channel)
         if line is None:
             if len(self.taken) >= self._most:
-                idle = next((name for name in self.taken if name not in busy and name != OTHERS), None)
+                idle = next((name for name in self.taken if name not in busy and name not in _KEPT), None)
                 if idle is not None:
                     self.taken.setdefault(OTHERS, Taken()).add(self.taken.pop(idle))
             line = self.taken[channel] = Taken()
