@@ -18,13 +18,17 @@ from mesh.gridfile import Grid
 from mesh.gridfile import grid as load_grid
 from mesh.links.hub import Hub
 from mesh.links.inbox import Route
+from mesh.links.publishing import Publication, Publishing, checked_channel
+from mesh.links.subscribing import Subscribing
 from mesh.node import Node
 from mesh.outgoing import Outgoing
 from mesh.peers import Peers
 from mesh.protocol.books import joined
+from mesh.protocol.fanout import DEFAULT_LIMIT
 from mesh.protocol.link import Delivery, LinkSettings
 from mesh.protocol.values import Refusal
 from mesh.streams import Ask, OnNack, Stream
+from mesh.subscription import Subscription, subscription
 
 logger = getLogger("mesh.client")
 
@@ -51,6 +55,9 @@ class Peer:
         self._hub = hub
         self._peers = peers
         self._patience = patience
+        self._publishing = Publishing(patience=patience)
+        hub.followers.append(self._publishing)
+        self._subscribing = Subscribing(hub, notice=logger.info)
 
     def stream(
         self,
@@ -115,6 +122,57 @@ class Peer:
         self.node.uri(channel)
         return self._outgoing.ask(self.node, msg, channel, patience=self._patience)
 
+    def subscribe(
+        self,
+        channel: str,
+        *,
+        policy: str = "drop_oldest",
+        limit: int = DEFAULT_LIMIT,
+        latch: bool = True,
+    ) -> Subscription:
+        """Subscribe to a channel that the node publishes, and iterate over its values.
+
+        Waits for a node that is not there, for as long as it takes, and subscribes again whenever
+        it is back. Several subscriptions to one channel share one on the wire.
+
+        Args:
+            channel: The channel.
+            policy: What the node does when ``limit`` values wait for this script: ``block``,
+                ``drop_oldest``, ``drop_newest``, ``latest`` or ``error``.
+            limit: Values that may wait at the node.
+            latch: Whether the value that the channel keeps, if it keeps one, comes first.
+
+        Raises:
+            ValueError: If the policy, the limit or the channel is none; or, where it begins, if
+                there is a subscription to that channel with another policy or limit.
+
+        """
+        self.node.uri(checked_channel(channel))
+        return subscription(self._subscribing, self.node, channel, policy=policy, limit=limit, latch=latch)
+
+    def publish(self, channel: str, value: object, *, latch: bool = False) -> Publication:
+        """Publish a value to the node, if it has subscribed to this script.
+
+        A node subscribes to whom the grid names as ``source``, so the script needs a name:
+        ``connect(..., name="sensor")``. The link to the node is kept up from then on.
+
+        Args:
+            channel: The channel.
+            value: Anything that can be sent.
+            latch: Keep it for a subscription that comes later.
+
+        Returns:
+            Await it to wait for room, and for the number of subscribers.
+
+        Raises:
+            PayloadError: If the value cannot be sent.
+            FrameTooLargeError: If it is too large.
+            ValueError: If no channel can have that name.
+
+        """
+        self._subscribing.keep(self.node)
+        return self._publishing.publish(channel, value, latch=latch)
+
     def ledger(self) -> dict[str, Any]:
         """Return the books of this connection: see ``docs/reference/ledger.md``."""
         return joined(self._hub.books(), self._peers.books(), mark="sent to")
@@ -127,6 +185,7 @@ async def connect(
     grid: Grid | str | None = None,
     patience: float | None = 10.0,
     settings: LinkSettings | None = None,
+    name: str | None = None,
 ) -> AsyncIterator[Peer]:
     """Talk to one node from a script or a test.
 
@@ -138,6 +197,8 @@ async def connect(
         grid: The grid, or its file; ``None`` for the usual one.
         patience: Seconds to wait for the node when it is absent; ``None`` for ever.
         settings: How the link behaves.
+        name: What the script calls itself; ``None`` for a name that nobody else has. With the
+            name of a node without a port it publishes as that node.
 
     Raises:
         UnknownNodeError: If the grid has no such node.
@@ -147,8 +208,12 @@ async def connect(
     """
     node = _target(target, grid)
     node.uri()
-    async with _wire(patience, settings) as (outgoing, hub, peers):
-        yield Peer(node, outgoing, hub, peers, patience=patience)
+    async with _wire(patience, settings, name) as (outgoing, hub, peers):
+        peer = Peer(node, outgoing, hub, peers, patience=patience)
+        try:
+            yield peer
+        finally:
+            await peer._subscribing.close()
 
 
 @lru_cache(maxsize=64)
@@ -252,10 +317,11 @@ async def gather(
 
 @asynccontextmanager
 async def _wire(
-    patience: float | None, settings: LinkSettings | None = None
+    patience: float | None, settings: LinkSettings | None = None, name: str | None = None
 ) -> AsyncIterator[tuple[Outgoing, Hub, Peers]]:
     """Be a script that sends, for as long as the block lasts."""
-    hub = Hub(f"$script-{token_hex(4)}", _NoSketch(), notice=logger.info, changed=_ignore, settings=settings)
+    name = name or f"$script-{token_hex(4)}"
+    hub = Hub(name, _NoSketch(), notice=logger.info, changed=_ignore, settings=settings)
     peers = Peers(notice=logger.info, patience=patience)
     try:
         yield Outgoing(hub, peers), hub, peers

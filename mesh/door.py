@@ -9,6 +9,8 @@ Rules:
 - A refused message is answered and the connection stays.
 - What became of each message is in the books (see ``mesh.protocol.books``): by what went
   over the wire, not by what the responder said.
+- A client that asks for ``?subscribe`` gets what is published (see ``mesh.feeds``), and what it sends
+  is refused.
 - *Draining*: the port is given up first, idle connections are closed with 1001, and a
   connection with a message in hand is closed after that message's answer. A message
   that comes in the very moment is not handled at all, so that its sender may send it
@@ -39,6 +41,8 @@ from mesh.admission import why_refused
 from mesh.descriptors import Hush, raise_limit, reserve
 from mesh.dialling import USER_TIMEOUT
 from mesh.errors import PayloadError, ServeError
+from mesh.feeds import Feed, Feeds, asked
+from mesh.links.publishing import checked_channel
 from mesh.node import MAX_MESSAGE
 from mesh.protocol.books import TakenBooks
 from mesh.protocol.link import SUBPROTOCOL
@@ -77,6 +81,7 @@ class Client:
         channel: The path, without its leading slash, percent-decoded.
         query: What follows the ``?``, as it came.
         address: Where the connection comes from, for people.
+        subscribes: Whether it gets what is published, instead of sending.
 
     """
 
@@ -84,6 +89,7 @@ class Client:
     channel: str
     query: str
     address: str
+    subscribes: bool = False
 
 
 class Responder(Protocol):
@@ -114,6 +120,7 @@ class Door:
         link: Serves a connection that speaks ``sketchmesh.v1`` until it ends; without it
             nobody is offered that subprotocol.
         reserved: Channels of the mesh itself that the responder answers on.
+        feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
         host: The host that was asked for.
@@ -132,8 +139,10 @@ class Door:
         max_clients: int = MAX_CLIENTS,
         link: Callable[[Transport], Awaitable[str]] | None = None,
         reserved: Collection[str] = (),
+        feeds: Feeds | None = None,
     ) -> None:
         self._responder = responder
+        self._feeds = feeds
         self._own_hosts = {*own_hosts, sockets.gethostname()}
         self._allowed_origins = frozenset(allowed_origins)
         self._max_clients = max_clients
@@ -291,7 +300,7 @@ class Door:
                 f"there are {self._max_clients} clients already, and no more are let in",
             )
         try:
-            channel, _ = _channel(request.path)
+            channel, query = _channel(request.path)
         except UnicodeDecodeError:
             return self._turn_away(
                 connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
@@ -303,6 +312,11 @@ class Door:
         ):
             why = f"channel {printable(channel)!r} is not known; names that begin with $ are reserved"
             return self._turn_away(connection, HTTPStatus.NOT_FOUND, why)
+        try:
+            if self._feeds is not None and asked(query) is not None:
+                checked_channel(channel)
+        except ValueError as exc:
+            return self._turn_away(connection, HTTPStatus.BAD_REQUEST, str(exc))
         self._admitted.add(connection)
         return None
 
@@ -349,10 +363,17 @@ class Door:
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         channel, query = _channel(connection.request.path)
-        client = Client(next(self._ids), channel, query, _address(connection.remote_address))
+        wish = asked(query) if self._feeds is not None else None
+        client = Client(
+            next(self._ids), channel, query, _address(connection.remote_address), subscribes=wish is not None
+        )
         self._responder.client_opened(client)
         reason = STOPPING
+        feed: Feed | None = None
         try:
+            if self._feeds is not None and wish is not None:
+                assert isinstance(connection, LinkConnection)
+                feed = self._feeds.open(connection, channel, wish)
             while not self._stops():
                 self._idle.add(connection)
                 try:
@@ -370,12 +391,17 @@ class Door:
             reason = f"this worker failed ({_words(exc)})"
             raise
         finally:
+            if feed is not None:
+                feed.close("closed" if self._stops() else "client gone")
             self._responder.client_closed(client, reason)
 
     async def _answer(self, connection: ServerConnection, client: Client, message: Wire) -> None:
         line = self.books.take(client.channel)
         try:
-            answer = _sendable(await self._responder.answer(client, message))
+            if client.subscribes:
+                answer: Wire | Refusal = _only_listens(client)
+            else:
+                answer = _sendable(await self._responder.answer(client, message))
             await connection.send(refusal_to_wire(answer) if isinstance(answer, Refusal) else answer)
         except BaseException:
             # Handled or not: whoever sent it cannot be told any more.
@@ -398,6 +424,14 @@ def _note_end(task: asyncio.Task[Any]) -> None:
 
 def _words(exc: Exception) -> str:
     return printable(f"{type(exc).__name__}: {exc}".removesuffix(": "))
+
+
+def _only_listens(client: Client) -> Refusal:
+    return Refusal(
+        "SubscribedError",
+        f"this connection is subscribed to {client.channel!r} and takes no messages; "
+        f"open another one, without ?subscribe",
+    )
 
 
 def _sendable(answer: object | Refusal) -> Wire | Refusal:

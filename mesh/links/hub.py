@@ -13,8 +13,8 @@ from mesh.dialling import AbsentError
 from mesh.errors import DeliveryError, PeerDownError, RemoteProtocolError
 from mesh.links.asks import Budget
 from mesh.links.inbox import Receiver
-from mesh.links.shell import LinkShell
-from mesh.protocol.books import Books, Forgotten, joined
+from mesh.links.shell import Follower, LinkShell
+from mesh.protocol.books import Books, Forgotten, is_balanced, joined
 from mesh.protocol.link import Link, LinkSettings, read_hello, refusal
 from mesh.transport.base import Transport, TransportClosedError
 
@@ -64,6 +64,7 @@ class Hub:
         self._dials: dict[str, Dialler] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._asks = Budget()
+        self.followers: list[Follower] = []
         self._forgotten = Forgotten()
         self._closing = False
         self._closed = False
@@ -105,6 +106,8 @@ class Hub:
         core = Link(self.name, self.incarnation, now, peer=peer, settings=self._settings)
         link = LinkShell(core, self._receiver, lambda state, reason: self._changed(called, state, reason))
         link.asks.budget = self._asks
+        link.called = called
+        link.followers = self.followers
         link.when_over = lambda: self._over(called, link)
         return link
 
@@ -119,7 +122,7 @@ class Hub:
         dialler = self._dials.pop(called, None)
         if link is None:
             return
-        self._forgotten.add(called, link.core.books())
+        self._forgotten.add(called, link.books())
 
         async def end() -> None:
             if dialler is not None:
@@ -136,6 +139,10 @@ class Hub:
             for called, link in list(self._links.items()):
                 self._over(called, link)
         return len(self._links) < MAX_LINKS
+
+    def link(self, name: str) -> LinkShell | None:
+        """Return the link with a peer, if there is one."""
+        return self._links.get(name)
 
     # -- accepting -----------------------------------------------------------------------
 
@@ -214,7 +221,7 @@ class Hub:
 
     def books(self) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
         """Return the ledger: by peer, ``sent`` and ``received``, by channel."""
-        mine: Books = {name: link.core.books() for name, link in self._links.items()}
+        mine: Books = {name: link.books() for name, link in self._links.items()}
         return joined(mine, self._forgotten.books(), mark="forgotten")
 
     def in_hand(self) -> list[tuple[str, str]]:
@@ -228,8 +235,8 @@ class Hub:
 
     def balanced(self) -> bool:
         """Say whether every line of every ledger balances."""
-        links = all(link.core.balanced() for link in self._links.values())
-        return links and self._forgotten.is_balanced()
+        links = {name: link.books() for name, link in self._links.items()}
+        return is_balanced(links) and self._forgotten.is_balanced()
 
 
 class Dialler:
@@ -303,6 +310,10 @@ class Dialler:
             waited = self._loop.time() - begin
             raise PeerDownError(self._name, self._where, waited, self._why) from None
         return link
+
+    async def until_ended(self) -> None:
+        """Return when it dials no more."""
+        await asyncio.wait([self._task])
 
     def give_up(self) -> None:
         """Try once more if it is not connected, and then no more."""

@@ -43,11 +43,14 @@ class Route(NamedTuple):
         handle: Handles one message.
         prepare: Turns messages as they came into what ``handle`` takes, all of a
             batch at once; ``None`` if they are taken as they come.
+        recover: Returns what becomes of a message whose handling raised; ``None`` if the
+            ``Receiver`` shall be asked.
 
     """
 
     handle: Handle
     prepare: Callable[[list[Any]], list[Any]] | None
+    recover: Callable[[Any, BaseException], Awaitable[Any | Refusal]] | None = None
 
 
 class Receiver(Protocol):
@@ -103,8 +106,15 @@ class Inbox:
         self._news: asyncio.Future[None] | None = None
         self._work: Inbound | None = None
         self._done: list[Any] = []
+        self._recovers: Callable[[Any, BaseException], Awaitable[Any | Refusal]] | None = None
         self._loop = asyncio.get_running_loop()
         self.task = self._loop.create_task(self._run_watched(), name=f"channel {channel}")
+
+    def _route(self) -> Route:
+        return self._shell.receiver.opened(self._shell.core.peer or "", self._channel)
+
+    def _forget(self) -> None:
+        del self._shell.inboxes[self._channel]
 
     def put(self, work: Inbound, items: list[Any]) -> None:
         """Take messages that came."""
@@ -135,14 +145,15 @@ class Inbox:
     async def _run(self) -> None:
         shell = self._shell
         try:
-            handle, prepare = shell.receiver.opened(shell.core.peer or "", self._channel)
+            route = self._route()
+            handle, prepare, self._recovers = route
         except Exception as exc:
             # The channel has no way; its messages are refused, or their sender would wait for ever.
             handle, prepare = _raising(exc), None
         while True:
             while not self._queue:
                 if len(shell.inboxes) > MOST_IDLE:
-                    del shell.inboxes[self._channel]
+                    self._forget()
                     return
                 await self._wait()
             work, items = self._queue.popleft()
@@ -203,8 +214,11 @@ class Inbox:
             raise exc
         self._answer()
         try:
-            peer = self._shell.core.peer or ""
-            outcome = await self._shell.receiver.recover(peer, self._channel, item, exc)
+            if self._recovers is not None:
+                outcome = await self._recovers(item, exc)
+            else:
+                peer = self._shell.core.peer or ""
+                outcome = await self._shell.receiver.recover(peer, self._channel, item, exc)
         except Exception as worse:
             outcome = Refusal(type(worse).__name__, str(worse))
         if not isinstance(outcome, Refusal):

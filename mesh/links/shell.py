@@ -16,12 +16,14 @@ Who runs what:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mesh.errors import RemoteProtocolError
 from mesh.links.asks import Asks
 from mesh.links.inbox import Inbox, Messages, Receiver
+from mesh.protocol.books import Lines
+from mesh.protocol.fanout import Published, Subscribed
 from mesh.protocol.link.events import (
     Acked,
     AnswerUnsendable,
@@ -60,6 +62,25 @@ class Owner(Protocol):
         """Take note that there is room again."""
 
 
+class Follower(Protocol):
+    """Who takes part in every link of a process, below its handlers."""
+
+    def session_began(self, link: LinkShell) -> None:
+        """Take note of a new session."""
+
+    def session_ended(self, link: LinkShell) -> None:
+        """Take note that the session is over."""
+
+    def peer_leaves(self, link: LinkShell) -> None:
+        """Take note that the peer goes away on purpose."""
+
+    def leaves(self, link: LinkShell) -> None:
+        """Take note that nothing more can be sent in a moment: the link is being left."""
+
+    def messages(self, link: LinkShell, channel: str) -> Messages | None:
+        """Return what takes the messages of a channel that begins with ``$``, if that is ours."""
+
+
 def _nothing() -> None:
     pass
 
@@ -80,6 +101,10 @@ class LinkShell:
         refusal: Code and reason if the peer refused the last connection.
         inboxes: By channel, what handles messages.
         asks: The asks of this link, in both directions.
+        called: What this process calls the peer.
+        followers: Who else takes part.
+        published: By channel, the line of what is published for the peer.
+        subscribed: By channel, the line of what the peer publishes for us.
         waiting: By channel, who waits for room.
         is_leaving: Whether it takes no new messages any more.
         closed: Set when the link was left and its connection is closed.
@@ -113,6 +138,10 @@ class LinkShell:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self.asks = Asks(self)
+        self.called = core.peer or ""
+        self.followers: Sequence[Follower] = ()
+        self.published: dict[str, Published] = {}
+        self.subscribed: dict[str, Subscribed] = {}
 
     # -- connections ------------------------------------------------------------------
 
@@ -212,6 +241,9 @@ class LinkShell:
             self._changed(
                 "up", "restarted" if event.restarted else "resumed" if event.resumed else "connected"
             )
+            if not event.resumed:
+                for follower in self.followers:
+                    follower.session_began(self)
         elif isinstance(event, Detached):
             self.asks.detached()
             self._changed("down", event.reason)
@@ -222,13 +254,21 @@ class LinkShell:
             self._hang_up()
         elif isinstance(event, PeerLeaving):
             self.asks.peer_leaves()
+            for follower in self.followers:
+                follower.peer_leaves(self)
         elif isinstance(event, SessionEnded):
             self.asks.session_ended()
+            self._session_ended()
             if self.transport is None:
                 self.when_over()
         elif isinstance(event, Closed):
             self._finished = self.is_leaving = True
+            self._session_ended()
             self._wake_waiting()
+
+    def _session_ended(self) -> None:
+        for follower in self.followers:
+            follower.session_ended(self)
 
     def _deliver(self, event: Received) -> None:
         channel = event.work.channel
@@ -236,8 +276,16 @@ class LinkShell:
         if inbox is None:
             if channel.startswith("$") and self.asks.take(channel, event.work, event.items):
                 return
-            inbox = self.inboxes[channel] = Inbox(self, channel)
+            inbox = self.inboxes[channel] = self._followed(channel) or Inbox(self, channel)
         inbox.put(event.work, event.items)
+
+    def _followed(self, channel: str) -> Messages | None:
+        if channel.startswith("$"):
+            for follower in self.followers:
+                found = follower.messages(self, channel)
+                if found is not None:
+                    return found
+        return None
 
     def _judge(self, silence: float) -> None:
         # No frame came; but a large one may be on its way in pieces.
@@ -262,6 +310,15 @@ class LinkShell:
         if self.transport is not None:
             await self.transport.close("the link was closed")
         self.closed.set()
+
+    def books(self) -> Lines:
+        """Return every line of the ledger, with those of what is published if there are any."""
+        books: Lines = self.core.books()
+        if self.published:
+            books["published"] = {name: line.snapshot() for name, line in self.published.items()}
+        if self.subscribed:
+            books["subscribed"] = {name: line.snapshot() for name, line in self.subscribed.items()}
+        return books
 
     # -- room ---------------------------------------------------------------------------------
 
@@ -329,6 +386,8 @@ class LinkShell:
         """Say goodbye, finish what is in hand and in flight; cancel it to be done with it."""
         self.is_leaving = True
         self.asks.close()
+        for follower in self.followers:
+            follower.leaves(self)
         self.core.close(self.time(), reason)
         self._wake_waiting()
         self.pump()

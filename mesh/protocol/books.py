@@ -55,6 +55,8 @@ MOST_ODD: Final = 64
 
 _LOOKED_AT: Final = 64
 
+_UNDER_WAY: Final = ("in_flight", "in_hand", "pending")
+
 MAX_NAME: Final = 255
 """Characters of a channel's name; a link takes no more, but the path of a websocket may be longer."""
 
@@ -332,9 +334,8 @@ class Forgotten:
         """Return what is kept."""
         if not self._sums:
             return dict(self._odd)
-        sums: Lines = {
-            way: {ALL: self._sums[way]} if way in self._sums else {} for way in ("sent", "received")
-        }
+        ways = dict.fromkeys(("sent", "received", *self._sums))
+        sums: Lines = {way: {ALL: self._sums[way]} if way in self._sums else {} for way in ways}
         return joined(self._odd, {FORGOTTEN: sums}, mark="all")
 
     def is_balanced(self) -> bool:
@@ -391,7 +392,7 @@ def bounded(books: Books, most: int = MOST_LINES) -> tuple[Books, int]:
         line = books[peer][way][channel] if way else {"balanced": True}
         if not line["balanced"]:
             return 0
-        return 1 if line.get("in_flight") or line.get("in_hand") else 2
+        return 1 if any(line.get(key) for key in _UNDER_WAY) else 2
 
     kept = set(sorted(entries, key=importance)[:most])
     shown: Books = {}

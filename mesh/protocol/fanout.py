@@ -135,6 +135,99 @@ class Published:
         }
 
 
+class Subscribed:
+    """The line in the books of what a subscriber gets.
+
+    Attributes:
+        values: Values that came.
+        missed: Numbers that were left out: dropped by the policy, or published without a session.
+        restarts: How often the publisher's numbers began anew.
+
+    """
+
+    __slots__ = ("missed", "restarts", "values")
+
+    def __init__(self) -> None:
+        self.values = 0
+        self.missed = 0
+        self.restarts = 0
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the line as a plain dict."""
+        return {"values": self.values, "missed": self.missed, "restarts": self.restarts, "balanced": True}
+
+
+class Reading:
+    """What a subscriber knows of the numbers of one channel.
+
+    Attributes:
+        next: The number that comes next if nothing is left out; 0 if that is not known.
+        line: Where it is counted.
+
+    """
+
+    __slots__ = ("_again", "_incarnation", "_latched", "_seen", "line", "next")
+
+    def __init__(self, line: Subscribed) -> None:
+        self.next = 0
+        self.line = line
+        self._incarnation = ""
+        self._latched = self._again = False
+        self._seen = 0
+
+    def begin(self, incarnation: str, number: int, *, latched: bool) -> int:
+        """Take note of a new subscription; return how many values were missed since the last one.
+
+        Args:
+            incarnation: Which process of the publisher it is.
+            number: What the next published value will have.
+            latched: Whether a kept value comes before it.
+
+        """
+        self._again = bool(self._incarnation)
+        self._latched = latched
+        self._seen = self.next - 1
+        missed = 0
+        if self._again:
+            if self._incarnation != incarnation:
+                self.line.restarts += 1
+                self._seen = 0
+            missed = max(number - 1 - self._seen, 0)
+            self.line.missed += missed
+        self.next = number
+        self._incarnation = incarnation
+        return missed
+
+    def read(self, items: list[Any]) -> list[Any]:
+        """Return the values of items; one fewer if the first came already.
+
+        Raises:
+            ValueError: If they are no items; or ``TypeError`` or ``IndexError``.
+
+        """
+        first, last = items[0][0], items[-1][0]
+        before: list[Any] = []
+        if self._latched:
+            self._latched = False
+            if first < self.next:
+                if first > self._seen:
+                    before = [items[0][1]]
+                    self.line.values += 1
+                    self.line.missed -= self._again
+                items = items[1:]
+                if not items:
+                    return before
+                first = items[0][0]
+        values = [value for _, value in items]
+        count = len(values)
+        self.line.values += count
+        missed = last - (self.next or first) - count + 1
+        if missed > 0:
+            self.line.missed += missed
+        self.next = last + 1
+        return before + values if before else values
+
+
 class Batch:
     """Some items in a row that are on their way to a subscriber.
 
@@ -269,6 +362,17 @@ class Topic:
             for cursor in self._blocked:
                 if cursor._parked.pop(number, None) is not None:
                     cursor.line.drop(1, reason)
+
+    def blocked(self) -> list[Cursor]:
+        """Return the subscribers that have no room, and for which publishers wait."""
+        return list(self._blocked)
+
+    def give_up_for(self, cursor: Cursor, reason: str) -> None:
+        """Wait no longer for one subscriber."""
+        cursor.line.drop(len(cursor._parked), reason)
+        for number in cursor._parked:
+            self._admit(number)
+        cursor._parked.clear()
 
     def subscribe(self, policy: Policy, limit: int, line: Published, *, latch: bool = False) -> Cursor:
         """Return a new subscriber, which gets what is published from now on.
@@ -410,6 +514,7 @@ class Cursor:
         "_parked",
         "_topic",
         "_window",
+        "_window_bytes",
         "in_flight",
         "is_hungry",
         "is_lazy",
@@ -432,6 +537,7 @@ class Cursor:
         self._flight: deque[list[int]] = deque()  # count and bytes of each batch
         self._flight_bytes = 0
         self._window = min(limit, IN_FLIGHT)
+        self._window_bytes = IN_FLIGHT_BYTES
         self._topic = topic
         self._at = topic.next  # the next one from the ring; when full, the first that is not accounted for
         self._full = False
@@ -494,7 +600,7 @@ class Cursor:
         If it may take more and there is none, the cursor is ``hungry`` from then on.
         """
         free = self._window - self.in_flight
-        if free <= 0 or (self.in_flight and self._flight_bytes >= IN_FLIGHT_BYTES):
+        if free <= 0 or (self.in_flight and self._flight_bytes >= self._window_bytes):
             return None
         if self.is_lazy and not self.is_over:
             self._fall_back()
@@ -549,6 +655,10 @@ class Cursor:
         self._kept_bytes -= len(item)
         return number, item
 
+    def hurry(self) -> None:
+        """Let everything that waits be taken at once: it is the last."""
+        self._window = self._window_bytes = _NEVER
+
     def settle(self, count: int) -> None:
         """Take note that values are not in flight any more; the caller counts what became of them."""
         self.in_flight -= count
@@ -569,10 +679,8 @@ class Cursor:
         if not self.is_over:
             self.account()
         self._ending = None
-        self.line.drop(self.waiting + len(self._parked), reason)
-        for number in self._parked:
-            self._topic._admit(number)
-        self._parked.clear()
+        self.line.drop(self.waiting, reason)
+        self._topic.give_up_for(self, reason)
         self._kept.clear()
         self._kept_count = self._kept_bytes = 0
         self.is_over = True
@@ -628,4 +736,3 @@ class Cursor:
         self._at = self._topic.next
         self._topic._blocked.discard(self)
         self._topic._join(self)
-

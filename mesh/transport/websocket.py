@@ -13,6 +13,7 @@ import contextlib
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection
@@ -49,6 +50,8 @@ class LinkConnection(Connection):
     """
 
     _wire: WebsocketTransport | None = None
+    when_writable: Callable[[], None] | None = None
+    """Called when the write buffer has room again."""
 
     def as_transport(self, peer: str) -> WebsocketTransport:
         """Return what a link uses; the connection is its own from now on.
@@ -100,6 +103,8 @@ class LinkConnection(Connection):
         super().resume_writing()
         if self._wire is not None:
             self._wire.buffer_is(full=False)
+        if self.when_writable is not None:
+            self.when_writable()
 
 
 class LinkClientConnection(LinkConnection, ClientConnection):

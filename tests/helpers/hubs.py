@@ -11,12 +11,15 @@ from mesh.dialling import AbsentError
 from mesh.links.asking import Asking
 from mesh.links.hub import Dialler, Hub
 from mesh.links.inbox import Route
+from mesh.links.publishing import Publication, Publishing
 from mesh.links.sending import sending
+from mesh.links.subscribing import Subscribing
 from mesh.node import Node
 from mesh.outgoing import explained
 from mesh.protocol.link import Delivery, LinkSettings
 from mesh.protocol.values import Refusal
 from mesh.streams import Ask, OnNack, Parts, Stream
+from mesh.subscription import Subscription, subscription
 from mesh.transport.base import Transport
 from mesh.transport.memory import MemoryNetwork
 from tests.helpers.sketch_bench import in_no_time
@@ -59,6 +62,9 @@ class Place:
             settings=settings,
             random=Random(1),
         )
+        self.publishing = Publishing(patience=10.0)
+        self.hub.followers.append(self.publishing)
+        self.subscribing = Subscribing(self.hub, notice=self.notices.append)
         network.listen(self.place, self._accept)
 
     async def _accept(self, transport: Transport) -> None:
@@ -91,15 +97,31 @@ class Place:
 
     def dialler(self, target: str, place: str | None = None) -> Dialler:
         """Return what keeps the link to a peer up."""
+        return self.hub.dialler(target, f"memory://{place or target}", lambda: self.dial(place or target))
 
-        async def dial() -> Transport:
-            try:
-                async with asyncio.timeout(5):
-                    return await self.network.dial(self.place, place or target)
-            except (OSError, TimeoutError) as exc:
-                raise AbsentError(str(exc) or "no answer") from exc
+    async def dial(self, place: str) -> Transport:
+        """Open a connection to a place."""
+        try:
+            async with asyncio.timeout(5):
+                return await self.network.dial(self.place, place)
+        except (OSError, TimeoutError) as exc:
+            raise AbsentError(str(exc) or "no answer") from exc
 
-        return self.hub.dialler(target, f"memory://{place or target}", dial)
+    def keep(self, target: str) -> None:
+        """Keep the link to a peer up, as for subscriptions."""
+        self.subscribing.keep(Node(target, "memory", 1), lambda: self.dial(target))
+
+    def subscribe(
+        self, source: str, channel: str = "tick", *, policy: str = "drop_oldest", limit: int = 1000
+    ) -> Subscription:
+        """Subscribe as a script does."""
+        self.keep(source)
+        node = Node(source, "memory", 1)
+        return subscription(self.subscribing, node, channel, policy=policy, limit=limit, latch=True)
+
+    def publish(self, value: Any, channel: str = "tick", *, latch: bool = False) -> Publication:
+        """Publish as a sketch does."""
+        return self.publishing.publish(channel, value, latch=latch)
 
     def stream(
         self,
@@ -149,6 +171,10 @@ class Place:
 
         return Ask(target, start)
 
+    def put(self, value: Any, channel: str = "tick", *, latch: bool = False) -> None:
+        """Publish, and do not wait."""
+        _ = self.publish(value, channel, latch=latch)
+
     def line(self, peer: str, way: str = "sent", channel: str = "c") -> dict[str, Any]:
         """Return a line of the ledger."""
         return dict(self.hub.books()[peer][way][channel])
@@ -156,6 +182,7 @@ class Place:
     async def die(self) -> None:
         """End as a process that is killed: no goodbye."""
         self.network.close(self.place)
+        await self.subscribing.close()
         await self.hub.close()
 
 
@@ -176,6 +203,7 @@ class Fleet:
     async def close(self) -> None:
         """End everything; nothing may be left."""
         for place in self.places:
+            await place.subscribing.close()
             await place.hub.close()
         await self.network.aclose()
         for _ in range(5):

@@ -144,7 +144,7 @@ async def test_a_wrong_target_is_told_at_once(target: str, error: type[Exception
 
 async def test_a_script_takes_no_messages(worker: Echo) -> None:
     handler = client_module._NoSketch()
-    handle, _ = handler.opened("b", "c")
+    handle, *_ = handler.opened("b", "c")
     with pytest.raises(LookupError, match="takes no messages") as caught:
         await handle("c", 1)
     assert (await handler.recover("b", "c", 1, caught.value)).type == "LookupError"

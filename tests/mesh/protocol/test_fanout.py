@@ -195,7 +195,14 @@ def test_what_nobody_wants_is_only_numbered() -> None:
 
 def test_a_policy_is_checked() -> None:
     assert fanout.settled_policy("latest", 7) == (Policy.LATEST, 1)
-    for policy, limit in (("never", 1), (None, 1), ("block", 0), ("block", True), ("block", 70_000), ("block", "1")):
+    for policy, limit in (
+        ("never", 1),
+        (None, 1),
+        ("block", 0),
+        ("block", True),
+        ("block", 70_000),
+        ("block", "1"),
+    ):
         with pytest.raises(ValueError, match="must be"):
             fanout.settled_policy(policy, limit)
 

@@ -1,0 +1,180 @@
+"""Feeds: what plain websocket clients get of a channel that they subscribed to.
+
+- A feed is one more cursor of the topic (see ``mesh.protocol.fanout``), so that a client that does not
+  read costs what its policy allows and slows nobody. ``block`` is not for strangers.
+- Values are turned into websocket frames once for all clients: a server's frames are not masked.
+- A value is *delivered* when it is handed to the connection, which takes no more while its buffer is
+  full. Nobody can say more of a client that does not answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from mesh.errors import PayloadError
+from mesh.links.publishing import Channel, Publishing
+from mesh.protocol.books import CLIENTS, MOST_CHANNELS, Books, clipped
+from mesh.protocol.fanout import DEFAULT_LIMIT, Batch, Cursor, Policy, Published, settled_policy
+from mesh.protocol.link.ledger import OTHERS
+from mesh.protocol.link.records import array_head
+from mesh.protocol.values import Wire, answer_to_wire
+
+if TYPE_CHECKING:
+    from mesh.transport.websocket import LinkConnection
+
+BUFFER: Final = 64 * 1024
+"""Bytes in a client's write buffer from which on it gets no more."""
+
+MOST_FRAMES: Final = 8
+"""Batches that are kept as frames, for clients that come to them a moment later."""
+
+TRY_AGAIN: Final = 1013
+"""The code with which a client is cut off whose policy is ``error``."""
+
+_TEXT: Final = 0x81
+_BINARY: Final = 0x82
+_read = msgspec.msgpack.Decoder(list[tuple[int, Any]]).decode
+_read_last = msgspec.msgpack.Decoder(tuple[int, None, str, str]).decode
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a client asks for in the query of its address."""
+
+    policy: Policy
+    limit: int
+
+
+def asked(query: str) -> Asked | None:
+    """Return what a query asks for; ``None`` if it is no subscription.
+
+    Raises:
+        ValueError: If it cannot be had.
+
+    """
+    if not query.startswith("subscribe") and "&subscribe" not in query:
+        return None
+    words = parse_qs(query, keep_blank_values=True, max_num_fields=20)
+    if "subscribe" not in words:
+        return None
+    for word, values in words.items():
+        if word not in ("subscribe", "policy", "limit"):
+            raise ValueError(f"a subscription has policy= and limit=, and no {word!r}")
+        if len(values) > 1:
+            raise ValueError(f"{word} is there {len(values)} times")
+    text = words.get("limit", [str(DEFAULT_LIMIT)])[0]
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else text
+    policy, most = settled_policy(words.get("policy", ["drop_oldest"])[0], limit)
+    if policy is Policy.BLOCK:
+        raise ValueError("a plain client cannot make a publisher wait; take another policy than block")
+    return Asked(policy, most)
+
+
+class Feeds:
+    """The subscriptions of all plain clients of one process.
+
+    Args:
+        publishing: What is published.
+
+    """
+
+    def __init__(self, publishing: Publishing) -> None:
+        self._publishing = publishing
+        self._lines: dict[str, Published] = {}
+        self._frames: dict[tuple[Channel, int, int], bytes] = {}
+
+    def open(self, connection: LinkConnection, channel: str, wish: Asked) -> Feed:
+        """Feed a client from now on.
+
+        Raises:
+            ValueError: If the channel cannot be published.
+
+        """
+        found, cursor = self._publishing.subscribe(
+            channel, wish.policy, wish.limit, self._line(channel), latch=True
+        )
+        return Feed(self, connection, found, cursor)
+
+    def _line(self, channel: str) -> Published:
+        name = clipped(channel)
+        if name not in self._lines and len(self._lines) >= MOST_CHANNELS:
+            name = OTHERS
+        return self._lines.setdefault(name, Published())
+
+    def frames(self, channel: Channel, batch: Batch) -> bytes:
+        """Return a batch as websocket frames."""
+        key = (channel, batch.first, batch.count)
+        frames = self._frames.get(key)
+        if frames is None:
+            frames = b"".join([_frame(value) for _, value in _read(array_head(batch.count) + batch.body)])
+            if len(self._frames) >= MOST_FRAMES:
+                del self._frames[next(iter(self._frames))]
+            self._frames[key] = frames
+        return frames
+
+    def closed(self, channel: Channel) -> None:
+        """Take note that a client is gone."""
+        self._publishing.closed(channel)
+        if not channel.topic.cursors:
+            self._frames.clear()
+
+    def books(self) -> Books:
+        """Return every line: of all clients together."""
+        if not self._lines:
+            return {}
+        return {CLIENTS: {"published": {name: line.snapshot() for name, line in self._lines.items()}}}
+
+
+class Feed:
+    """What one client gets; the ``owner`` of its cursor."""
+
+    __slots__ = ("_channel", "_connection", "_cursor", "_feeds")
+
+    def __init__(self, feeds: Feeds, connection: LinkConnection, channel: Channel, cursor: Cursor) -> None:
+        self._feeds = feeds
+        self._connection = connection
+        self._channel = channel
+        self._cursor = cursor
+        cursor.owner = self
+        connection.when_writable = self.serve
+        self.serve()
+
+    def serve(self) -> None:
+        """Hand over what there is, as long as the connection takes it."""
+        cursor, wire = self._cursor, self._connection.transport
+        while not wire.is_closing() and wire.get_write_buffer_size() < BUFFER:
+            batch = cursor.take()
+            if batch is None:
+                return
+            if batch.last:
+                *_, error, message = _read_last(batch.body)
+                self._connection.protocol.send_close(TRY_AGAIN, f"{error}: {message}"[:120])
+                self._connection.send_data()
+                return
+            wire.write(self._feeds.frames(self._channel, batch))
+            cursor.line.delivered += batch.count
+            cursor.settle(batch.count)
+
+    def close(self, reason: str = "closed") -> None:
+        """End it."""
+        self._connection.when_writable = None
+        self._cursor.close(reason)
+        self._feeds.closed(self._channel)
+
+
+def _frame(value: object) -> bytes:
+    try:
+        wire: Wire = answer_to_wire(value)
+    except PayloadError:
+        # MessagePack has values that JSON has not.
+        wire = str(value)
+    data = wire.encode() if isinstance(wire, str) else wire
+    size = len(data)
+    first = _TEXT if isinstance(wire, str) else _BINARY
+    if size < 126:
+        return bytes((first, size)) + data
+    if size < 65536:
+        return bytes((first, 126)) + size.to_bytes(2, "big") + data
+    return bytes((first, 127)) + size.to_bytes(8, "big") + data

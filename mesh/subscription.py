@@ -1,0 +1,138 @@
+"""A subscription as a script sees it: iterated for each value as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Self
+
+from mesh.links.subscribing import Reader, Readers, Subscribing, Want
+from mesh.node import Node
+from mesh.protocol.fanout import settled_policy
+
+
+class Subscription:
+    """What ``subscribe()`` returns: iterate it for each value as it comes.
+
+    It begins when it is first iterated, or entered with ``async with``, and ends when the loop is left,
+    or with ``aclose()``. A publisher that is not there is waited for, and subscribed to again whenever it
+    is back::
+
+        async for value in peer.subscribe("tick"): ...
+
+    Attributes:
+        seq: Number of the value that was given last, as the publisher counts.
+
+    Raises:
+        NackedError: In the place of the next value, if the publisher refuses the subscription, or
+            ends it with ``QueueFullError``.
+        DeliveryError: Likewise, if what listens there speaks no ``sketchmesh.v1``.
+
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        channel: str,
+        start: Callable[[], tuple[Reader, Want]],
+        leave: Callable[[Reader, Want], None],
+    ) -> None:
+        self.node = node
+        self.channel = channel
+        self._start = start
+        self._leave = leave
+        self._running: tuple[Reader, Want] | None = None
+        self._closed = False
+
+    @property
+    def seq(self) -> int:
+        """Number of the value that was given last, as the publisher counts; 0 before the first."""
+        return self._running[0].seq if self._running is not None else 0
+
+    @property
+    def missed(self) -> int:
+        """Values left out: dropped by the policy, or published while there was no session."""
+        return self._running[1].reading.line.missed if self._running is not None else 0
+
+    @property
+    def restarts(self) -> int:
+        """How often the publisher came back as a new process, so that its numbers began anew."""
+        return self._running[1].reading.line.restarts if self._running is not None else 0
+
+    def _begin(self) -> Reader:
+        if self._closed:
+            raise RuntimeError(f"this subscription to {self.channel!r} has ended; call subscribe() again")
+        if self._running is None:
+            self._running = self._start()
+        return self._running[0]
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._begin()
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._closed:
+            raise StopAsyncIteration
+        return await self._begin().next()
+
+    async def __aenter__(self) -> Self:
+        self._begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the subscription; what came and was not given is dropped."""
+        self._close()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            if self._running is not None:
+                self._leave(*self._running)
+
+    def __del__(self) -> None:
+        # What is left by `break` is not closed by the loop.
+        if not getattr(self, "_closed", True):
+            self._close()
+
+
+def subscription(
+    subscribing: Subscribing, node: Node, channel: str, *, policy: str, limit: int, latch: bool
+) -> Subscription:
+    """Return a subscription to a channel of a node, which is shared with others of this process.
+
+    Raises:
+        ValueError: If the policy or the limit is none, or another reader of that channel has others.
+
+    """
+    wanted, most = settled_policy(policy, limit)
+    name = channel.removeprefix("/")
+
+    def start() -> tuple[Reader, Want]:
+        reader = Reader()
+        want = subscribing.find(node.name, name)
+        if want is None or want.is_over or not isinstance(want.user, Readers):
+            users = Readers(subscribing)
+            users.all.append(reader)
+            want = Want(node.name, name, wanted, most, users, latch=latch)
+            subscribing.add(want)
+            subscribing.keep(node)
+        elif (want.policy, want.limit) != (wanted, most):
+            raise ValueError(
+                f"{name!r} of {node.name} is subscribed to with policy {want.policy.value!r} and limit "
+                f"{want.limit} already, and one connection has one subscription to a channel"
+            )
+        else:
+            want.user.all.append(reader)
+        return reader, want
+
+    def leave(reader: Reader, want: Want) -> None:
+        assert isinstance(want.user, Readers)
+        want.user.leave(reader, want)
+        reader.close()
+
+    return Subscription(node, name, start, leave)

@@ -1,0 +1,425 @@
+"""Hubs that publish to each other: policies, late joiners, lost connections, restarts, ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mesh.errors import NackedError
+from mesh.protocol.link import LinkSettings
+from mesh.subscription import Subscription
+from tests.helpers.hubs import Fleet, Place, simulated, turns
+
+
+async def until_subscribed(place: Place, count: int = 1, channel: str = "tick") -> None:
+    """Wait until so many subscribe to a channel of a place."""
+    for _ in range(1000):
+        if place.publish(None, channel).reached >= count:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("nobody subscribed")
+
+
+async def take(subscription: Subscription, count: int) -> list[Any]:
+    """Return the next values."""
+    async with asyncio.timeout(100):
+        return [await anext(subscription) for _ in range(count)]
+
+
+async def joined(a: Place, b: Place, **options: Any) -> Subscription:
+    """Subscribe ``b`` to ``a``, and return when that is known there."""
+    subscription = b.subscribe(a.name, **options)
+    aiter(subscription)
+    for _ in range(1000):
+        if "subscribed" in b.hub.books().get(a.name, {}):
+            break
+        await asyncio.sleep(0.1)
+    await turns()
+    return subscription
+
+
+def line(a: Place, b: Place, channel: str = "tick") -> dict[str, Any]:
+    """Return what ``a`` counts of what it published for ``b``."""
+    return dict(a.hub.books()[b.name]["published"][channel])
+
+
+def test_values_come_in_order_with_their_types() -> None:
+    values: list[Any] = [None, {"a": [1, None]}, b"\x00\xff", 7, 1.5, True, "text", []]
+
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b)
+        for value in values:
+            assert await a.publish(value) == 1
+        assert await take(subscription, len(values)) == values
+        assert subscription.seq == len(values)
+        await subscription.aclose()
+        await turns()
+        assert line(a, b) == {
+            "published": 8, "delivered": 8, "refused": 0, "dropped": {}, "pending": 0, "balanced": True,
+        }  # fmt: skip
+
+    simulated(scenario)
+
+
+def test_without_subscribers_a_value_goes_to_nobody() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a = fleet.place("a")
+        assert await a.publish(1) == 0
+
+    simulated(scenario)
+
+
+@pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest"])
+def test_a_long_run_is_all_there_for_who_reads(policy: str) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b, policy=policy)
+        reading = asyncio.create_task(take(subscription, 20_000))
+        for number in range(20_000):
+            await a.publish(number)
+            if policy != "block" and number % 500 == 0:
+                await asyncio.sleep(0.1)  # else they would drop some, as they are meant to
+        assert await reading == list(range(20_000))
+        assert subscription.missed == 0
+
+    simulated(scenario)
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "latest", "error"])
+def test_who_does_not_read_slows_nobody(policy: str) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b, c = fleet.place("a"), fleet.place("b"), fleet.place("c")
+        idle = await joined(a, b, policy=policy, limit=10)
+        busy = await joined(a, c, policy="block")
+        reading = asyncio.create_task(take(busy, 5000))
+        for number in range(5000):
+            await a.publish(number)
+        assert await reading == list(range(5000))
+        books = line(a, b)
+        assert books["balanced"]
+        assert books["pending"] <= 20
+        if policy == "error":
+            with pytest.raises(NackedError, match="QueueFullError"):
+                await take(idle, 5000)
+        else:
+            first = await take(idle, 1)
+            assert first == [0] or policy != "drop_newest"
+            assert sum(books["dropped"].values()) >= 4900
+        await idle.aclose()
+
+    simulated(scenario)
+
+
+def test_latest_gives_the_last_one_next() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b, policy="latest")
+        for number in range(100):
+            a.put(number)
+            await asyncio.sleep(0.01)
+        first, second = await take(subscription, 2)
+        assert (first, second) == (0, 99)
+        assert subscription.missed == 98
+
+    simulated(scenario)
+
+
+def test_a_publisher_waits_for_who_asked_for_it_and_warns_if_it_is_not_awaited() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b, policy="block", limit=2)
+        sent = 0
+
+        async def publish() -> None:
+            nonlocal sent
+            for number in range(20):
+                await a.publish(number)
+                sent += 1
+
+        publishing = asyncio.create_task(publish())
+        await asyncio.sleep(5)
+        # Two in flight, two waiting; whoever publishes holds the fifth.
+        assert sent == 4
+        with pytest.warns(RuntimeWarning, match="was not awaited"):
+            a.put("lost")
+        assert await take(subscription, 20) == list(range(20))
+        await publishing
+        assert line(a, b)["dropped"] == {"not awaited": 1}
+        await subscription.aclose()
+
+    simulated(scenario)
+
+
+def test_who_is_cancelled_while_it_waits_leaves_nothing_behind() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b, policy="block", limit=1)
+        for number in range(2):
+            await a.publish(number)
+        waiting = asyncio.ensure_future(_awaited(a.publish("cancelled")))
+        await turns()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert await take(subscription, 2) == [0, 1]
+        assert line(a, b)["dropped"] == {"not awaited": 1}
+        await subscription.aclose()
+
+    simulated(scenario)
+
+
+async def _awaited(publication: Any) -> int:
+    return int(await publication)
+
+
+def test_an_absent_subscriber_that_blocks_is_waited_for_with_patience() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b, policy="block", limit=1)
+        for number in range(2):
+            await a.publish(number)
+        await turns()
+        fleet.network.partition("a", "b")
+        begin = asyncio.get_running_loop().time()
+        for number in range(10):
+            await a.publish(number)
+        assert 9 <= asyncio.get_running_loop().time() - begin <= 35
+        assert line(a, b)["dropped"]["peer down"] >= 9
+        fleet.network.heal("a", "b")
+        assert (await take(subscription, 2)) == [0, 1]
+        await subscription.aclose()
+
+    simulated(scenario)
+
+
+def test_the_kept_value_comes_first_for_who_is_late() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        a.put("old", latch=True)
+        a.put("kept", latch=True)
+        a.put("not kept")
+        subscription = await joined(a, b)
+        assert await take(subscription, 1) == ["kept"]
+        a.put("new")
+        assert await take(subscription, 1) == ["new"]
+        assert (subscription.seq, subscription.missed) == (4, 0)
+
+    simulated(scenario)
+
+
+def test_a_connection_that_is_lost_loses_nothing() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b, policy="block")
+        reading = asyncio.create_task(take(subscription, 1000))
+        for number in range(1000):
+            await a.publish(number)
+            if number % 200 == 100:
+                fleet.network.cut("a", "b")
+                await asyncio.sleep(0.05)
+        assert await reading == list(range(1000))
+        assert (subscription.missed, subscription.restarts) == (0, 0)
+
+    simulated(scenario)
+
+
+def test_what_is_published_without_a_session_is_a_gap_that_is_counted() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b)
+        await a.publish("before")
+        assert await take(subscription, 1) == ["before"]
+        fleet.network.partition("a", "b")
+        await asyncio.sleep(100)  # longer than a session waits
+        for number in range(5):
+            a.put(number)
+        fleet.network.heal("a", "b")
+        await until_subscribed(a)
+        await a.publish("after")
+        values = []
+        while "after" not in values:
+            values += await take(subscription, 1)
+        assert not {0, 1, 2, 3, 4} & set(values)
+        assert subscription.missed >= 5
+        assert subscription.restarts == 0
+        assert line(a, b)["balanced"]
+
+    simulated(scenario)
+
+
+def test_a_restarted_publisher_is_subscribed_to_again() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b)
+        for number in range(3):
+            a.put(number)
+        assert await take(subscription, 3) == [0, 1, 2]
+        await a.die()
+        again = fleet.place("a")
+        again.put("nobody is there yet")
+        await until_subscribed(again)
+        again.put("there")
+        values = []
+        while "there" not in values:
+            values += await take(subscription, 1)
+        assert subscription.restarts == 1
+        assert subscription.missed >= 1
+        assert ("a", "up", "restarted") in b.changes
+
+    simulated(scenario)
+
+
+def test_a_subscriber_waits_for_a_publisher_that_is_not_there_yet() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        b = fleet.place("b")
+        subscription = b.subscribe("a")
+        reading = asyncio.create_task(take(subscription, 1))
+        await asyncio.sleep(30)
+        a = fleet.place("a")
+        await until_subscribed(a)
+        assert await reading == [None]
+        assert any("waiting for a" in notice for notice in b.notices)
+
+    simulated(scenario)
+
+
+def test_a_killed_subscriber_is_served_again_after_its_restart() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        lost = await joined(a, b, policy="block", limit=1)
+        for number in range(2):
+            await a.publish(number)
+        await turns()
+        await b.die()
+        again = fleet.place("b")
+        subscription = await joined(a, again)
+        a.put("again")
+        assert await take(subscription, 1) == ["again"]
+        await turns()
+        books = line(a, b)
+        assert books["balanced"]
+        assert books["dropped"] == {"session over": 1, "peer restarted": 1}
+        assert books["published"] - books["pending"] == 2
+        del lost
+
+    simulated(scenario)
+
+
+def test_readers_of_one_process_share_a_subscription() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        one = await joined(a, b)
+        other = b.subscribe("a")
+        async with other:
+            with pytest.raises(ValueError, match="is subscribed to with policy 'drop_oldest'"):
+                aiter(b.subscribe("a", policy="latest"))
+            a.put("x")
+            assert await take(one, 1) == await take(other, 1) == ["x"]
+        await one.aclose()
+        await turns()
+        assert line(a, b)["delivered"] == 1
+        assert await a.publish("nobody") == 0
+        # And once more, from the start.
+        third = await joined(a, b, policy="latest")
+        a.put("y")
+        assert await take(third, 1) == ["y"]
+
+    simulated(scenario)
+
+
+def test_a_loop_that_is_left_ends_the_subscription() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        publishing = asyncio.create_task(until_subscribed(a))
+        async for _ in b.subscribe("a"):
+            break
+        await publishing
+        await asyncio.sleep(1)
+        assert await a.publish("nobody") == 0
+
+    simulated(scenario)
+
+
+def test_a_publisher_that_leaves_gives_away_what_waits() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b)
+        for number in range(900):
+            a.put(number)
+        leaving = asyncio.create_task(a.hub.drain("done"))
+        assert await take(subscription, 900) == list(range(900))
+        await subscription.aclose()
+        await asyncio.wait_for(leaving, 10)
+        assert line(a, b)["delivered"] == 900
+
+    simulated(scenario)
+
+
+def test_a_subscriber_that_leaves_is_not_waited_for() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b, policy="block", limit=1)
+        waiting = asyncio.create_task(_all(a, 5))
+        await turns()
+        await subscription.aclose()
+        await b.hub.drain("done")
+        await asyncio.wait_for(waiting, 1)
+        assert line(a, b)["balanced"]
+        # What came when it had said goodbye is given up with the session.
+        await asyncio.sleep(100)
+        assert line(a, b)["pending"] == 0
+
+    simulated(scenario)
+
+
+async def _all(a: Place, count: int) -> None:
+    for number in range(count):
+        await a.publish(number)
+
+
+def test_large_values_and_small_windows() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b, policy="block")
+        sizes = [1, 100_000, 10, 1_000_000, 20_000, 5, 3_000_000] * 3
+        reading = asyncio.create_task(take(subscription, len(sizes)))
+        for size in sizes:
+            await a.publish(b"x" * size)
+        assert [len(value) for value in await reading] == sizes
+
+    simulated(scenario, LinkSettings(window_messages=7, window_bytes=10_000))
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"channel": "c", "policy": "never"}, "policy must be block"),
+        ({"channel": "c", "limit": 0}, "limit must be"),
+        ({"channel": "$ledger"}, "reserved"),
+        ({"policy": "latest"}, "channel"),
+        ("nonsense", "Expected"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_refused(wish: Any, words: str) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        _, b = fleet.place("a"), fleet.place("b")
+        with pytest.raises(NackedError, match=words):
+            await b.stream("a", [wish], "$subscribe")
+
+    simulated(scenario)
+
+
+def test_many_subscribers_are_all_served() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a = fleet.place("a")
+        places = [fleet.place(f"b{number}") for number in range(50)]
+        subscriptions = [await joined(a, place, policy="block") for place in places]
+        reading = [asyncio.create_task(take(one, 2000)) for one in subscriptions]
+        for number in range(2000):
+            assert await a.publish(number) == 50
+        for one in reading:
+            assert await one == list(range(2000))
+
+    simulated(scenario)
