@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mesh.errors import GridError, NotAServerError
+from mesh.protocol.fanout import DEFAULT_LIMIT
 from mesh.text import printable
 
 if TYPE_CHECKING:
@@ -24,6 +25,24 @@ MAX_MESSAGE = 16 * 1024 * 1024
 
 Marks = Mapping[tuple[str, ...], tuple[int, int]]
 """Where the fields of a node stand: path inside its entry to line and column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One channel that a node subscribes to.
+
+    Attributes:
+        channel: The channel.
+        source: Name of the node that publishes.
+        policy: What the source does when the node is slow.
+        limit: Values that may wait for the node.
+
+    """
+
+    channel: str
+    source: str
+    policy: str = "drop_oldest"
+    limit: int = DEFAULT_LIMIT
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,7 @@ class Node:
         target: Name of the node that it talks to first.
         tls: Whether it is dialled as ``wss://``.
         peers: Names of the only nodes that it may know; ``None`` means all.
+        subscribes: What it gets of what others publish.
         file: The grid it was read from, as the user would write it.
         marks: Line and column of its fields in ``file``.
 
@@ -62,6 +82,7 @@ class Node:
     target: str | None = None
     tls: bool = False
     peers: tuple[str, ...] | None = None
+    subscribes: tuple[Wire, ...] = ()
     file: str | None = field(default=None, compare=False, repr=False)
     marks: Marks = field(default_factory=dict, compare=False, repr=False)
 
@@ -73,6 +94,7 @@ class Node:
         put = object.__setattr__  # the way a frozen dataclass fills itself
         put(self, "aliases", tuple(self.aliases))
         put(self, "peers", None if self.peers is None else tuple(self.peers))
+        put(self, "subscribes", tuple(self.subscribes))
         put(self, "args", MappingProxyType(dict(self.args)))
         put(self, "marks", MappingProxyType(dict(self.marks)))
         logger.info("registering new node: %s", printable(self.name))

@@ -12,6 +12,7 @@ import re
 
 from mesh.gridfile.problems import shown
 from mesh.node import is_loopback
+from mesh.protocol.fanout import MAX_CHANNEL
 
 NAME = "^[A-Za-z][A-Za-z0-9_-]{0,63}$"
 HOST = r"^[^\s/\\@?#\[\]]{1,253}$"
@@ -102,6 +103,23 @@ def explain_argument(text: str) -> Explanation:
         return None
     fix = "write it as in `setup()` of the sketch: letters, digits and _, no digit first"
     return f"{shown(text)} is not the name of an argument", fix
+
+
+def explain_channel(text: str) -> Explanation:
+    """Say what is wrong with the name of a channel that is subscribed to."""
+    if not text:
+        return "a channel without a name", "write the name of the channel, such as tick"
+    if text.startswith("$"):
+        return (
+            f"channel {shown(text)} is reserved",
+            "names that begin with $ are the mesh's own; write another",
+        )
+    if len(text) > MAX_CHANNEL:
+        return (
+            f"the name of channel {shown(text)} is too long",
+            f"write at most {MAX_CHANNEL} characters",
+        )
+    return None
 
 
 def explain_origin(text: str) -> Explanation:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec import UNSET
 
 from mesh.gridfile.address import same_host_key
 from mesh.gridfile.model import GroupEntry, NodeEntry
 from mesh.gridfile.problems import Mark, Problems, shown
-from mesh.gridfile.reader import Path
+from mesh.gridfile.reader import REFUSED, Path
 from mesh.text import listing
 
 Nodes = Mapping[str, NodeEntry]
@@ -72,6 +73,7 @@ def check_nodes(nodes: Nodes, known: Mapping[str, str], places: Places, problems
         _check_target(name, nodes, known, places, problems)
         if entry.peers is not UNSET:
             _check_list(entry.peers, (*path, "peers"), known, places, problems, itself=name)
+        _check_subscribes(name, nodes, known, places, problems)
 
 
 def check_groups(
@@ -158,6 +160,54 @@ def _check_target(
             f"target {shown(entry.target)} is not among the `peers:` of {name}",
             f"add {owner} to them, or name another node",
         )
+
+
+def _check_subscribes(
+    name: str, nodes: Nodes, known: Mapping[str, str], places: Places, problems: Problems
+) -> None:
+    """Note sources that are no other node, are not to be known, or cannot be reached either way."""
+    entry = nodes[name]
+    seen: set[tuple[str, str]] = set()
+    for field, channel, source in wired(entry):
+        path = ("nodes", name, "subscribes", *field)
+        place = places.values[path]
+        owner = known.get(source)
+        if owner is None and places.names_unsure:
+            continue
+        what = f"source {shown(source)}"
+        if owner is None:
+            problems.add(place, f"{what} is not in the grid", _suggest(source, known, problems))
+        elif owner == name:
+            problems.add(place, f"{name} subscribes to {name} itself", "name another node")
+        elif entry.peers is not UNSET and owner not in {known.get(peer) for peer in entry.peers}:
+            problems.add(
+                place,
+                f"{what} is not among the `peers:` of {name}",
+                f"add {owner} to them, or name another node",
+            )
+        elif _never_listens(owner, nodes, places) and _never_listens(name, nodes, places):
+            problems.add(
+                place,
+                f"neither {owner} nor {name} has a port, so that none can dial the other",
+                f"give one of them a `port:`, {owner} if others subscribe to it as well",
+            )
+        elif (channel, owner) in seen:
+            problems.add(place, f"channel {shown(channel)} of {owner} is there twice", "remove one")
+        else:
+            seen.add((channel, owner))
+
+
+def wired(entry: NodeEntry) -> list[tuple[tuple[str, ...], str, str]]:
+    """Return, for each channel that an entry subscribes to, the path of its source, channel and source."""
+    written: Any = entry.subscribes or ()
+    if isinstance(written, Mapping):
+        return [((channel,), channel, source) for channel, source in written.items() if source is not REFUSED]
+    # Fields that were refused are left out, and what they were has been said.
+    return [
+        ((str(index), "source"), item["channel"], item["source"])
+        for index, item in enumerate(written)
+        if "channel" in item and "source" in item
+    ]
 
 
 def _check_list(

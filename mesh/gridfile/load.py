@@ -10,10 +10,10 @@ from msgspec import UNSET
 from mesh.gridfile.address import normal_origin
 from mesh.gridfile.check import check
 from mesh.gridfile.locate import read
-from mesh.gridfile.model import GridFile
+from mesh.gridfile.model import GridFile, NodeEntry
 from mesh.gridfile.network import Grid, Group
 from mesh.gridfile.problems import Mark
-from mesh.node import Node
+from mesh.node import Node, Wire
 
 
 def load(path: Path) -> Grid:
@@ -71,8 +71,16 @@ def _nodes(
             target=None if entry.target is UNSET else known[entry.target],
             tls=entry.tls,
             peers=None if entry.peers is UNSET else tuple(known[peer] for peer in entry.peers),
+            subscribes=_wires(entry, known),
             file=file,
             marks=own[name],
         )
         for name, entry in model.nodes.items()
     ]
+
+
+def _wires(entry: NodeEntry, known: Mapping[str, str]) -> tuple[Wire, ...]:
+    written = entry.subscribes or ()
+    if isinstance(written, Mapping):
+        return tuple(Wire(channel, known[source]) for channel, source in written.items())
+    return tuple(Wire(item.channel, known[item.source], item.policy, item.limit) for item in written)

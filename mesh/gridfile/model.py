@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mesh.gridfile import address
+from mesh.protocol.fanout import DEFAULT_LIMIT, MAX_CHANNEL, MOST_LIMIT
 
 Name = Annotated[
     str,
@@ -55,6 +56,45 @@ Origin = Annotated[
         },
     ),
 ]
+
+
+Channel = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^$]",
+        max_length=MAX_CHANNEL,
+        examples=["tick", "pin/13"],
+        extra={
+            "right": "the name of a channel, which does not begin with $",
+            "explain": address.explain_channel,
+        },
+    ),
+]
+
+
+class SubscribesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One channel of another node that a node gets what is published on."""
+
+    channel: Annotated[Channel, Meta(description="The channel that the source publishes.")]
+    source: Annotated[
+        Name, Meta(description="Name of the node that publishes.", extra={"right": "the name of one node"})
+    ]
+    policy: Annotated[
+        Literal["block", "drop_oldest", "drop_newest", "latest", "error"],
+        Meta(
+            description="What the source does when `limit` values wait for this node.",
+            extra={"right": "block, drop_oldest, drop_newest, latest or error"},
+        ),
+    ] = "drop_oldest"
+    limit: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=MOST_LIMIT,
+            description="Values that may wait for this node.",
+            extra={"right": f"a whole number from 1 to {MOST_LIMIT}"},
+        ),
+    ] = DEFAULT_LIMIT
 
 
 class NodeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +149,23 @@ class NodeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"right": "a list of names, [] for none, or leave `peers` out for all"},
         ),
     ] = UNSET
+    subscribes: Annotated[
+        tuple[
+            Annotated[
+                SubscribesEntry, Meta(extra={"right": "fields, such as {channel: tick, source: blink}"})
+            ],
+            ...,
+        ]
+        | dict[Channel, Name]
+        | None,
+        Meta(
+            description="What it gets of what others publish: channels with the names of their sources, "
+            "or a list with policies and limits.",
+            extra={
+                "right": "sources by channel, such as {tick: blink}, or a list of {channel: …, source: …}"
+            },
+        ),
+    ] = ()
 
 
 class GroupEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -38,6 +38,7 @@ class _Shape:
     least: int
     right: str | None
     explain: _Explain | None
+    mapping: Any = None  # what else it may be, if a mapping is written
 
 
 @dataclass
@@ -68,6 +69,8 @@ class Reader:
         if isinstance(tree, yaml_tree.Refused):
             return REFUSED
         shape = _shape(type_)
+        if shape.mapping is not None and isinstance(tree, yaml_tree.Mapping):
+            return self.read(tree, shape.mapping, path)
         if shape.core is Any:
             return self._anything(tree, path)
         if isinstance(tree, yaml_tree.Scalar):
@@ -230,6 +233,7 @@ def _shape(type_: Any) -> _Shape:
     metas: list[Meta] = []
     nullable = False
     core = type_
+    mapping: Any = None
     while True:
         if get_origin(core) is Annotated:
             core, *found = get_args(core)
@@ -237,7 +241,8 @@ def _shape(type_: Any) -> _Shape:
         elif get_origin(core) in (Union, types.UnionType):
             options = get_args(core)
             nullable = nullable or type(None) in options
-            core = next(option for option in options if option not in (type(None), UnsetType))
+            core, *others = (option for option in options if option not in (type(None), UnsetType))
+            mapping = next((other for other in others if get_origin(other) is dict), None)
         else:
             break
     extras = [meta.extra for meta in metas if meta.extra]
@@ -248,4 +253,5 @@ def _shape(type_: Any) -> _Shape:
         least=max((meta.min_length or 0 for meta in metas), default=0),
         right=next((extra["right"] for extra in extras if "right" in extra), None),
         explain=next((extra["explain"] for extra in extras if "explain" in extra), None),
+        mapping=mapping,
     )

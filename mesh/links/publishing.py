@@ -23,6 +23,7 @@ from mesh.errors import FrameTooLargeError, LocalProtocolError, PayloadError
 from mesh.protocol.fanout import (
     BATCH,
     DEFAULT_LIMIT,
+    MAX_CHANNEL,
     Batch,
     Cursor,
     Policy,
@@ -46,9 +47,6 @@ PUBLISHED: Final = "$pub/"
 
 MAX_VALUE: Final = 16 * 1024 * 1024 - 64
 """Most encoded bytes of a published value."""
-
-MAX_NAME: Final = 255 - len(PUBLISHED)
-"""Most characters of the name of a channel that is published."""
 
 MOST_OF_LINK: Final = 1024
 """Channels that one peer may have subscribed to since its link was made."""
@@ -508,8 +506,8 @@ def checked_channel(channel: str) -> str:
     name = channel.removeprefix("/")
     if name.startswith("$"):
         raise ValueError(f"channel {channel!r} cannot be published: names that begin with $ are reserved")
-    if len(name) > MAX_NAME:
+    if len(name) > MAX_CHANNEL:
         raise ValueError(
-            f"the name of a published channel has at most {MAX_NAME} characters, not {len(name)}"
+            f"the name of a published channel has at most {MAX_CHANNEL} characters, not {len(name)}"
         )
     return name

@@ -34,6 +34,9 @@ from typing import Any, Final
 from mesh.protocol.link.packing import CHUNK
 from mesh.protocol.link.records import encode
 
+MAX_CHANNEL: Final = 250
+"""Most characters of the name of a channel that is published; ``$pub/`` comes before it on a link."""
+
 MOST_LIMIT: Final = 65536
 """Most values that a subscriber may have waiting."""
 
