@@ -129,7 +129,8 @@ class Handling:
         """Find who handles this client's channel, and say that it came."""
         self._ways[client.id] = self._way(client.channel)
         if client.channel not in self._reserved:
-            self._say(f"** new client connected, path=/{client.channel}")
+            what = "?subscribe" if client.subscribes else ""
+            self._say(f"** new client connected, path=/{client.channel}{what}")
 
     def client_closed(self, client: Client, reason: str) -> None:
         """Forget a client, and say why it left."""
@@ -164,6 +165,26 @@ class Handling:
             if len(self._talking) > MOST_PEERS:
                 del self._talking[next(iter(self._talking))]
             self._say(f"** new client connected, path=/{channel}")
+        return self._route(way)
+
+    def values(self, channel: str, handler: Handler | None) -> Route:
+        """Return where the values of a subscription go.
+
+        Args:
+            channel: The channel.
+            handler: The handler that is for them alone; ``None`` for the one that takes the channel.
+
+        """
+        way = self._way(channel) if handler is None else _Way(handler, {}, self._decoders[handler.name])
+
+        async def recover(item: Any, error: BaseException) -> Any | Refusal:
+            if isinstance(way, _Way):
+                return await self._after(way, channel, item, error)
+            return Refusal(type(error).__name__, words(error))
+
+        return self._route(way)._replace(recover=recover)
+
+    def _route(self, way: _Way | Refusal | Callable[[], object]) -> Route:
         if not isinstance(way, _Way):
             return Route(_always(way), None)
         handler = way.handler

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
@@ -16,6 +16,7 @@ from factory.worker import Worker, run_until_stopped
 from mesh.client import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, gather, nodes_of
+from mesh.links.publishing import Publication
 from mesh.protocol.values import NO_ANSWER, message_to_wire
 from mesh.streams import Answers, Ask, OnNack, Stream
 from mesh.text import did_you_mean
@@ -50,6 +51,8 @@ class FactoryLoop:
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
+        publishes: Channels that the class publishes on. A class that names any serves,
+            even if it has no handlers, so that others can subscribe.
 
     Raises:
         SketchError: If a signature of the class is wrong, or an argument is none of
@@ -60,6 +63,7 @@ class FactoryLoop:
 
     patience: ClassVar[float | None] = 10.0
     registry: ClassVar[mesh.Registry | None] = None
+    publishes: ClassVar[Collection[str]] = ()
     plan: ClassVar[Plan]
 
     grid: mesh.Grid
@@ -338,6 +342,31 @@ class FactoryLoop:
             deadline=deadline,
             stall=stall,
         )
+
+    def publish(self, channel: str, msg: object, *, latch: bool = False) -> Publication:
+        """Publish a message to whoever subscribed to a channel: sketches, scripts, plain clients.
+
+        It is on its way when this returns. Awaited, it also waits until every subscriber
+        with the policy ``block`` has room, and gives the others their turn; who does not
+        await lets such a subscriber do without the message, and is warned. To be called
+        on the event loop.
+
+        Args:
+            channel: Name of the channel, which is this sketch's own.
+            msg: Anything that can be sent.
+            latch: Keep the message for those who subscribe later, until the next one that
+                is kept.
+
+        Returns:
+            Await it for the number of subscribers.
+
+        Raises:
+            PayloadError: If the message cannot be sent.
+            FrameTooLargeError: If it is too large.
+            ValueError: If no channel can have that name.
+
+        """
+        return self._worker.publishing.publish(channel, msg, latch=latch)
 
     def on_peer(self, name: str, state: str, reason: str) -> Any:
         """Take note that a peer came (``up``) or went (``down``); override it, async if you like.

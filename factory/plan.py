@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from factory.errors import SketchError
-from factory.reactive import Hook, Reaction, Rhythm, marks
+from factory.reactive import Hook, Reaction, Rhythm, Source, marks
+from mesh.links.publishing import checked_channel
 from mesh.protocol.patterns import Pattern, PatternError, PatternTable
 from mesh.protocol.values import Wire, message_decoder
 
@@ -31,6 +32,7 @@ class Handler:
         function: The function itself, to be called with the sketch first.
         is_async: Whether it is ``async def``; else it runs in a thread.
         gives_parts: Whether it is an async generator, which answers asks.
+        source: Who publishes what it takes; ``None`` if anybody may send it.
 
     """
 
@@ -40,6 +42,7 @@ class Handler:
     function: Callable[..., Any]
     is_async: bool
     gives_parts: bool = False
+    source: Source | None = None
 
     def decoder(self) -> Callable[[Wire], object]:
         """Return what turns a message into the type this handler asked for.
@@ -74,6 +77,8 @@ class Plan:
         setup: Signature of ``setup()``, without ``self``.
         fallback: The bare handler, if there is one.
         handlers: Handlers with a pattern, by channel.
+        sourced: Handlers of what others publish.
+        publishes: Channels that the class says it publishes on.
         rhythms: Methods that run again and again, with their period.
         on_start: Names of the methods that run once at the start.
         on_stop: Names of the methods that run once at the end.
@@ -83,6 +88,8 @@ class Plan:
     setup: inspect.Signature
     fallback: Handler | None = None
     handlers: PatternTable[Handler] = field(default_factory=PatternTable)
+    sourced: list[Handler] = field(default_factory=list)
+    publishes: tuple[str, ...] = ()
     rhythms: list[tuple[str, Rhythm]] = field(default_factory=list)
     on_start: list[str] = field(default_factory=list)
     on_stop: list[str] = field(default_factory=list)
@@ -90,17 +97,18 @@ class Plan:
     @property
     def all_handlers(self) -> list[Handler]:
         """Every handler, those with a pattern first."""
-        return [handler for _, handler in self.handlers] + ([self.fallback] if self.fallback else [])
+        plain = [handler for _, handler in self.handlers] + ([self.fallback] if self.fallback else [])
+        return [*plain, *self.sourced]
 
     @property
     def is_client_only(self) -> bool:
-        """Whether nobody can send to this sketch, so that it needs no port."""
-        return not self.all_handlers
+        """Whether nobody can send to this sketch or subscribe to it, so that it needs no port."""
+        return not self.publishes and len(self.all_handlers) == len(self.sourced)
 
     @property
     def is_idle(self) -> bool:
         """Whether the class asks for nothing at all."""
-        return self.is_client_only and not self.rhythms and not self.on_start
+        return not self.all_handlers and not self.rhythms and not self.on_start
 
     @property
     def channels(self) -> list[str]:
@@ -128,7 +136,7 @@ def read_plan(sketch: type, taken: Collection[str] = ()) -> Plan:
             handlers, a method lacks its decorator, or one has a name that is taken.
 
     """
-    plan = Plan(_setup_signature(sketch))
+    plan = Plan(_setup_signature(sketch), publishes=_published(sketch))
     # A method that is overridden counts as its last definition says, in the place of
     # its first one.
     names = dict.fromkeys(name for base in reversed(sketch.__mro__) for name in vars(base))
@@ -155,6 +163,20 @@ def read_plan(sketch: type, taken: Collection[str] = ()) -> Plan:
                 )
             _enter(plan, sketch, name, function, mark)
     return plan
+
+
+def _published(sketch: type) -> tuple[str, ...]:
+    """Return the channels that a class says it publishes on."""
+    written = getattr(sketch, "publishes", ())
+    channels = (written,) if isinstance(written, str) else tuple(written)
+    for channel in channels:
+        try:
+            checked_channel(channel)
+        except (ValueError, AttributeError) as exc:
+            raise SketchError(
+                f'{sketch.__name__}.publishes: {exc}; expected: publishes = ("tick", …)'
+            ) from None
+    return channels
 
 
 def _check_override(sketch: type, name: str, function: object) -> None:
@@ -220,7 +242,16 @@ def _enter(plan: Plan, sketch: type, name: str, function: Callable[..., Any], ma
             function,
             inspect.iscoroutinefunction(function),
             inspect.isasyncgenfunction(function),
+            mark.source,
         )
+        if mark.source is not None:
+            if handler.gives_parts:
+                raise SketchError(
+                    f"{_place(function)} yields, but nobody asks a handler with a source for parts; "
+                    f"expected: async def {name}(self, channel, msg)"
+                )
+            plan.sourced.append(handler)
+            return
         if mark.pattern is None:
             if plan.fallback is not None:
                 raise SketchError(

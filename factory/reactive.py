@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from factory.errors import SketchError
+from mesh.protocol.fanout import DEFAULT_LIMIT, Policy, settled_policy
 from mesh.protocol.patterns import Pattern, PatternError
 from mesh.text import seconds
 
@@ -21,21 +22,40 @@ _MARKS = "__factory_marks__"
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where the messages of a handler are published.
+
+    Attributes:
+        name: Name or alias of the node.
+        policy: What it does when this sketch is slow.
+        limit: Values that may wait there.
+
+    """
+
+    name: str
+    policy: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reaction:
     """This method handles messages.
 
     Attributes:
         pattern: The channels it takes; ``None`` for all that no pattern takes.
         exclusive: Whether no other handler of the worker runs meanwhile.
+        source: Who publishes them; ``None`` if anybody may send them.
 
     """
 
     pattern: Pattern | None
     exclusive: bool
+    source: Source | None = None
 
     def __str__(self) -> str:
         inside = [f'"{self.pattern.text}"'] if self.pattern else []
         inside += ["exclusive=True"] if self.exclusive else []
+        inside += [f'source="{self.source.name}"'] if self.source else []
         return f"@factory.reactive({', '.join(inside)})" if inside else "@factory.reactive"
 
 
@@ -95,8 +115,24 @@ def _line_of_caller() -> str:
 @overload
 def reactive(handler: F, /) -> F: ...
 @overload
-def reactive(pattern: str | None = None, /, *, exclusive: bool = False) -> Callable[[F], F]: ...
-def reactive(pattern: F | str | None = None, /, *, exclusive: bool = False) -> F | Callable[[F], F]:
+def reactive(
+    pattern: str | None = None,
+    /,
+    *,
+    exclusive: bool = False,
+    source: str | None = None,
+    policy: str = Policy.DROP_OLDEST.value,
+    limit: int = DEFAULT_LIMIT,
+) -> Callable[[F], F]: ...
+def reactive(
+    pattern: F | str | None = None,
+    /,
+    *,
+    exclusive: bool = False,
+    source: str | None = None,
+    policy: str = Policy.DROP_OLDEST.value,
+    limit: int = DEFAULT_LIMIT,
+) -> F | Callable[[F], F]:
     """Mark a method as the handler of messages.
 
     Bare, ``@reactive`` takes every channel that no pattern takes. With a pattern,
@@ -107,6 +143,11 @@ def reactive(pattern: F | str | None = None, /, *, exclusive: bool = False) -> F
     Args:
         pattern: Which channels; see ``mesh.protocol.patterns``.
         exclusive: Let no other handler of this worker run meanwhile.
+        source: Subscribe to the channel of this node, and handle what it publishes there and
+            nothing else. The channel is then a plain name.
+        policy: What the source does when ``limit`` values wait for this sketch: ``block``,
+            ``drop_oldest``, ``drop_newest``, ``latest`` or ``error``.
+        limit: Values that may wait at the source.
 
     Raises:
         SketchError: If the pattern is malformed.
@@ -123,7 +164,24 @@ def reactive(pattern: F | str | None = None, /, *, exclusive: bool = False) -> F
         parsed = None if pattern is None else Pattern.parse(pattern)
     except PatternError as exc:
         raise SketchError(f"@reactive at {_line_of_caller()}: {exc}") from exc
-    return lambda function: _note(function, Reaction(parsed, exclusive=exclusive))
+    found = _source(parsed, source, policy, limit)
+    return lambda function: _note(function, Reaction(parsed, exclusive=exclusive, source=found))
+
+
+def _source(pattern: Pattern | None, source: str | None, policy: str, limit: int) -> Source | None:
+    try:
+        wanted, most = settled_policy(policy, limit)
+        if source is None:
+            if (policy, limit) != (Policy.DROP_OLDEST.value, DEFAULT_LIMIT):
+                raise ValueError("policy and limit are those of a subscription, which needs a source=")
+            return None
+        if not source:
+            raise ValueError(f"source is the name of a node, not {source!r}")
+        if pattern is None or not pattern.is_literal or not pattern.text:
+            raise ValueError(f'a source publishes on one channel, as in @reactive("tick", source="{source}")')
+    except ValueError as exc:
+        raise SketchError(f"@reactive at {_line_of_caller()}: {exc}") from exc
+    return Source(source, wanted.value, most)
 
 
 def every(period: str | float) -> Callable[[F], F]:

@@ -26,13 +26,17 @@ from factory.signals import StopSignals, leave_now
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
+from factory.wiring import Wiring, subscribe_all, wired_to, wirings
 from mesh.door import Door
 from mesh.errors import MeshError, NotAServerError, PeerDownError
+from mesh.feeds import Feeds
 from mesh.links.hub import Hub
+from mesh.links.publishing import Publishing
+from mesh.links.subscribing import Subscribing
 from mesh.node import Node
 from mesh.outgoing import Outgoing
 from mesh.peers import Peers
-from mesh.protocol.books import Books, bounded, is_balanced, joined
+from mesh.protocol.books import Books, bounded, is_balanced, joined, merged
 from mesh.text import endpoint, listing, seconds
 
 if TYPE_CHECKING:
@@ -99,6 +103,9 @@ class Worker:
             warn=self._log.warning,
             reserved={"$ledger": self.books},
         )
+        self.publishing = Publishing(patience=sketch.patience, say=self._say)
+        self._feeds = Feeds(self.publishing)
+        self._subscribing: Subscribing | None = None
         self._telling: set[asyncio.Task[None]] = set()
         # Set from other threads and signal handlers, before there is a loop or after it.
         self._stop_wanted = False
@@ -161,10 +168,15 @@ class Worker:
                 raise error(f"{self.args_at}{exc}") from exc.__cause__
         if self._stopping.is_set():
             return
-        if self._plan.is_client_only:
-            self._aim(socket, port)
-        else:
+        wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
+        if not self._plan.is_client_only:
             await self._serve(socket, port)
+        else:
+            self._aim(socket, port)
+            if self._sketch.me.is_server:
+                # It has a port for those that subscribe to it.
+                await self._serve(None, None)
+        self._subscribe(wanted)
         self._hooks_begun = True
         for name in self._plan.on_start:
             if not self._stopping.is_set():
@@ -172,6 +184,22 @@ class Worker:
         if not self._stopping.is_set():
             for name, rhythm in self._plan.rhythms:
                 self._rhythms.append(asyncio.create_task(self._beat(name, rhythm), name=f"rhythm {name}()"))
+
+    def _subscribe(self, wanted: list[Wiring]) -> None:
+        sketch = self._sketch
+        callers = wired_to(sketch.me, sketch.grid)
+        if not wanted and not callers:
+            return
+        self._subscribing = Subscribing(self.hub, notice=self._log.info)
+        for wiring in wanted:
+            if not wiring.source.is_server and self._door is None:
+                self._log.warning(
+                    f"{wiring.source.name} has no port and {sketch.name} does not serve, "
+                    f"so that channel {wiring.channel!r} will not come; give one of them a `port:`"
+                )
+        subscribe_all(wanted, self._subscribing, self._handling.values, self._say, self._log.warning)
+        for node in callers:
+            self._subscribing.keep(node)
 
     def stop(self) -> None:
         """Ask for the end; safe from any thread, at any time and any number of times."""
@@ -187,6 +215,7 @@ class Worker:
             return
         self._stopping.set()
         self.when_stopping()
+        self.publishing.stop()
         if self._by_keyboard:
             self._say("Keyboard interruption, aborting.")
         if self._peers is not None:
@@ -233,6 +262,8 @@ class Worker:
         hooks = self._run_stop_hooks()
         if not await self._within(STOP_HOOKS, hooks, "stop hooks"):
             self._log.warning(f"gave up on the stop hooks after {STOP_HOOKS:g} s")
+        if self._subscribing is not None:
+            await self._within(CLOSING, self._subscribing.close(), "closing the subscriptions")
         if self._hub is not None:
             await self._within(CLOSING, self._hub.close(), "closing the links")
         if self._peers is not None:
@@ -297,6 +328,7 @@ class Worker:
             self._hub = Hub(
                 self._sketch.name, self._handling, notice=self._log.info, changed=self._peer_changed
             )
+            self._hub.followers.append(self.publishing)
         return self._hub
 
     def books(self) -> dict[str, object]:
@@ -312,7 +344,8 @@ class Worker:
         if self._peers is not None:
             whole = joined(whole, self._peers.books(), mark="sent to")
         if self._door is not None:
-            whole = joined(whole, self._door.books.books(), mark="of the door")
+            clients = merged(self._door.books.books(), self._feeds.books())
+            whole = joined(whole, clients, mark="of the door")
         return whole
 
     @property
@@ -355,6 +388,7 @@ class Worker:
             allowed_origins=self._sketch.grid.origins,
             link=self.hub.accept,
             reserved={"$ledger"},
+            feeds=self._feeds,
         )
         # To its end, for of a door that is half open nobody could give back the port.
         await _to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))

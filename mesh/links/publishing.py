@@ -24,6 +24,7 @@ from mesh.protocol.fanout import (
     BATCH,
     DEFAULT_LIMIT,
     MAX_CHANNEL,
+    NOT_AWAITED,
     Batch,
     Cursor,
     Policy,
@@ -121,6 +122,7 @@ class Publishing:
         self._due: list[Channel] = []
         self._flushing: asyncio.Handle | None = None
         self.unflushed = 0
+        self._stopped = False
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -181,6 +183,19 @@ class Publishing:
                 cursor.owner.serve()
             if topic.admitted:
                 channel.wake()
+
+    def stop(self) -> None:
+        """Let nobody wait for room any more: this process stops."""
+        self._stopped = True
+        for channel in self._channels.values():
+            for waiting in channel.waiting.values():
+                if not waiting.done():
+                    waiting.set_result(None)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nobody waits for room any more."""
+        return self._stopped
 
     def check_absent(self, channel: Channel) -> None:
         """Keep nothing for ``block`` subscribers that have been absent for too long."""
@@ -322,7 +337,7 @@ class Publication:
         publishing, channel, number = self._publishing, self._channel, self._number
         loop = asyncio.get_running_loop()
         try:
-            while channel.topic.is_parked(number):
+            while channel.topic.is_parked(number) and not publishing.is_stopped:
                 waiting = channel.waiting.get(number)
                 if waiting is None:
                     waiting = channel.waiting[number] = loop.create_future()
@@ -334,7 +349,7 @@ class Publication:
         finally:
             # Cancelled: it waits no more, and nobody else does.
             channel.waiting.pop(number, None)
-            channel.topic.give_up(number)
+            channel.topic.give_up(number, "closed" if publishing.is_stopped else NOT_AWAITED)
 
     def __del__(self) -> None:
         if self._number and self._channel.topic.is_parked(self._number):

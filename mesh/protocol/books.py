@@ -374,6 +374,14 @@ def joined(first: Books, other: Books, *, mark: str) -> Books:
     return whole
 
 
+def merged(first: Books, other: Books) -> Books:
+    """Return the books of both, for what is counted of the same peers in two places."""
+    whole = dict(first)
+    for peer, lines in other.items():
+        whole[peer] = {"sent": {}, "received": {}, **whole.get(peer, {}), **lines}
+    return whole
+
+
 def bounded(books: Books, most: int = MOST_LINES) -> tuple[Books, int]:
     """Return at most so many lines of the books, and how many were left out.
 
