@@ -1,5 +1,6 @@
 """The network: nodes with names, found in a grid, that send messages to each other."""
 
+from mesh import sync
 from mesh.client import Peer, connect, gather
 from mesh.errors import (
     AckTimeoutError,
@@ -50,4 +51,5 @@ __all__ = [
     "connect",
     "gather",
     "grid",
+    "sync",
 ]

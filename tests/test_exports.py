@@ -41,6 +41,7 @@ PUBLIC = {
         "connect",
         "gather",
         "grid",
+        "sync",
     },
     factory: {
         "FactoryError",

@@ -210,7 +210,8 @@ def test_an_error_comes_in_its_place() -> None:
 def test_a_refusal_keeps_the_type_it_is_given() -> None:
     async def scenario(fleet: Fleet) -> None:
         async def source(channel: str, msg: Any) -> AsyncGenerator[Any, None]:
-            raise RefusedError(Refusal("Nack", "later"))
+            if msg is None:
+                raise RefusedError(Refusal("Nack", "later"))
             yield
 
         asker, _ = pair(fleet, source)

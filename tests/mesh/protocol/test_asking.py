@@ -30,15 +30,20 @@ def test_an_error_comes_after_the_parts_before_it() -> None:
 def test_there_is_room_for_so_many_parts_and_for_an_end() -> None:
     reply = Reply()
     for number in range(MOST_UNTAKEN):
-        assert reply.has_room
+        assert _has_room(reply)
         reply.gave(number)
-    assert not reply.has_room
+    assert not _has_room(reply)
     with pytest.raises(LocalProtocolError, match="running"):
         reply.gave("one more")
     reply.taken(1)
-    assert reply.has_room
+    assert _has_room(reply)
     reply.gave("one more")
     assert reply.finished() == (END,)
+
+
+def _has_room(reply: Reply) -> bool:
+    # A type checker does not know that this changes.
+    return reply.has_room
 
 
 def test_who_has_cancelled_gets_nothing_more() -> None:
