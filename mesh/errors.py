@@ -171,7 +171,7 @@ class AckTimeoutError(DeliveryError, TimeoutError):
         super().__init__(
             peer,
             f"{peer} did not answer within {waited:.1f} s of the message being sent; it may or may not have "
-            f"been handled; give the handler more time with a longer ack_timeout, or make it faster",
+            f"been handled; give the handler more time with a longer timeout, or make it faster",
         )
         self.waited = waited
 

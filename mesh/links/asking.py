@@ -91,12 +91,16 @@ class Asking:
                 raise trouble
             if self._over:
                 raise StopAsyncIteration
+            if self._sleeper is not None:
+                raise RuntimeError(f"somebody else waits for the next part from {self._peer} already")
             self._sleeper = self._link.loop.create_future()
             try:
                 await self._sleeper
             except asyncio.CancelledError:
                 self.abandon()
                 raise
+            finally:
+                self._sleeper = None
         work, item = self._parts.popleft()
         link = self._link
         if work is not None:

@@ -44,10 +44,15 @@ class Budget:
     Args:
         most: The limit.
 
+    Attributes:
+        left: How many more.
+        is_closed: Whether no new ones are answered any more, because the process stops.
+
     """
 
     def __init__(self, most: int = MOST_OF_PROCESS) -> None:
         self.left = most
+        self.is_closed = False
 
     def take(self) -> bool:
         """Return whether there is room for one more, and take it."""
@@ -186,7 +191,7 @@ class Asks:
             return Refusal("ValueError", f"an id has 1 to {MOST_ID} characters, not {len(question.id)}")
         if question.id in self._answering:
             return Refusal("ValueError", f"the id {question.id!r} is in use in this session")
-        if self._closed:
+        if self._closed or self.budget.is_closed:
             return Refusal(STOPPING, f"{shell.core.name} is stopping")
         if len(self._answering) >= MOST_OF_LINK:
             return Refusal(

@@ -204,6 +204,7 @@ class Hub:
 
     async def end_asks(self, grace: float) -> None:
         """Answer no new asks, and those there are only for ``grace`` seconds more."""
+        self._asks.is_closed = True
         await asyncio.gather(*(link.asks.finish(grace) for link in self._links.values()))
 
     async def drain(self, reason: str) -> None:

@@ -121,6 +121,21 @@ def test_no_parts_at_all() -> None:
     simulated(scenario)
 
 
+def test_one_at_a_time_iterates_an_ask() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        asker, _ = pair(fleet, Source(pace=1.0, count=2))
+        ask = asker.ask("answerer")
+        assert await anext(ask) == 0
+        first = asyncio.ensure_future(anext(ask))
+        await turns()
+        with pytest.raises(RuntimeError, match="somebody else waits"):
+            await anext(ask)
+        assert await first == 1
+        assert [part async for part in ask] == []
+
+    simulated(scenario)
+
+
 def test_asks_run_side_by_side_and_in_both_directions() -> None:
     async def scenario(fleet: Fleet) -> None:
         asker, answerer = pair(fleet, Source(pace=1.0, count=3))
@@ -671,6 +686,8 @@ def test_an_answerer_that_stops_finishes_what_is_short_and_ends_the_rest() -> No
         await asyncio.sleep(0)
         with pytest.raises(NackedError, match="WorkerStoppingError"):
             await taken(asker.ask("answerer"), 1)
+        with pytest.raises(NackedError, match="WorkerStoppingError"):
+            await taken(fleet.place("newcomer").ask("answerer"), 1)
         await finishing
         await answerer.hub.drain("stopping")
         await asyncio.gather(*tasks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mesh.protocol.link.events import Reason
-from mesh.protocol.link.ledger import OTHERS, Ledger, Sent, Taken
+from mesh.protocol.link.ledger import OTHERS, PARTS, Ledger, Sent, Taken
 
 
 def test_a_sender_line() -> None:
@@ -67,3 +67,16 @@ def test_a_line_that_is_in_use_stays() -> None:
     first = ledger.sender("a", {"a"})
     ledger.sender("b", {"a"})
     assert ledger.sender("a", {"a"}) is first
+
+
+def test_the_parts_of_all_asks_have_one_line_which_is_never_folded() -> None:
+    ledger = Ledger(2)
+    line, taken = ledger.sender("$part/1", ()), ledger.receiver("$part/1", ())
+    for n in range(10):
+        ledger.sender(f"c{n}", ())
+        ledger.receiver(f"c{n}", ())
+        assert ledger.sender(f"$part/{n}", ()) is line
+        assert ledger.receiver(f"$part/{n}", ()) is taken
+    assert ledger.sent[PARTS] is line
+    assert ledger.taken[PARTS] is taken
+    assert ledger.sender("$parts/1", ()) is not line
