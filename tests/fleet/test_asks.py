@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers.clients import serving_port
 from tests.helpers.fleet import write_grid
-from tests.helpers.link_fleet import ledger, result, script
+from tests.helpers.link_fleet import RawLink, ledger, result, script
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import Proc, arduino
 
@@ -169,3 +171,56 @@ def test_ctrl_c_in_the_midst_of_asking(tmp_path: Path) -> None:
         assert client.stop(signal.SIGINT) == 0, client
         worker.wait_for("finally of the asker$")
         assert worker.stop(signal.SIGINT) == 0, worker
+
+
+def test_a_stranger_asks_by_the_wire_alone(tmp_path: Path) -> None:
+    """What ``docs/explanation/patterns.md`` says, byte by byte, as a client in another language does it."""
+    with archive(tmp_path) as worker, RawLink(serving_port(worker)) as link:
+        link.hello()
+        link.send([3, "$ask", 1, 1, [{"id": "7", "channel": "rush", "msg": "1000", "more": "ignored"}]])
+        parts: list[Any] = []
+        answers: list[Any] = []
+
+        def heard() -> list[Any]:
+            # Without SETTLED, which comes with a heartbeat.
+            while not (records := [record for record in link.next_records() if record[0] != 6]):
+                pass
+            return records
+
+        def take(count: int) -> None:
+            while len(parts) < count:
+                for kind, channel, first, *rest in heard():
+                    if kind == 3:
+                        assert (channel, first) == ("$part/7", len(parts) + 1)
+                        parts.extend(rest[1])
+                    elif kind == 4:
+                        answers.append([channel, first, *rest])
+
+        take(64)
+        assert answers == [["$ask", 1, [None]]]
+        time.sleep(0.3)
+        link.send([3, "nobody", 1, 1, ["?"]])
+        assert heard()[0][0] == 5, "no further part came before this answer"
+        assert parts == [[0, number] for number in range(64)]
+        link.send([4, "$part/7", 1, [None] * 10])
+        take(74)
+        link.send([3, "$cancel", 1, 1, [{"id": "7"}]])
+        while not any(record[:2] == [4, "$cancel"] for record in heard()):
+            pass
+        worker.wait_for("finally rush after 7[3-9]$", within=1)
+        # What is on its way is refused by who has cancelled; and that is all there is to it.
+        link.send([5, "$part/7", 11, 64, "LookupError", "gone"])
+        link.send([3, "$cancel", 2, 2, [{"id": "7"}]])
+        assert heard() == [[4, "$cancel", 2, [None]]]
+
+        link.send([3, "$ask", 2, 2, [5, {"id": 5}, {"id": "8", "channel": "none", "msg": 0}]])
+        refusals: list[Any] = []
+        while sum(record[3] for record in refusals) < 3:
+            refusals += heard()
+        assert [record[4] for record in refusals] == ["ValueError", "ValueError", "UnknownChannelError"]
+
+        link.send([3, "$ask", 5, 5, [{"id": "9", "channel": "rush", "msg": "2"}]])
+        records = heard() + heard()
+        items = [item for record in records if record[:2] == [3, "$part/9"] for item in record[4]]
+        assert items[:3] == [[0, 0], [0, 1], [1]]
+        ledger(serving_port(worker))
