@@ -187,10 +187,17 @@ class Ask:
         if self._closed:
             raise StopAsyncIteration
         if self._begun:
-            raise RuntimeError(f"this ask to {self._peer!r} is being begun already, or could not be")
+            raise RuntimeError(f"this ask to {self._peer!r} is being begun already")
         self._begun = True
         self._loop = asyncio.get_running_loop()
-        self._asked = asked = await self._start()
+        try:
+            self._asked = asked = await self._start()
+        except BaseException:
+            self._closed = True
+            raise
+        if self._closed:
+            # Closed while it began; nothing else would end it.
+            await asked.aclose()
         return asked
 
     async def aclose(self) -> None:

@@ -124,6 +124,7 @@ class Asking:
         link = self._link
         self._refuse_parts()
         self._end()
+        self._wake_user()
         if self._accepted:
             self._cancel()
         else:

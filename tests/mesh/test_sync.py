@@ -52,6 +52,11 @@ class Served(factory.FactoryLoop):
         finally:
             self.over.release()
 
+    @factory.every("5ms")
+    async def tick(self) -> None:
+        self.ticks = getattr(self, "ticks", 0) + 1
+        await self.publish("tick", self.ticks)
+
     @factory.reactive("nap")
     async def nap(self, channel: str, seconds: float) -> float:
         await asyncio.sleep(seconds)
@@ -276,6 +281,24 @@ def test_a_call_from_its_own_thread_is_refused(served: Served) -> None:
 
         with pytest.raises(RuntimeError, match="would wait for itself"):
             peer.stream(within())
+
+
+def test_subscribe_and_publish(served: Served) -> None:
+    with mesh.sync.connect(served.serving) as peer:
+        ticks = []
+        for tick in peer.subscribe("tick", limit=10):
+            ticks.append(tick)
+            if len(ticks) == 5:
+                break
+        assert ticks == list(range(ticks[0], ticks[0] + 5))
+        with peer.subscribe("tick", policy="latest", timeout=DEADLINE) as latest:
+            assert next(latest) > ticks[-1]
+        silence = peer.subscribe("nobody publishes this", timeout=0.1)
+        with pytest.raises(TimeoutError, match="nothing came from served"):
+            next(silence)
+        with pytest.raises(ValueError, match="policy"):
+            next(peer.subscribe("tick", policy="never"))
+        assert peer.publish("mine", 1) == 0
 
 
 def test_gather(served: Served) -> None:

@@ -121,6 +121,46 @@ def test_no_parts_at_all() -> None:
     simulated(scenario)
 
 
+def test_an_ask_is_closed_under_who_waits_for_its_next_part() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        source = Source(pace=60.0)
+        asker, _ = pair(fleet, source)
+        ask = asker.ask("answerer")
+        reader = asyncio.ensure_future(whole(ask))
+        await asyncio.sleep(1)
+        await ask.aclose()
+        assert await reader == ([], None)
+        assert source.closed == 1
+
+    simulated(scenario)
+
+
+def test_an_ask_is_closed_while_it_waits_for_the_peer() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        asker = fleet.place("asker")
+        ask = asker.ask("answerer", patience=None)
+        reader = asyncio.ensure_future(whole(ask))
+        await asyncio.sleep(5)
+        with pytest.raises(RuntimeError, match="being begun already"):
+            await anext(ask)
+        await ask.aclose()
+        source = fleet.place("answerer").generator = Source()
+        assert await reader == ([], None)
+        assert source.begun == source.closed
+
+    simulated(scenario)
+
+
+def test_what_failed_to_begin_is_over() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        ask = fleet.place("asker").ask("answerer", patience=0.1)
+        parts, error = await whole(ask)
+        assert isinstance(error, PeerDownError)
+        assert await whole(ask) == ([], None)
+
+    simulated(scenario)
+
+
 def test_one_at_a_time_iterates_an_ask() -> None:
     async def scenario(fleet: Fleet) -> None:
         asker, _ = pair(fleet, Source(pace=1.0, count=2))
