@@ -195,10 +195,13 @@ class Ask:
         except BaseException:
             self._closed = True
             raise
-        if self._closed:
-            # Closed while it began; nothing else would end it.
-            await asked.aclose()
+        await self._see_whether_closed(asked)
         return asked
+
+    async def _see_whether_closed(self, asked: Asked) -> None:
+        if self._closed:
+            # While it began; nothing else would end it.
+            await asked.aclose()
 
     async def aclose(self) -> None:
         """Want no more parts, and wait until the generator at the other end is closed.

@@ -57,9 +57,11 @@ class Answering:
         self._tell = over
         self._reply = Reply()
         self._outbox: deque[Item] = deque()  # what there was no room for
+        self._unanswered = 0  # items that were sent
+        self._is_over = False
         self._sleeper: asyncio.Future[None] | None = None
         self.task = link.loop.create_task(self._run(), name=f"ask {self.id} of {link.core.peer}")
-        self.task.add_done_callback(self._over)
+        self.task.add_done_callback(self._ended)
 
     # -- the generator
 
@@ -85,8 +87,15 @@ class Answering:
             # Where it still stands, its ``finally`` is run now.
             await parts.aclose()
 
-    def _over(self, task: asyncio.Task[None]) -> None:
-        self._tell(self)
+    def _check_over(self) -> None:
+        """An ask counts until all its parts are taken, or will never be."""
+        if self.task.done() and not self._outbox and not self._unanswered and not self._is_over:
+            self._is_over = True
+            self._link.core.retire(self._channel)
+            self._tell(self)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._check_over()
         if not task.cancelled() and (exc := task.exception()) is not None:
             self._link.loop.call_exception_handler(
                 {"message": f"{task.get_name()} could not be closed", "exception": exc}
@@ -103,6 +112,7 @@ class Answering:
         link.wait_no_more(self._channel, self)
         link.core.cancel(self._channel, self, link.time())
         link.pump()
+        self._check_over()
 
     def abort(self, type: str, message: str) -> None:
         """End it with an error."""
@@ -115,17 +125,17 @@ class Answering:
 
     def acked(self, values: list[object]) -> None:
         """Parts were taken."""
-        self._reply.taken(len(values))
+        self._answered(len(values))
         self._wake_generator()
 
     def refused(self, count: int, type: str, message: str) -> None:
         """Nobody is there to take them."""
-        self._reply.taken(count)
+        self._answered(count)
         self.stop()
 
     def failed(self, failure: Failed) -> None:
         """They will not arrive."""
-        self._reply.taken(failure.count)
+        self._answered(failure.count)
         if failure.reason is not Reason.CANCELLED:
             self.stop()
 
@@ -135,6 +145,11 @@ class Answering:
         self._wake_generator()
 
     # -- within
+
+    def _answered(self, count: int) -> None:
+        self._reply.taken(count)
+        self._unanswered -= count
+        self._check_over()
 
     def _send(self, item: Item | None) -> None:
         if item is not None:
@@ -153,16 +168,19 @@ class Answering:
                 end = self._reply.abort(type(exc).__name__, str(exc))
                 outbox.clear()
                 if end is None:
+                    self._check_over()
                     return
                 outbox.append(end)
                 continue
             except LocalProtocolError:
                 outbox.clear()  # the link is closing
+                self._check_over()
                 return
             if not taken:
                 link.wait(self._channel, self)
                 return
             outbox.popleft()
+            self._unanswered += 1
         link.pump_soon()
 
     def _wake_generator(self) -> None:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 MOST_OF_LINK: Final = 256
 """Asks of one peer that are answered at once."""
 
+MOST_OPEN: Final = 8192
+"""Channels with messages that a peer has not answered, from which on its asks are refused."""
+
 MOST_OF_PROCESS: Final = 1024
 """Asks of all peers that are answered at once."""
 
@@ -197,6 +200,8 @@ class Asks:
             return Refusal(
                 "TooManyAsksError", f"{shell.core.name} answers {MOST_OF_LINK} asks of one peer at once"
             )
+        if shell.core.open_senders >= MOST_OPEN:
+            return Refusal("TooManyAsksError", "the parts of very many former asks are not acknowledged")
         if not self.budget.take():
             return Refusal("TooManyAsksError", f"{shell.core.name} has no room for one more ask")
         try:
@@ -227,20 +232,23 @@ class Asks:
 
     @property
     def in_hand(self) -> list[str]:
-        """The channels of those that are answered."""
-        return [answering.asked for answering in self._all]
+        """The channels of those whose generator runs."""
+        return [answering.asked for answering in self._all if not answering.task.done()]
 
     # -- the end
 
     async def finish(self, grace: float) -> None:
         """Take no new asks of the peer, and let those there are end; after ``grace`` seconds end them."""
         self._closed = True
-        if self._all:
-            await asyncio.wait([answering.task for answering in self._all], timeout=grace)
-        while self._all:
-            for answering in list(self._all):
+        if running := self._running():
+            await asyncio.wait([answering.task for answering in running], timeout=grace)
+        while running := self._running():
+            for answering in running:
                 answering.abort(STOPPING, f"{self._shell.core.name} stops before it is done")
-            await asyncio.wait([answering.task for answering in self._all])
+            await asyncio.wait([answering.task for answering in running])
+
+    def _running(self) -> list[Answering]:
+        return [answering for answering in self._all if not answering.task.done()]
 
     def close(self) -> list[asyncio.Task[None]]:
         """The link is being closed: end everything, and return the tasks to wait for."""

@@ -498,6 +498,15 @@ class Link:
         if self._leaving:
             self._check_finished()
 
+    def retire(self, channel: str) -> None:
+        """Forget a channel soon after all its messages are answered: nothing more will be sent there."""
+        self._traffic.retire(channel)
+
+    @property
+    def open_senders(self) -> int:
+        """How many channels have messages of ours that are not answered, or not known to be forgotten."""
+        return self._traffic.open_senders
+
     def ack(self, work: Inbound, values: list[object], now: float) -> None:
         """Answer the first messages in hand, as many as there are values.
 

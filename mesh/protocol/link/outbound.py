@@ -85,6 +85,7 @@ class Outbound:
         "queued",
         "queued_bytes",
         "ready",
+        "retired",
         "returned",
         "told",
         "wanting",
@@ -106,6 +107,7 @@ class Outbound:
         self.armed = inf  # when the link's timer looks at this channel
         self.ready = False  # whether the link has this channel in its list of those that want to send
         self.wanting = False
+        self.retired = False  # whether nothing will ever be sent here again
         self._grant = grant
         self._head = encode(name)
         self._events = events

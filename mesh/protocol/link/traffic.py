@@ -24,6 +24,9 @@ from mesh.protocol.link.run import Delivery
 ONCE: Final = "$part/"
 """What the channels begin with that are used for one ask and never again."""
 
+RETIRED_AT_ONCE: Final = 128
+"""Channels of no further use that are settled together, if the next heartbeat is not there before."""
+
 MAX_UNSURE: Final = 1024
 """SETTLED records that are repeated after a lost connection, at most."""
 
@@ -70,6 +73,7 @@ class Traffic:
         "_order",
         "_outbound",
         "_owing",
+        "_retired",
         "_settle_at",
         "_unsure",
         "deadlines",
@@ -102,6 +106,7 @@ class Traffic:
         self.replies: deque[Inbound] = deque()
         # Channels that have not told their base, those that do so in the next frame, those that did.
         self._owing: set[Outbound] = set()
+        self._retired: list[Outbound] = []
         self._settle_at = inf
         self.settling: deque[tuple[str, int]] = deque()
         self._unsure: dict[str, int] = {}
@@ -148,6 +153,18 @@ class Traffic:
         if out is not None:
             out.cancel(owner)
             self._tidy(out)
+
+    def retire(self, channel: str) -> None:
+        """Forget a channel as soon as everything on it is answered, for nothing will be sent there again."""
+        out = self._outbound.get(channel)
+        if out is not None:
+            out.retired = True
+            self._see_off(out)
+
+    @property
+    def open_senders(self) -> int:
+        """How many channels have messages that are not settled."""
+        return len(self._outbound)
 
     def ack(self, work: Inbound, values: list[object]) -> None:
         """Answer messages of a channel."""
@@ -319,9 +336,10 @@ class Traffic:
             self._tidy(out)
         if self._settle_at <= now:
             self._settle_at = inf
-            for out in self._owing:
+            for out in (*self._owing, *self._retired):
                 self._settle(out)
             self._owing.clear()
+            self._retired.clear()
 
     def _arm(self, out: Outbound, at: float) -> None:
         if at < out.armed:
@@ -377,6 +395,7 @@ class Traffic:
         self._idle.clear()
         self._unsure.clear()
         self._owing.clear()
+        self._retired.clear()
         self._settle_at = inf
         self._floor = 1
         self.senders.clear()
@@ -455,6 +474,8 @@ class Traffic:
             self._settle_at = now + self._heartbeat
             self.deadlines.moved = True
         self._owing.add(out)
+        if out.retired:
+            self._see_off(out)
 
     def _tidy(self, out: Outbound) -> None:
         """Messages were given up: what waited behind them may go, an empty channel is forgotten."""
@@ -476,6 +497,17 @@ class Traffic:
             self._unsure[out.name] = out.base
             if len(self._unsure) > MAX_UNSURE:
                 del self._unsure[next(iter(self._unsure))]
+
+    def _see_off(self, out: Outbound) -> None:
+        """Settle a retired channel in time, so that there are never very many of them."""
+        if not out.idle:
+            return
+        self._retired.append(out)
+        if len(self._retired) >= RETIRED_AT_ONCE:
+            for old in self._retired:
+                self._settle(old)
+                self._owing.discard(old)
+            self._retired.clear()
 
     def _forget_idle(self, work: Inbound) -> None:
         # What is idle has sent its answers; what is not can neither be asked for again.

@@ -154,7 +154,7 @@ def test_an_ask_is_closed_while_it_waits_for_the_peer() -> None:
 def test_what_failed_to_begin_is_over() -> None:
     async def scenario(fleet: Fleet) -> None:
         ask = fleet.place("asker").ask("answerer", patience=0.1)
-        parts, error = await whole(ask)
+        _, error = await whole(ask)
         assert isinstance(error, PeerDownError)
         assert await whole(ask) == ([], None)
 
@@ -206,6 +206,60 @@ def test_very_many_asks_leave_nothing_behind() -> None:
             assert not link.core._traffic._outbound
             assert not link.core._traffic._inbound
             assert len(link.core._traffic._idle) <= 1
+
+    simulated(scenario)
+
+
+def test_the_channels_of_asks_are_settled_before_there_are_very_many() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        asker, answerer = pair(fleet, Source(count=1))
+        most = 0
+        for _ in range(1000):
+            assert await taken(asker.ask("answerer"), 10) == [0]
+            for place in (asker, answerer):
+                (link,) = place.hub._links.values()
+                most = max(most, len(link.core._traffic._outbound), len(link.core._traffic._inbound))
+        assert most < 200
+        # Not in a single heartbeat's time, in which nothing else would settle them.
+        await asyncio.sleep(200)
+
+    simulated(scenario, LinkSettings(heartbeat=60.0, timeout=120.0))
+
+
+def test_an_ask_counts_until_its_last_part_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asks, "MOST_OF_LINK", 3)
+
+    async def scenario(fleet: Fleet) -> None:
+        asker, answerer = pair(fleet, Source(count=2))
+        kept = [asker.ask("answerer") for _ in range(3)]
+        for ask in kept:
+            assert await anext(ask) == 0
+        await asyncio.sleep(1)
+        assert answerer.generator.closed == 3  # type: ignore[union-attr]
+        assert answerer.hub.in_hand() == []
+        with pytest.raises(NackedError, match="TooManyAsksError"):
+            await taken(asker.ask("answerer"), 1)
+        assert await whole(kept.pop()) == ([1], None)
+        await turns()
+        assert await whole(asker.ask("answerer")) == ([0, 1], None)
+        # And whoever leaves with parts that nobody took does not hold up the end.
+        await answerer.hub.end_asks(1.0)
+        await answerer.hub.drain("stopping")
+        assert [await whole(ask) for ask in kept] == [([1], None), ([1], None)]
+
+    simulated(scenario)
+
+
+def test_a_peer_that_takes_no_parts_gets_no_more_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asks, "MOST_OPEN", 2)
+
+    async def scenario(fleet: Fleet) -> None:
+        asker, _ = pair(fleet, Source(count=1))
+        kept = [asker.ask("answerer") for _ in range(2)]
+        for ask in kept:
+            assert await anext(ask) == 0
+        with pytest.raises(NackedError, match="very many former asks"):
+            await taken(asker.ask("answerer"), 1)
 
     simulated(scenario)
 

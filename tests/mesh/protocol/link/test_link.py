@@ -488,3 +488,32 @@ def test_acks_carry_values_with_their_type() -> None:
     (answer,) = link.data_to_send(pair.now)
     pair.a.link.receive(answer, pair.now)
     assert pair.a.link.events() == [Acked("me", values)]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_retired_channels_are_forgotten_at_both_ends_in_time(cut: bool) -> None:
+    pair = LinkPair(LinkSettings(heartbeat=20.0, timeout=60.0), LinkSettings(heartbeat=20.0, timeout=60.0))
+    pair.attach()
+    for number in range(300):
+        channel = f"$part/{number}"
+        pair.a.send(channel, [f"{number}"])
+        if number % 2:
+            pair.a.link.retire(channel)  # before its answer comes, or after it
+        pair.exchange(handle=True)
+        pair.a.link.retire(channel)
+        if cut and number % 50 == 10:
+            pair.cut()
+            pair.attach()
+    assert pair.a.link.open_senders < 150
+    assert len(pair.b.link._traffic._inbound) < 150
+    pair.advance(25.0)
+    pair.exchange()
+    assert pair.a.link.open_senders == 0
+    assert not pair.b.link._traffic._inbound
+    assert not pair.a.link._traffic._idle, "nobody will ask for their numbers again"
+    # One that comes later begins above all of them, and one that is used again goes on.
+    owner = pair.a.send("$part/7", ["x"])
+    pair.exchange(handle=True)
+    assert owner.settled
+    assert set(pair.a.link.books()["sent"]) == {"$part"}
+    pair.calm()
