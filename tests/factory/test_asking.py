@@ -111,7 +111,8 @@ async def whole(ask: mesh.Ask) -> list[Any]:
 # -- ask
 
 
-async def test_parts_of_a_generator() -> None:
+@pytest.mark.source("B31")
+async def test_b31_parts_of_a_generator() -> None:
     async with asking() as (asker, archive):
         assert await whole(asker.ask("archive", 7, "count/2")) == [0, 2, 4, 6]
         assert await whole(asker.ask("archive", {"a": 1}, "raw")) == ['{"a":1}']
@@ -219,7 +220,8 @@ async def test_the_asker_stops_in_the_midst() -> None:
 # -- request
 
 
-async def test_a_request_keeps_the_type_of_its_answer() -> None:
+@pytest.mark.source("B31")
+async def test_b31_a_request_keeps_the_type_of_its_answer() -> None:
     async with asking() as (asker, archive):
         assert await asker.request("archive", "x", "any/channel") == "any/channel: x"
         assert await asker.request(archive.serving, "x") == ": x"
@@ -339,7 +341,8 @@ async def several(*names: str) -> AsyncIterator[tuple[Asker, list[mesh.Node]]]:
         yield asker, nodes
 
 
-async def test_gather_from_a_group_and_from_names() -> None:
+@pytest.mark.source("B31")
+async def test_b31_gather_from_a_group_and_from_names() -> None:
     async with several("a", "b", "c") as (asker, nodes):
         answers = await asker.gather("all", "x", "ch")
         assert dict(answers) == {"a": "ch: x", "b": "ch: x", "c": "ch: x"}
