@@ -244,7 +244,9 @@ class Worker:
         drain = [asyncio.create_task(self._door.drain(), name="drain")] if self._door is not None else []
         # The rhythms end first: what they stream goes over the links.
         begun = asyncio.get_running_loop().time()
-        asks = [asyncio.create_task(self._hub.end_asks(ASKS), name="end asks")] if self._hub else []
+        asks = []
+        if self._hub is not None and self._hub.refuse_asks():
+            asks.append(asyncio.create_task(self._hub.end_asks(ASKS), name="end asks"))
         late = await _wait([*self._rhythms, *asks], DRAIN)
         if self._hub is not None:
             drain.append(asyncio.create_task(self._hub.drain("worker is stopping"), name="drain links"))

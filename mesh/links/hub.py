@@ -202,6 +202,11 @@ class Hub:
         for dialler in self._dials.values():
             dialler.give_up()
 
+    def refuse_asks(self) -> bool:
+        """Answer no new asks; return whether there are some that ``end_asks()`` should end."""
+        self._asks.is_closed = True
+        return any(link.asks.in_hand for link in self._links.values())
+
     async def end_asks(self, grace: float) -> None:
         """Answer no new asks, and those there are only for ``grace`` seconds more."""
         self._asks.is_closed = True
