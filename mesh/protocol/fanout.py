@@ -43,10 +43,10 @@ MOST_LIMIT: Final = 65536
 DEFAULT_LIMIT: Final = 1000
 """Values that a subscriber may have waiting when it does not say."""
 
-BATCH: Final = 128
+BATCH: Final = 256
 """Most values in a batch; a batch ends where a number can be divided by it, so that others take the same."""
 
-IN_FLIGHT: Final = 256
+IN_FLIGHT: Final = 512
 """Most values on their way to a subscriber."""
 
 IN_FLIGHT_BYTES: Final = 256 * 1024
