@@ -362,6 +362,7 @@ async def test_a_client_that_never_reads_slows_nobody_and_costs_little() -> None
                 assert transport.get_write_buffer_size() < 200_000
         for client in idle:
             client.transport.abort()
+            await client.wait_closed()
         await until(lambda: clients(blink)["pending"] == 0)
         assert clients(blink)["dropped"]["client gone"] > 0
 
