@@ -91,7 +91,9 @@ export interface Peer {
   request<T = any>(channel: string, value: unknown, options?: SendOptions): Promise<T>
   /**
    * Listen to what the peer publishes, through lost connections, sessions and restarts, until the loop is left. All
-   * consumers of a channel share one subscription: the options of the first count, and the slowest sets the pace.
+   * consumers of a channel share one subscription: the options of the first count, the slowest sets the pace, and who
+   * joins later begins with the next value. What a callback throws, or what ends its subscription, is an unhandled
+   * rejection.
    */
   subscribe<T = any>(
     channel: string,

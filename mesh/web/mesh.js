@@ -113,6 +113,8 @@ export function decode(bytes) {
 	const extension = (count) => ({ extension: number("Int", 8), data: take(count) })
 	const list = (length, next = read) => {
 		check(++depth < MAX_DEPTH + 10, "a message nested too deeply")
+		// Before there is an array of it.
+		check(at + length <= bytes.length, "a frame that ends too early")
 		const items = Array.from({ length }, next)
 		depth--
 		return items
@@ -153,15 +155,17 @@ export function decode(bytes) {
 
 // The fields of each kind of record: (o)bject, (s)tring, (n)umber, (a)rray.
 const SHAPES = [, "o", "ss", "snna", "sna", "snnss", "sn", "s", "snnn"]
+const NUMBERS = ["window_messages", "window_bytes", "max_message", "heartbeat", "timeout", "connections"]
 const TYPES = {
-	o: (field) => field?.v == 1,
+	o: (field) => field?.v == 1 && field.name && field.session && NUMBERS.every((key) => field[key] > 0),
 	s: (field) => typeof field == "string",
 	n: (field) => Number.isSafeInteger(field) && field > 0,
 	a: (field) => Array.isArray(field) && field.length,
 }
 // What a sender keeps of a channel: `items` from number `base` on, of which the first `numbered` have their
-// numbers, together of so many `bytes`, and the first `sent` went out on this connection.
-const FRESH = { base: 1, told: 1, numbered: 0, sent: 0, bytes: 0, fruitless: 0 }
+// numbers, together of so many `bytes`, and the first `sent` went out on this connection. The peer was `told` a base;
+// so many connections in a row were `fruitless`; `holes` were left by what was given up.
+const FRESH = { base: 1, told: 1, numbered: 0, sent: 0, bytes: 0, fruitless: 0, holes: true }
 const ONCE = { once: true, patience: Infinity }
 
 // What a consumer has not taken yet, each with what acknowledges it.
@@ -212,14 +216,14 @@ export function connect(url, options) {
 		...options,
 	}
 	const incarnation = random()
-	const outs = new Map()
-	const ins = new Map()
-	const takers = new Map()
+	const outs = new Map() // by channel: what is sent
+	const ins = new Map() // by channel: what came, `hand` in hand and `answers` remembered from `base` on
+	const takers = new Map() // by channel: who takes what comes
 	let terms = { max_message: MAX_MESSAGE, connections: 0 }
 	let session = ""
-	let [beat, silence, delay, count] = [heartbeat, timeout, 0.1, 0]
+	let [beat, silence, delay, count] = [heartbeat, timeout, 0.05, 0]
 	let [ticked, heard, spoke, lostAt] = Array(4).fill(now())
-	let socket, timer, due, mute, closing, goodbye, ended, closed
+	let upAt, socket, timer, due, mute, closing, goodbye, ended, closed
 
 	const become = (state, reason) => {
 		if (peer.state != state) queueMicrotask(() => peer.onstate?.(state, reason))
@@ -233,9 +237,11 @@ export function connect(url, options) {
 		new Promise((resolve, reject) => {
 			if (closing) throw new ClosedError("the peer was closed")
 			signal?.throwIfAborted()
+			if (typeof channel != "string" || channel.length > 255) throw new PayloadError("a channel is text, up to 255")
 			const body = new Packed(encode(value))
 			if (body.length > terms.max_message) throw new PayloadError(`${body.length} bytes are too many`)
-			const out = outs.get(channel) ?? { ...FRESH, items: [], books: { sent: 0, acked: 0, refused: 0, failed: 0 } }
+			const books = { sent: 0, acked: 0, refused: 0, failed: 0 }
+			const out = outs.get(channel) ?? { ...FRESH, items: [], books }
 			if (out.items.length >= limit) throw new PayloadError(`${limit} messages wait already`)
 			const item = { patience, ...wishes, out, body, resolve, reject, since: now(), order: ++count }
 			const abort = () => fail(item, signal.reason)
@@ -263,7 +269,9 @@ export function connect(url, options) {
 		item.out.holes = true
 	}
 	const failAll = (which, error) => {
-		for (const out of outs.values()) out.items.forEach((item, n) => which(item, n < out.numbered) && fail(item, error()))
+		for (const { items, numbered } of outs.values()) {
+			items.forEach((item, n) => !item.settled && which(item, n < numbered) && fail(item, error()))
+		}
 	}
 	const answered = (channel, first, count) => {
 		const out = outs.get(channel)
@@ -337,7 +345,7 @@ export function connect(url, options) {
 			if (owed && (all || 4 * owed >= terms.window_messages)) put(0, 6, channel, (out.told = out.base))
 		}
 		if (frame.length) post(frame)
-		if (closing && [...outs.values()].every((out) => !out.items.length)) finish()
+		if (closing && [...outs.values()].every((out) => out.items.every((item) => item.settled))) finish()
 	}
 
 	// -- receiving
@@ -397,6 +405,7 @@ export function connect(url, options) {
 			beat = Math.max(0.05, Math.min(heartbeat, theirs.heartbeat))
 			silence = Math.max(2 * beat, Math.min(timeout, theirs.timeout))
 			peer.node = theirs.name
+			upAt = now()
 			lostAt = Infinity
 			mute = false
 			for (const { items, numbered } of outs.values()) {
@@ -481,7 +490,9 @@ export function connect(url, options) {
 			if (peer.state == "up" && out.numbered) out.fruitless++
 		}
 		for (const work of ins.values()) work.asked = 0
-		delay = peer.state == "up" ? 0.1 : Math.min(2 * delay, 2)
+		// Who takes every connection and drops it is as good as absent.
+		delay = now() - upAt > 1 ? 0.1 : Math.min(2 * delay, 2)
+		upAt = Infinity
 		if (peer.state == "up") lostAt = now()
 		become("down", reason)
 		if (closing) return finish()
@@ -523,17 +534,20 @@ export function connect(url, options) {
 	const subscribe = (channel, options, callback) => {
 		const key = "$pub/" + channel
 		const feed = new Feed(() => sub.feeds.delete(feed) && sub.sync())
-		const sub = takers.get(key) ?? subscription(key, { policy: "drop_oldest", limit: 1000, latch: true, ...options, channel })
+		const wishes = { policy: "drop_oldest", limit: 1000, latch: true, ...options, channel }
+		const sub = takers.get(key) ?? subscription(key, wishes)
 		takers.set(key, sub)
 		sub.feeds.add(feed)
 		sub.sync()
-		if (callback) (async () => {
+		const serve = async () => {
 			for await (const item of feed) await callback(item)
-		})()
+		}
+		if (callback) serve()
 		return feed
 	}
 	const subscription = (key, options) => {
 		const feeds = new Set()
+		// `on` is what the publisher knows, `busy` while it is told; `next` is the number of the next value.
 		let on, busy, next, restarts
 		const end = (error) => {
 			for (const feed of feeds) feed.end(error)
@@ -547,9 +561,11 @@ export function connect(url, options) {
 			if (busy || !session || want == !!on) return
 			busy = true
 			try {
-				const ack = await send(want ? "$subscribe" : "$unsubscribe", want ? options : { channel: options.channel }, ONCE)
+				const { channel } = options
+				const ack = await (want ? send("$subscribe", options, ONCE) : send("$unsubscribe", { channel }, ONCE))
 				if (before != session) return
 				on = want
+				// Values may have come before it.
 				if (want) next ??= ack.next - ack.latched
 			} catch (error) {
 				if (before != session) return
@@ -568,6 +584,7 @@ export function connect(url, options) {
 					sync()
 					return took()
 				}
+				check(TYPES.n(seq), "a value without its number")
 				const gap = restarts ? -1 : seq - (next ?? seq)
 				if (gap < 0 && !restarts) return took()
 				restarts = false
@@ -589,7 +606,8 @@ export function connect(url, options) {
 		const id = String(++count)
 		const key = "$part/" + id
 		let accepted
-		const feed = new Feed(() => takers.delete(key) && begun.then(() => send("$cancel", { id })).catch(() => {}))
+		const cancel = () => send("$cancel", { id })
+		const feed = new Feed(() => takers.delete(key) && begun.then(cancel).catch(() => {}))
 		const end = (error) => {
 			takers.delete(key)
 			feed.end(error)
@@ -598,6 +616,7 @@ export function connect(url, options) {
 		begun.then(() => (accepted = true), end)
 		takers.set(key, {
 			take: ([kind, value, message], took) => {
+				check([0, 1, 2].includes(kind), "no part, no end and no error")
 				if (kind == 0) return feed.push(value, took)
 				end(kind == 2 && nacked(value, message))
 				took()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import subprocess
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -30,6 +31,7 @@ from mesh.protocol.link import (
     SessionEnded,
     read_hello,
 )
+from tests.conftest import RequireTool
 from tests.helpers.proc import ROOT, Proc
 
 MODULE = ROOT / "mesh" / "web" / "mesh.js"
@@ -43,6 +45,15 @@ const [url, ...args] = process.argv.slice(2);
 const sleep = (seconds) => new Promise((wake) => setTimeout(wake, 1000 * seconds));
 const typed = () => new Promise((wake) => process.stdin.once("data", () => wake(process.stdin.destroy())));
 """
+
+
+def find_node(require_tool: RequireTool) -> str:
+    """Return the path of a Node that is new enough for the client; else the test is skipped."""
+    program = require_tool("node", package="nodejs")
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.removeprefix("v").split(".")[0]) < 20:
+        pytest.skip(f"needs Node 20, and this is {version.strip()}")
+    return program
 
 
 def node(program: str, folder: Path, source: str, *arguments: object) -> Proc:
@@ -194,7 +205,9 @@ class StandIn:
                 elif isinstance(event, Acked):
                     self.answers.setdefault(event.owner, []).extend(event.values)
                 elif isinstance(event, Refused):
-                    self.answers.setdefault(event.owner, []).extend([(event.type, event.message)] * event.count)
+                    self.answers.setdefault(event.owner, []).extend(
+                        [(event.type, event.message)] * event.count
+                    )
                 elif isinstance(event, SessionEnded):
                     self.ended.append(event.reason)
                 elif isinstance(event, ConnectionSilent | ConnectionRefused):
@@ -234,6 +247,3 @@ async def standing_in(made: StandIn, *, port: int = 0) -> AsyncIterator[tuple[st
     ) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         yield f"ws://127.0.0.1:{port}", server
-
-
-PYTHON = sys.executable

@@ -34,7 +34,8 @@ try {
   const sink = connect("ws://localhost:SINK"), ticker = connect("ws://127.0.0.1:TICKER");
   sink.onstate = (...change) => say(["state", ...change]);
   await say(await Promise.all(Array.from({ length: 2000 }, (_, n) => sink.send("numbers", `${n} x`))));
-  await say(await sink.send("reject", "x").catch((e) => [e.name, e instanceof NackedError, e.remoteType, e.message]));
+  await say(await sink.send("reject", "x")
+    .catch((error) => [error.name, error instanceof NackedError, error.remoteType, error.message]));
   const seen = [];
   for await (const { value, seq } of ticker.subscribe("tick")) {
     seen.push([value, seq]);
@@ -137,7 +138,13 @@ async def test_a_page_talks_to_a_worker_and_a_publisher(tmp_path: Path, require_
                     assert 7 in rest
                     assert ["state", "closed", "closed"] in rest
                     (books,) = [entry[1] for entry in rest if isinstance(entry, list) and entry[0] == "end"]
-                    assert books["numbers"] == {"sent": 2001, "acked": 2001, "refused": 0, "failed": 0, "inFlight": 0}
+                    assert books["numbers"] == {
+                        "sent": 2001,
+                        "acked": 2001,
+                        "refused": 0,
+                        "failed": 0,
+                        "inFlight": 0,
+                    }
         runner.cancel()
         await asyncio.gather(runner, return_exceptions=True)
     assert not made.errors

@@ -1,17 +1,17 @@
-"""``subscribe()`` and ``ask()`` of ``mesh.js``, with a stand-in that publishes by the book: docs/explanation/patterns.md."""
+"""``subscribe()`` and ``ask()`` of ``mesh.js``, with a stand-in that keeps to patterns.md."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from mesh.protocol.link import LinkSettings
 from tests.conftest import RequireTool
-from tests.helpers.js import StandIn, node, said, standing_in
+from tests.helpers.js import StandIn, find_node, node, said, standing_in
 
 pytestmark = pytest.mark.fleet
 
@@ -67,6 +67,11 @@ class Publisher(StandIn):
             if channel in self.subscribed:
                 await self.send(f"$pub/{channel}", [self.seq[channel], value])
 
+    def waiting(self, channel: str) -> int:
+        """Return how many messages the client has not answered."""
+        line: dict[str, Any] = self.link.books()["sent"].get(channel, {"in_flight": 0})
+        return int(line["in_flight"])
+
     async def run(self) -> None:
         """Send what is due; a part of an answer only while fewer than 64 wait."""
         while True:
@@ -79,8 +84,7 @@ class Publisher(StandIn):
                     generator.close()  # type: ignore[attr-defined]
                     del self.asks[key]
                     continue
-                sent = self.link.books()["sent"].get(channel, {"in_flight": 0})
-                while key in self.asks and sent["in_flight"] < 64:
+                while key in self.asks and self.waiting(channel) < 64:
                     try:
                         item = [0, next(generator)]
                     except StopIteration:
@@ -90,13 +94,12 @@ class Publisher(StandIn):
                     if item[0]:
                         del self.asks[key]
                     await self.send(channel, item)
-                    sent = self.link.books()["sent"][channel]
             await asyncio.sleep(0.01)
 
 
 @pytest.fixture
 def js(require_tool: RequireTool) -> str:
-    return require_tool("node", package="nodejs")
+    return find_node(require_tool)
 
 
 class Scene:
@@ -107,7 +110,7 @@ class Scene:
         self._js, self._folder = js, folder
         self._source = f"const peer = connect(url);\n{source}\nawait peer.close();"
 
-    async def __aenter__(self) -> Scene:
+    async def __aenter__(self) -> Self:
         self._served = standing_in(self.made)
         url, self.server = await self._served.__aenter__()
         self.client = node(self._js, self._folder, self._source, url).__enter__()
@@ -223,6 +226,47 @@ async def test_a_subscription_outlives_connections_sessions_and_publishers(tmp_p
         *values, states = await scene.said()
         assert values == [["a", 1, 0], ["b", 2, 0], ["c", 5, 2], ["d", 1, -1], ["end", 2, 0]]
         assert states == ["connected", "resumed", "connected", "restarted"]
+
+
+async def test_nothing_is_lost_or_doubled_while_connections_break(tmp_path: Path, js: str) -> None:
+    source = """
+    const values = [];
+    for await (const { value, gap } of peer.subscribe("tick", { policy: "block" })) {
+      values.push([value, gap]);
+      if (value == 4999) break;
+    }
+    say(values.length);
+    say(values.every(([value, gap], n) => value === n && gap === 0));
+    """
+    async with Scene(js, tmp_path, source) as scene:
+        made = scene.made
+        await made.until(lambda: made.subscribed)
+        for begin in range(0, 5000, 500):
+            await made.publish("tick", *range(begin, begin + 500))
+            made.cut()
+        assert await scene.said() == [5000, True]
+
+
+async def test_coming_and_going_in_haste_ends_as_it_should(tmp_path: Path, js: str) -> None:
+    source = """
+    for (let n = 0; n < 50; n++) {
+      const feed = peer.subscribe("tick");
+      if (n % 3) await sleep(0.002 * (n % 5));
+      feed.close();
+    }
+    await sleep(0.3);
+    await peer.send("check", "gone");
+    const last = peer.subscribe("tick");
+    await sleep(0.3);
+    await peer.send("check", "there");
+    """
+    async with Scene(js, tmp_path, source) as scene:
+        made = scene.made
+        await made.until(lambda: ("check", "gone") in made.got)
+        assert not made.subscribed
+        await made.until(lambda: ("check", "there") in made.got)
+        assert made.subscribed
+        await scene.said()
 
 
 async def test_a_subscription_waits_for_a_publisher_that_is_not_there_yet(tmp_path: Path, js: str) -> None:
