@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import signal
 import threading
@@ -66,7 +67,7 @@ def site(page: str, said: Queue[Any]) -> Iterator[int]:
         def do_GET(self) -> None:
             files = {
                 "/": ("text/html", page.encode()),
-                "/$mesh.js": ("text/javascript", MODULE.read_bytes()),
+                "/$mesh.js": ("text/javascript", gzip.compress(MODULE.read_bytes(), 9, mtime=0)),
             }
             kind, body = files.get(self.path, ("", b""))
             self._send(200 if body else 404, kind, body)
@@ -79,6 +80,8 @@ def site(page: str, said: Queue[Any]) -> Iterator[int]:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            if self.path == "/$mesh.js":
+                self.send_header("Content-Encoding", "gzip")
             self.end_headers()
             self.wfile.write(body)
 
