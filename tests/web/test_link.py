@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import re
 import signal
@@ -36,9 +35,7 @@ def uri(sink: Proc) -> str:
 
 def test_the_module_is_small_and_needs_nothing() -> None:
     source = MODULE.read_bytes()
-    served = gzip.compress(source, 9, mtime=0)
-    print(f"\n{len(source)} bytes, {len(served)} as served")
-    assert len(served) < 10_000
+    assert len(source) < 10_000
     assert b"import" not in source
 
 
@@ -64,16 +61,18 @@ def test_the_types_fit_the_module(tmp_path: Path, js: str, require_tool: Require
 
 
 TYPED = """
-import { connect, NackedError, type Peer } from "MODULE";
+import { connect, MeshError, type Peer } from "MODULE";
 const peer: Peer = connect("ws://localhost:8766", { patience: 1 });
 peer.onstate = (state, reason) => console.log(state.length + reason.length);
 const ack: string = await peer.send<string>("on", 1, { timeout: 2, signal: new AbortController().signal });
-const feed = peer.subscribe<number>("tick", { policy: "latest" });
+const { signal } = new AbortController();
+const feed = peer.subscribe<number>("tick", { policy: "latest", signal });
 for await (const { value, seq, gap } of feed) value + seq + gap;
-peer.subscribe("tick", {}, ({ value }) => value).close();
+await feed.return();
 for await (const part of peer.ask<string>("count", 3)) part.length;
-const error = new NackedError();
-console.log(ack, error.remoteType, peer.books()["on"].inFlight);
+const error: unknown = null;
+if (error instanceof MeshError && error.name == "NackedError") console.log(error.remoteType?.length);
+console.log(ack, peer.books().inFlight);
 // @ts-expect-error
 peer.subscribe("tick", { policy: "some" });
 await peer.close();
@@ -118,10 +117,7 @@ def test_answers_refusals_deadlines_and_books(tmp_path: Path, js: str) -> None:
         assert odd == [n if n % 2 else f"{n} is even" for n in range(10)]
         assert late == ["AckTimeoutError", "no answer within 0.2 s"]
         assert (aborted, before) == ("AbortError", "AbortError")
-        for line in books.values():
-            assert line["sent"] == line["acked"] + line["refused"] + line["failed"] + line["inFlight"], books
-        assert books["odd"] == {"sent": 10, "acked": 5, "refused": 5, "failed": 0, "inFlight": 0}
-        assert books["never"] == {"sent": 2, "acked": 0, "refused": 0, "failed": 2, "inFlight": 0}
+        assert books == {"sent": 25, "acked": 17, "refused": 6, "failed": 2, "inFlight": 0}
         assert took < 1000, "nobody waits for the answers to what was given up"
         assert closed == "ClosedError"
         assert state == ["closed", "sink", [["up", "connected"], ["closed", "closed"]]]
@@ -200,11 +196,10 @@ async def in_thread(client: Proc) -> list[Any]:
     return await asyncio.to_thread(said, client)
 
 
-async def test_the_window_is_kept_and_what_waits_is_bounded(tmp_path: Path, js: str) -> None:
+async def test_the_window_is_kept(tmp_path: Path, js: str) -> None:
     source = """
-    const peer = connect(url, { limit: 100 });
-    const all = Array.from({ length: 101 }, (_, n) => peer.send("hold", "x".repeat(100)));
-    say((await all.pop().catch((error) => error)).message);
+    const peer = connect(url);
+    const all = Array.from({ length: 100 }, (_, n) => peer.send("hold", "x".repeat(100)));
     say(await Promise.all(all).then((acks) => acks.length));
     await peer.close();
     """
@@ -222,9 +217,7 @@ async def test_the_window_is_kept_and_what_waits_is_bounded(tmp_path: Path, js: 
             while len(made.got) < 100:
                 await made.until(lambda: made.held)
                 await made.release()
-            limit, count = await in_thread(client)
-            assert limit == "100 messages wait already"
-            assert count == 100
+            assert await in_thread(client) == [100]
             assert most == 10, "1024 bytes hold ten of 102"
             assert not made.errors
 
@@ -254,7 +247,7 @@ def test_a_worker_killed_and_restarted_under_it(tmp_path: Path, js: str) -> None
     assert in_order
     assert [state for state, _ in states][:2] == ["up", "down"]
     assert states[-1] == ["up", "restarted"]
-    assert books["numbers"] == {"sent": 4001, "acked": 4001, "refused": 0, "failed": 0, "inFlight": 0}
+    assert books == {"sent": 4001, "acked": 4001, "refused": 0, "failed": 0, "inFlight": 0}
     assert journal(before) == list(range(2500))
     # At least once: what the first one had handled without an answer, the second handles again.
     again = journal(after)
@@ -291,7 +284,7 @@ async def test_a_lost_connection_is_resumed_without_duplicates(tmp_path: Path, j
     }
     say(acks.every((ack, n) => ack === n));
     say(states);
-    say(peer.books().n);
+    say(peer.books());
     await peer.close();
     """
     made = StandIn()
@@ -308,7 +301,7 @@ async def test_a_lost_connection_is_resumed_without_duplicates(tmp_path: Path, j
             assert in_order
             assert [item for channel, item in made.got if channel == "n"] == list(range(3000)), "each once"
             assert [reason for state, reason in states if state == "up"] == ["connected"] + ["resumed"] * 6
-            assert books["acked"] == 3000
+            assert books["acked"] == 3000 + 6
             assert not made.errors
             line = made.link.books()["received"]["n"]
             assert line["handled"] == 3000
@@ -326,7 +319,7 @@ async def test_what_was_given_up_is_skipped_after_a_resume(tmp_path: Path, js: s
     abort.abort();
     await peer.send("cut", 0);
     say(await Promise.all([...given, kept]));
-    say(peer.books().n);
+    say(peer.books());
     await peer.close();
     """
     made = StandIn()
@@ -346,7 +339,7 @@ async def test_what_was_given_up_is_skipped_after_a_resume(tmp_path: Path, js: s
             made.deaf = False
             names, books = await in_thread(client)
             assert names == ["AbortError", "AbortError", 3]
-            assert books == {"sent": 3, "acked": 1, "refused": 0, "failed": 2, "inFlight": 0}
+            assert books == {"sent": 5, "acked": 3, "refused": 0, "failed": 2, "inFlight": 0}
             assert [item for channel, item in made.got if channel == "n"] == [3]
             assert not made.errors
 
@@ -438,7 +431,7 @@ def test_it_takes_the_websocket_of_the_package_ws(tmp_path: Path, js: str) -> No
     const peer = connect(url, { WebSocket, name: "by-ws" });
     say(await peer.send("same", "x"));
     await peer.close();
-    const nobody = connect("http://localhost:1", { WebSocket, patience: 0.3 });
+    const nobody = connect("ws://localhost:1", { WebSocket, patience: 0.3 });
     say((await nobody.send("same", "x").catch((error) => error)).name);
     await nobody.close();
     """
