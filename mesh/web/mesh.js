@@ -51,12 +51,11 @@ export let encode = (value) => {
 let utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 export let decode = (bytes) => {
 	let view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length), at = 0, depth = 0
-	let get = (kind, size) => view["get" + kind + 8 * size]((at += size) - size)
-	let uint = (size) => get("Uint", size)
-	let whole = (kind, size) => {
-		let n = get(size < 8 ? kind : "Big" + kind, size)
-		return Number.isSafeInteger(Number(n)) ? Number(n) : n
+	let get = (kind, size) => {
+		let big = view["get" + kind + 8 * size]((at += size) - size), n = Number(big)
+		return Number.isSafeInteger(n) ? n : big
 	}
+	let uint = (size) => get("Uint", size)
 	let take = (n) => bytes.slice(at, (at += n))
 	let text = (n) => utf8.decode(take(n))
 	let list = (n, next = read) => {
@@ -77,8 +76,7 @@ export let decode = (bytes) => {
 		: b < 0xc7 ? take(uint(size))
 		: b < 0xca ? take(uint(1 << (b - 0xc7)) + 1)
 		: b < 0xcc ? get("Float", size)
-		: b < 0xd0 ? whole("Uint", size)
-		: b < 0xd4 ? whole("Int", size)
+		: b < 0xd4 ? get((size > 4 ? "Big" : "") + (b < 0xd0 ? "Uint" : "Int"), size)
 		: b < 0xd9 ? take((1 << (b - 0xd4)) + 1)
 		: b < 0xdc ? text(uint(size / 2))
 		: b < 0xde ? list(uint(size * 2))
@@ -100,7 +98,7 @@ export let connect = (url, { name = "browser-" + Math.random(), patience = 10, W
 	let books = { sent: 0, acked: 0, refused: 0, failed: 0, inFlight: 0 }, incarnation = "" + Math.random()
 	let now = () => performance.now() / 1000, terms = { max_message: MAX }
 	let session = "", beat = 1, silence = 5, delay = 0.05, asks = 0, lostAt = now()
-	let socket, heard, spoke, upAt, up, timer, mute, closing, closed
+	let socket, heard, spoke, upAt, up, timer, mute, closing
 	let become = (state, reason) => {
 		if (peer.state != state) queueMicrotask(() => peer.onstate?.(state, reason))
 		peer.state = state
@@ -125,8 +123,8 @@ export let connect = (url, { name = "browser-" + Math.random(), patience = 10, W
 		}
 		let item = { body, settle, since: now() }
 		let abort = () => settle("failed", signal.reason)
-		let late = () => settle("failed", new MeshError("AckTimeout", `no answer within ${timeout} s`))
-		let timer = timeout && setTimeout(late, 1000 * timeout)
+		let late = new MeshError("AckTimeout", `no answer within ${timeout} s`)
+		let timer = timeout && setTimeout(settle, 1000 * timeout, "failed", late)
 		signal?.addEventListener("abort", abort)
 		if (!outs.has(ch)) outs.set(ch, { ...fresh, items: [] })
 		outs.get(ch).items.push(item)
@@ -178,7 +176,7 @@ export let connect = (url, { name = "browser-" + Math.random(), patience = 10, W
 			if (o.base - o.told > (idle ? 0 : 500)) put(0, 6, ch, (o.told = o.base))
 		}
 		if (idle || frame[0]) post(frame)
-		if (closing && !books.inFlight) finish()
+		if (closing && !books.inFlight) post([[7, "closed"]]), lost("closed")
 	}
 
 	let answer = (ch, first, count, line, value) => {
@@ -211,23 +209,26 @@ export let connect = (url, { name = "browser-" + Math.random(), patience = 10, W
 			else took(["LookupError", "nobody takes it"])
 		})
 	}
+	let stop = (error, which) => {
+		fail(error, which)
+		takers.forEach((taker) => taker.fail(error))
+	}
 	let over = (again) => {
 		let error = new MeshError("OutcomeUnknown", "it was sent, but its session is over")
-		fail(error, (item, given) => given && !again)
+		if (session) stop(error, (item, given) => given && !again)
 		for (let o of outs.values()) Object.assign(o, fresh)
 		ins.clear()
-		if (session) takers.forEach((taker) => taker.fail(error))
 		session = ""
 	}
 	let kinds = [,
 		(theirs) => {
-			let { resumed, heartbeat, timeout } = theirs, restarted = terms.incarnation && theirs.incarnation != terms.incarnation
-			check(theirs.v == 1 && theirs.session && heartbeat > 0 && timeout > 0 && (!resumed || theirs.session == session))
+			let { resumed } = theirs, restarted = terms.incarnation && theirs.incarnation != terms.incarnation
+			check(theirs.v == 1 && theirs.session && (!resumed || theirs.session == session))
 			if (!resumed) over(restarted)
 			terms = resumed ? { ...terms, connections: theirs.connections } : theirs
 			session = terms.session
-			beat = Math.max(0.05, Math.min(1, heartbeat))
-			silence = Math.max(2 * beat, Math.min(5, timeout))
+			beat = Math.min(1, theirs.heartbeat)
+			silence = Math.min(5, theirs.timeout)
 			peer.node = theirs.name
 			upAt = now()
 			lostAt = Infinity
@@ -251,7 +252,7 @@ export let connect = (url, { name = "browser-" + Math.random(), patience = 10, W
 		(ch, first, base, count) => data(ch, first, base, Array(Math.min(count, WINDOW + 1)).fill()),
 	]
 	let dial = () => {
-		if (closed) return
+		if (closing) return
 		let mine = (socket = new Socket(url, "sketchmesh.v1"))
 		heard = now()
 		mine.binaryType = "arraybuffer"
@@ -277,39 +278,26 @@ export let connect = (url, { name = "browser-" + Math.random(), patience = 10, W
 		}
 		mine.onerror = mine.onclose = ({ reason }) => mine == socket && lost(reason || "connection lost")
 	}
-	let hangUp = () => {
+	let lost = (reason) => {
+		if (!socket && !closing) return
 		let old = socket
 		socket = null
 		old?.close()
-	}
-	let lost = (reason) => {
-		if (!socket) return
-		hangUp()
 		for (let o of outs.values()) o.sent = 0
 		for (let i of ins.values()) i.said = undefined
 		delay = now() - upAt > 1 ? 0.1 : Math.min(2 * delay, 2)
 		upAt = Infinity
 		if (up) lostAt = now()
-		become("down", reason)
-		closing ? finish() : setTimeout(dial, 1000 * delay * (0.5 + Math.random()))
+		become(closing ? "closed" : "down", reason)
+		if (!closing) return setTimeout(dial, 1000 * delay * (0.5 + Math.random()))
+		clearInterval(timer)
+		stop(new MeshError("Closed", "it is closed"), () => true)
+		closing()
 	}
 	let tick = () => {
 		if (now() - heard > silence) lost("it fell silent")
 		flush()
 		fail(new MeshError("PeerDown", url + " is not there"), ({ since }) => now() - Math.max(since, lostAt) > patience)
-		if (!closed) timer = setTimeout(tick, 500 * beat)
-	}
-	let finish = () => {
-		if (closed) return
-		let error = new MeshError("Closed", "it is closed")
-		closed = true
-		if (up) post([[7, "closed"]])
-		become("closed", "closed")
-		fail(error, () => true)
-		takers.forEach((taker) => taker.fail(error))
-		clearTimeout(timer)
-		hangUp()
-		closing()
 	}
 
 	// Has `begin` bring values on channel `key`; `read` makes of one what to yield, or nothing at the end.
@@ -325,7 +313,7 @@ export let connect = (url, { name = "browser-" + Math.random(), patience = 10, W
 				items.push(item)
 				wake?.()
 			},
-			fail: (error) => begun && (again && !closed ? start().catch(taker.push) : taker.push(error)),
+			fail: (error) => begun && (again && !closing ? start().catch(taker.push) : taker.push(error)),
 		}
 		signal?.throwIfAborted()
 		check(!takers.has(key), "it has a consumer", "Payload")
@@ -379,10 +367,10 @@ export let connect = (url, { name = "browser-" + Math.random(), patience = 10, W
 		books: () => ({ ...books }),
 		close: () => new Promise((resolve) => {
 			closing = resolve
-			up ? soon() : finish()
+			up ? soon() : lost("closed")
 		}),
 	}
 	dial()
-	tick()
+	timer = setInterval(tick, 250)
 	return peer
 }
