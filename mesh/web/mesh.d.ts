@@ -79,12 +79,12 @@ export interface Peer {
   request<T = any>(channel: string, value: unknown, options?: SendOptions): Promise<T>
   /**
    * Listen to what the peer publishes, through lost connections, sessions and restarts, from the first `next()` until
-   * the loop is left. Taking a value acknowledges it. A channel has one consumer: a second one is refused with a
-   * `PayloadError`, and one that comes while the last one is leaving waits for that. It throws what ends it: a
-   * `NackedError` of the publisher, the signal's reason, or `ClosedError` when the peer is closed from here.
+   * the loop is left; leaving waits until the publisher knows. Taking a value acknowledges it. A channel has one
+   * consumer: a second one is refused with a `PayloadError`, also while the first is leaving. It throws what ends it:
+   * a `NackedError` of the publisher, the signal's reason, or a `ClosedError` when the peer is closed from here.
    */
   subscribe<T = any>(channel: string, options?: SubscribeOptions): AsyncGenerator<Published<T>, void, void>
-  /** Ask, with the first `next()`, for an answer in parts. Leaving the loop ends the far generator. */
+  /** Ask, with the first `next()`, for an answer in parts. Leaving the loop waits until the far generator has ended. */
   ask<T = any>(channel: string, value: unknown, options?: SendOptions): AsyncGenerator<T, void, void>
   /** What became of everything that was sent. */
   books(): Books

@@ -187,7 +187,7 @@ async def test_a_channel_has_one_consumer_and_a_signal_ends_it(tmp_path: Path, j
         await scene.heard("2,")
         await made.publish("tick", 3)
         said = await scene.said()
-        assert said[:5] == [1, "it has a consumer", "AbortError", True, "AbortError"]
+        assert said[:5] == [1, "one consumer only", "AbortError", True, "AbortError"]
         assert said[-1] == [3, 3, 0]
         assert [2, 2, 0] in said
 
