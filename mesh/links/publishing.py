@@ -148,6 +148,8 @@ class Publishing:
         if found is None:
             found = self._channels[name] = Channel(name)
         topic = found.topic
+        # Counted even if nobody gets it: who publishes in a loop must give way in any case.
+        self.unflushed += 1
         if not latch and not topic.cursors:
             topic.skip()
             return Publication(self, found, 0, 0)
@@ -159,7 +161,6 @@ class Publishing:
         if len(body) > MAX_VALUE:
             raise FrameTooLargeError(len(body), MAX_VALUE)
         number = topic.publish(body, latch=latch)
-        self.unflushed += 1
         if not found.is_due and topic.hungry:
             found.is_due = True
             self._due.append(found)
@@ -326,7 +327,7 @@ class Publication:
 
     def __await__(self) -> Generator[Any, None, int]:
         channel, number = self._channel, self._number
-        if channel.topic.is_parked(number):
+        if channel.topic.is_parked(number) and not self._publishing.is_stopped:
             yield from self._wait().__await__()
         elif self._publishing.unflushed >= BATCH:
             self._publishing.unflushed = 0
@@ -347,12 +348,15 @@ class Publication:
                 except TimeoutError:
                     publishing.check_absent(channel)
         finally:
-            # Cancelled: it waits no more, and nobody else does.
+            # Cancelled, or this process stops: it waits no more, and nobody else does.
             channel.waiting.pop(number, None)
             channel.topic.give_up(number, "closed" if publishing.is_stopped else NOT_AWAITED)
 
     def __del__(self) -> None:
         if self._number and self._channel.topic.is_parked(self._number):
+            if self._publishing.is_stopped:
+                self._channel.topic.give_up(self._number, "closed")
+                return
             self._channel.topic.give_up(self._number)
             warn(
                 f"a value published on {self._channel.name!r} was not awaited, and a subscriber with the "
