@@ -153,6 +153,13 @@ class Publishing:
         if not latch and not topic.cursors:
             topic.skip()
             return Publication(self, found, 0, 0)
+        if topic.cursors:
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                raise RuntimeError(
+                    "publish() belongs on the event loop, and this is a thread; make the method an async def"
+                ) from None
         try:
             body = encode(value)
         except Exception:
@@ -434,8 +441,11 @@ class _Subscriber:
             self._publishing.ended(link, self)
 
     def give_up(self) -> None:
-        """Give up what is in flight."""
+        """Give up what is in flight; the link will say so, too, but the books shall not wait for it."""
         self._link.core.cancel(self._name, self, self._link.time())
+        cursor = self._cursor
+        cursor.line.drop(cursor.in_flight, SESSION_OVER)
+        cursor.settle(cursor.in_flight)
 
     def is_absent(self, patience: float) -> bool:
         """Say whether the peer has been absent for longer than that since it was first asked."""

@@ -325,7 +325,7 @@ def test_a_killed_subscriber_is_served_again_after_its_restart() -> None:
         await turns()
         books = line(a, b)
         assert books["balanced"]
-        assert books["dropped"] == {"session over": 1, "peer restarted": 1}
+        assert books["dropped"] == {"session over": 2}
         assert books["published"] - books["pending"] == 2
         del lost
 
