@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
+from websockets.protocol import State
 
 from mesh.errors import PayloadError
 from mesh.links.publishing import Channel, Publishing
@@ -143,15 +144,19 @@ class Feed:
 
     def serve(self) -> None:
         """Hand over what there is, as long as the connection takes it."""
-        cursor, wire = self._cursor, self._connection.transport
-        while not wire.is_closing() and wire.get_write_buffer_size() < BUFFER:
+        cursor, connection = self._cursor, self._connection
+        wire = connection.transport
+        # Nothing may follow a goodbye, whoever said it.
+        while (
+            connection.state is State.OPEN and not wire.is_closing() and wire.get_write_buffer_size() < BUFFER
+        ):
             batch = cursor.take()
             if batch is None:
                 return
             if batch.last:
                 *_, error, message = _read_last(batch.body)
-                self._connection.protocol.send_close(TRY_AGAIN, f"{error}: {message}"[:120])
-                self._connection.send_data()
+                connection.protocol.send_close(TRY_AGAIN, f"{error}: {message}"[:120])
+                connection.send_data()
                 return
             wire.write(self._feeds.frames(self._channel, batch))
             cursor.line.delivered += batch.count

@@ -122,7 +122,10 @@ class Hub:
         dialler = self._dials.pop(called, None)
         if link is None:
             return
-        self._forgotten.add(called, link.books())
+        # What is subscribed to goes on, with its line, over the next link.
+        self._forgotten.add(
+            called, {way: lines for way, lines in link.books().items() if way != "subscribed"}
+        )
 
         async def end() -> None:
             if dialler is not None:

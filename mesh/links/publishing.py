@@ -148,9 +148,18 @@ class Publishing:
         if found is None:
             found = self._channels[name] = Channel(name)
         topic = found.topic
+        # Counted even if nobody gets it: who publishes in a loop must give way in any case.
+        self.unflushed += 1
         if not latch and not topic.cursors:
             topic.skip()
             return Publication(self, found, 0, 0)
+        if topic.cursors:
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                raise RuntimeError(
+                    "publish() belongs on the event loop, and this is a thread; make the method an async def"
+                ) from None
         try:
             body = encode(value)
         except Exception:
@@ -159,7 +168,6 @@ class Publishing:
         if len(body) > MAX_VALUE:
             raise FrameTooLargeError(len(body), MAX_VALUE)
         number = topic.publish(body, latch=latch)
-        self.unflushed += 1
         if not found.is_due and topic.hungry:
             found.is_due = True
             self._due.append(found)
@@ -326,7 +334,7 @@ class Publication:
 
     def __await__(self) -> Generator[Any, None, int]:
         channel, number = self._channel, self._number
-        if channel.topic.is_parked(number):
+        if channel.topic.is_parked(number) and not self._publishing.is_stopped:
             yield from self._wait().__await__()
         elif self._publishing.unflushed >= BATCH:
             self._publishing.unflushed = 0
@@ -347,12 +355,15 @@ class Publication:
                 except TimeoutError:
                     publishing.check_absent(channel)
         finally:
-            # Cancelled: it waits no more, and nobody else does.
+            # Cancelled, or this process stops: it waits no more, and nobody else does.
             channel.waiting.pop(number, None)
             channel.topic.give_up(number, "closed" if publishing.is_stopped else NOT_AWAITED)
 
     def __del__(self) -> None:
         if self._number and self._channel.topic.is_parked(self._number):
+            if self._publishing.is_stopped:
+                self._channel.topic.give_up(self._number, "closed")
+                return
             self._channel.topic.give_up(self._number)
             warn(
                 f"a value published on {self._channel.name!r} was not awaited, and a subscriber with the "
@@ -430,8 +441,11 @@ class _Subscriber:
             self._publishing.ended(link, self)
 
     def give_up(self) -> None:
-        """Give up what is in flight."""
+        """Give up what is in flight; the link will say so, too, but the books shall not wait for it."""
         self._link.core.cancel(self._name, self, self._link.time())
+        cursor = self._cursor
+        cursor.line.drop(cursor.in_flight, SESSION_OVER)
+        cursor.settle(cursor.in_flight)
 
     def is_absent(self, patience: float) -> bool:
         """Say whether the peer has been absent for longer than that since it was first asked."""

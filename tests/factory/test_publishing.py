@@ -479,3 +479,9 @@ def test_what_cannot_be_published_is_refused_at_the_call() -> None:
         _ = blink.publish("$x", 1)
     with pytest.raises(mesh.PayloadError, match="object cannot be sent"):
         _ = blink.publish("x", object(), latch=True)
+
+
+async def test_a_thread_is_told_that_it_cannot_publish() -> None:
+    async with blinking() as blink, subscribed(blink):
+        with pytest.raises(RuntimeError, match="belongs on the event loop"):
+            await asyncio.to_thread(lambda: sent(blink.publish("tick", 1)))

@@ -123,6 +123,7 @@ def test_a_subscriber_that_is_killed_does_not_hold_up_its_publisher(tmp_path: Pa
     with start(tmp_path, grid, "ticker") as ticker:
         serving_port(ticker)
         with client(port, "tick?subscribe") as plain:
+            plain.close_timeout = 0.1  # it has much that it did not read
             with start(tmp_path, grid, "ear") as ear:
                 ear.wait_for("heard ")
                 ear.send_signal(signal.SIGSTOP)  # it is alive, and takes nothing
