@@ -52,6 +52,7 @@ from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
 from mesh.text import printable
 from mesh.transport.base import Transport
 from mesh.transport.websocket import LinkConnection, abort, set_user_timeout
+from mesh.web import ASSETS, asset
 
 logger = logging.getLogger("mesh.door")
 
@@ -305,6 +306,8 @@ class Door:
             return self._turn_away(
                 connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
             )
+        if "Upgrade" not in request.headers and channel in ASSETS:
+            return _asset(connection, channel)
         if (
             channel.startswith(RESERVED)
             and channel not in self._reserved
@@ -441,6 +444,25 @@ def _sendable(answer: object | Refusal) -> Wire | Refusal:
         return answer_to_wire(answer)
     except PayloadError as exc:
         return Refusal(type(exc).__name__, f"the message was handled, but its acknowledgement: {exc}")
+
+
+def _asset(connection: ServerConnection, path: str) -> Response:
+    kind, content = asset(path)
+    response = connection.respond(HTTPStatus.OK, "")
+    response.body = content
+    for name in ("Content-Type", "Content-Length"):
+        del response.headers[name]
+    response.headers.update(
+        {
+            "Content-Type": kind,
+            "Content-Length": str(len(content)),
+            # It is no secret; and a page that was let in may come from another port of this machine.
+            "Access-Control-Allow-Origin": "*",
+            "Cache-Control": "no-cache",
+            "X-Content-Type-Options": "nosniff",
+        }
+    )
+    return response
 
 
 def _channel(target: str) -> tuple[str, str]:

@@ -26,4 +26,5 @@ class Buzzer(factory.FactoryLoop):
         self.out(f"signal {signal} received -> {behavior}")
         if self.bell and signal == "1" and sys.stdout.isatty():
             print("\a", end="", flush=True)
+        await self.publish("sound", behavior)
         return behavior

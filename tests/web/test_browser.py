@@ -12,15 +12,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.conftest import RequireTool
-from tests.helpers.clients import serving_port
+from tests.helpers.clients import ask, serving_port
 from tests.helpers.js import MODULE, standing_in
 from tests.helpers.link_fleet import start_sink
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import DEADLINE, Proc
+from tests.helpers.proc import DEADLINE, ROOT, Proc, arduino
 from tests.web.test_patterns import Publisher
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
@@ -68,7 +70,7 @@ def site(page: str, said: Queue[Any]) -> Iterator[int]:
                 "/": ("text/html", page.encode()),
                 "/$mesh.js": ("text/javascript", MODULE.read_bytes()),
             }
-            kind, body = files.get(self.path, ("", b""))
+            kind, body = files.get(self.path.partition("?")[0], ("", b""))
             self._send(200 if body else 404, kind, body)
 
         def do_POST(self) -> None:
@@ -142,3 +144,49 @@ async def test_a_page_talks_to_a_worker_and_a_publisher(tmp_path: Path, require_
         runner.cancel()
         await asyncio.gather(runner, return_exceptions=True)
     assert not made.errors
+
+
+WATCH = """
+<script>
+  const seen = () => JSON.stringify([sound.textContent, state.textContent]);
+  const watch = () => fetch("/say", { method: "POST", body: seen() });
+  new MutationObserver(watch).observe(document.body, { subtree: true, childList: true, characterData: true });
+</script>
+"""
+
+
+def test_the_example_shows_the_buzzer_live(tmp_path: Path, require_tool: RequireTool) -> None:
+    program = require_tool("chromium", package="chromium")
+    example = (ROOT / "examples" / "buzzer.html").read_text(encoding="utf-8")
+    assert example.count("\n") <= 20
+    said: Queue[Any] = Queue()
+
+    def until(*wanted: str) -> None:
+        while said.get(timeout=2 * DEADLINE)[: len(wanted)] != list(wanted):
+            pass
+
+    with (
+        arduino("buzzer", "--port", "0", "--sound", "buzz buzz buzz") as buzzer,
+        site(example + WATCH, said) as at,
+    ):
+        uri = f"ws://localhost:{serving_port(buzzer)}"
+        with browse(program, tmp_path, f"http://localhost:{at}/?buzzer={uri}"):
+            until("…", "up connected")
+            # The pin would do this; the page hears of it though it is not in between.
+            buzzer.wait_for(r"subscribed to 'sound'")
+            assert ask(serving_port(buzzer), "1") == ["buzz buzz buzz"]
+            until("buzz buzz buzz")
+            assert ask(serving_port(buzzer), "0") == ["..."]
+            until("...")
+
+
+def test_a_worker_serves_the_module_and_its_types() -> None:
+    with arduino("buzzer", "--port", "0") as buzzer:
+        at = f"http://localhost:{serving_port(buzzer)}/"
+        for name in ("mesh.js", "mesh.d.ts"):
+            with urlopen(f"{at}${name}") as answer:
+                assert answer.read() == MODULE.with_name(name).read_bytes()
+                assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        stranger = Request(f"{at}$mesh.js", headers={"Origin": "https://example.com"})
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(stranger)
