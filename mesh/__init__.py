@@ -22,6 +22,7 @@ from mesh.gathering import Gathered
 from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
 from mesh.node import Node
 from mesh.streams import Ask
+from mesh.subscription import Subscription
 
 __all__ = [
     "AckTimeoutError",
@@ -47,6 +48,7 @@ __all__ = [
     "Registry",
     "ServeError",
     "StaticRegistry",
+    "Subscription",
     "UnknownNodeError",
     "connect",
     "gather",

@@ -37,6 +37,7 @@ PUBLIC = {
         "Registry",
         "ServeError",
         "StaticRegistry",
+        "Subscription",
         "UnknownNodeError",
         "connect",
         "gather",
