@@ -9,6 +9,7 @@ from mesh.errors import (
     GridProblem,
     MeshError,
     NackedError,
+    NameTakenError,
     NotAServerError,
     OutcomeUnknownError,
     PayloadError,
@@ -16,6 +17,7 @@ from mesh.errors import (
     ProtocolError,
     ServeError,
     UnknownNodeError,
+    VersionMismatchError,
 )
 from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
 from mesh.node import Node
@@ -32,6 +34,7 @@ __all__ = [
     "Group",
     "MeshError",
     "NackedError",
+    "NameTakenError",
     "Node",
     "NotAServerError",
     "OutcomeUnknownError",
@@ -43,6 +46,7 @@ __all__ = [
     "ServeError",
     "StaticRegistry",
     "UnknownNodeError",
+    "VersionMismatchError",
     "connect",
     "grid",
 ]

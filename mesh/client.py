@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
 from logging import getLogger
 from secrets import token_hex
 from typing import Any, NoReturn
@@ -17,10 +16,10 @@ from mesh.gridfile import grid as load_grid
 from mesh.links.hub import Hub
 from mesh.links.inbox import Route
 from mesh.node import Node
-from mesh.outgoing import Outgoing
+from mesh.outgoing import Outgoing, delivery_of
 from mesh.peers import Peers
 from mesh.protocol.books import joined
-from mesh.protocol.link import Delivery, LinkSettings
+from mesh.protocol.link import LinkSettings
 from mesh.protocol.values import Refusal
 from mesh.streams import OnNack, Stream
 
@@ -116,19 +115,6 @@ async def connect(
     finally:
         await hub.close()
         await peers.close()
-
-
-@lru_cache(maxsize=64)
-def delivery_of(name: str, *, patience: float | None, ack_timeout: float | None) -> Delivery:
-    """Return what a user asks of the delivery.
-
-    Raises:
-        ValueError: If ``name`` is neither ``at-least-once`` nor ``at-most-once``.
-
-    """
-    if name not in ("at-least-once", "at-most-once"):
-        raise ValueError(f"delivery must be 'at-least-once' or 'at-most-once', got {name!r}")
-    return Delivery(patience=patience, ack_timeout=ack_timeout, at_most_once=name == "at-most-once")
 
 
 def _target(target: str | Node, grid: Grid | str | None) -> Node:

@@ -31,6 +31,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -62,6 +63,8 @@ MAX_CLIENTS = 20_000
 
 STOPPING = "worker is stopping"
 """Why a connection is closed when the door is."""
+
+_READ = Request("", Headers())
 
 _QUEUE = 1024
 # Accepted in one turn of the loop: each has its descriptor before any can be turned away.
@@ -258,6 +261,9 @@ class Door:
                 assert task is not None
                 task.add_done_callback(_note_end)
                 await super().handshake(*args, **options)
+                if self.subprotocol is not None:
+                    # A link has its own signs of life; and who waits for pings waits in a task.
+                    self.ping_interval = None
 
             def connection_lost(self, exc: Exception | None) -> None:
                 door._knocking.discard(self)
@@ -344,6 +350,9 @@ class Door:
         assert self._link is not None
         set_user_timeout(connection.transport.get_extra_info("socket"), USER_TIMEOUT)
         assert isinstance(connection, LinkConnection)
+        # 4 KiB of headers that nobody will look at again, for as long as the link lives. Without any
+        # request the library would take the next control frame for one, and fail.
+        connection.request, connection.response = _READ, None
         await self._link(connection.as_transport(_address(connection.remote_address)))
 
     async def _serve_client(self, connection: ServerConnection) -> None:

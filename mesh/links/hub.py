@@ -7,14 +7,22 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from random import Random
 from secrets import token_hex
+from typing import Any
 
 from mesh.backoff import Backoff
 from mesh.dialling import AbsentError
-from mesh.errors import DeliveryError, PeerDownError, RemoteProtocolError
+from mesh.errors import (
+    DeliveryError,
+    NameTakenError,
+    PeerDownError,
+    RemoteProtocolError,
+    VersionMismatchError,
+)
 from mesh.links.inbox import Receiver
 from mesh.links.shell import LinkShell
 from mesh.protocol.books import Books, Forgotten, joined
-from mesh.protocol.link import Link, LinkSettings, read_hello, refusal
+from mesh.protocol.link import HelloTerms, Link, LinkSettings, read_hello, read_refusal, refusal
+from mesh.text import printable
 from mesh.transport.base import Transport, TransportClosedError
 
 HELLO_TIMEOUT = 5.0
@@ -26,6 +34,9 @@ STEADY = 1.0
 MAX_LINKS = 4096
 """Links of one process; one more peer is refused with ``too-many``."""
 
+MOST_TOLD = 256
+"""Processes of which it is remembered that their refusal was told, for they may try again and again."""
+
 Dial = Callable[[], Awaitable[Transport]]
 
 
@@ -35,7 +46,7 @@ class Hub:
     Args:
         name: This process's name in the grid.
         receiver: Who handles messages.
-        notice: Called with a sentence for people when a peer is awaited or is back.
+        notice: Called with a sentence for people when a peer is awaited or is back, or was refused.
         changed: Called with a peer's name, its state and a reason.
         settings: How links behave.
         random: Where the jitter of the back-off comes from.
@@ -63,6 +74,7 @@ class Hub:
         self._dials: dict[str, Dialler] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._forgotten = Forgotten()
+        self._told: dict[tuple[str, str, str], None] = {}
         self._closing = False
         self._closed = False
         self._given_up = False
@@ -166,18 +178,32 @@ class Hub:
                 await self._refuse(transport, refusal("closing", f"{self.name} is going away"))
                 return "this worker is stopping"
             if not self._make_room():
-                await self._refuse(transport, refusal("too-many", f"{self.name} has {MAX_LINKS} links"))
+                full = refusal("too-many", f"{self.name} has {MAX_LINKS} links")
+                self._tell(hello, transport.peer, full)
+                await self._refuse(transport, full)
                 return "too many links"
             self._forget(called)
             link, is_new = self._make(hello.name, called), True
         no = link.core.accept(hello, asyncio.get_running_loop().time(), session=token_hex(8))
         if no is not None:
+            self._tell(hello, transport.peer, no)
             await self._refuse(transport, no)
             return f"{hello.name} was refused"
         if is_new:
             # Not before: a stranger who is refused leaves nothing behind.
             self._links[called] = link
         return await link.run(transport)
+
+    def _tell(self, hello: HelloTerms, where: str, no: bytes) -> None:
+        """Say that a process was refused: once for each, and not of what is mended by itself."""
+        code, reason = read_refusal(no)
+        told = (code, hello.name, hello.incarnation)
+        if code in ("duplicate", "closing", "unsure") or told in self._told:
+            return
+        self._told[told] = None
+        if len(self._told) > MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        self._notice(printable(f"refused a link with {hello.name} at {where} ({code}: {reason})"))
 
     async def _refuse(self, transport: Transport, frame: bytes) -> None:
         with contextlib.suppress(TransportClosedError):
@@ -250,6 +276,7 @@ class Dialler:
         self._notice = notice
         self._own_name: str | None = None
         self._why = "not dialled yet"
+        self._accepted = False
         self._fatal: Exception | None = None
         self._given_up = asyncio.Event()
         self._ended = False
@@ -269,11 +296,37 @@ class Dialler:
         """Why the peer was not there at the last try."""
         return self._why
 
+    @property
+    def was_accepted(self) -> bool:
+        """Whether something answered at the last try, so that the peer is running."""
+        return self._accepted
+
+    @property
+    def fatal(self) -> Exception | None:
+        """Why it dials no more, if that is because another try would not help."""
+        return self._fatal
+
+    def turned_away(self, *, transmitted: bool = False) -> DeliveryError | None:
+        """Return the error for a message when the peer refused the last connection for good, else ``None``.
+
+        Args:
+            transmitted: Whether the message had been sent over an earlier connection.
+
+        """
+        code, reason = self.link.refusal or ("", "")
+        if code == "name-taken":
+            return NameTakenError(self._name, self._where, reason, transmitted=transmitted)
+        if code == "version":
+            return VersionMismatchError(self._name, self._where, reason, transmitted=transmitted)
+        return None
+
     async def first_contact(self, patience: float | None) -> LinkShell:
         """Return the link once it was attached for the first time.
 
         Raises:
             NotALinkError: If what listens there speaks no ``sketchmesh.v1``.
+            NameTakenError: If the peer has a link with another process of our name.
+            VersionMismatchError: If it speaks no version of the link that we speak.
             DeliveryError: If the peer refuses for good, or whatever else a dial raised.
             PeerDownError: If it was not there within the patience.
 
@@ -294,7 +347,7 @@ class Dialler:
                     await self._news.wait()
         except TimeoutError:
             waited = self._loop.time() - begin
-            raise PeerDownError(self._name, self._where, waited, self._why) from None
+            raise PeerDownError(self._name, self._where, waited, self._why, accepted=self._accepted) from None
         return link
 
     def give_up(self) -> None:
@@ -318,6 +371,9 @@ class Dialler:
         finally:
             self._ended = True
             self._news.set()
+            if self._fatal is not None:
+                self.link.core.turn_away()
+                self.link.pump()
 
     async def _try(self) -> bool:
         """Dial once and serve the connection until it ends; return whether another try makes sense."""
@@ -329,12 +385,13 @@ class Dialler:
         try:
             transport = await self._dial()
         except AbsentError as exc:
-            self._absent(str(exc))
+            self._absent(str(exc), accepted=exc.accepted)
             await self._sleep()
             return True
         except DeliveryError as exc:
             # Until somebody asks again; it may be mended then, or another program.
             self._fatal = exc
+            core.turn_away(str(exc))
             return False
         if not link.may_dial():
             transport.abort()
@@ -343,15 +400,22 @@ class Dialler:
         core.dial(begin)
         reason = await link.run(transport)
         if link.refusal is not None:
+            self._fatal = self.turned_away()
+            if self._fatal is not None:
+                if link.has_session():
+                    # It was lost, and perhaps nobody has anything to send who would be told.
+                    self._notice(str(self._fatal))
+                return False
             code, words = link.refusal
             if code != "duplicate":
-                self._absent(f"{code}: {words}")
+                self._absent(f"{code}: {words}", accepted=code != "closing")
             await self._sleep()
         elif self._loop.time() - begin > STEADY:
             self._backoff.reset()
         else:
             # Who takes every connection and drops it is as good as absent.
             self._why = reason
+            self._accepted = True
             await self._sleep()
         return True
 
@@ -366,8 +430,9 @@ class Dialler:
             self._awaited_since = None
             self._notice(f"{self._name} is there at {self._where}, after {waited:.1f} s")
 
-    def _absent(self, why: str) -> None:
+    def _absent(self, why: str, *, accepted: bool) -> None:
         self._why = why
+        self._accepted = accepted
         if self._awaited_since is None:
             self._awaited_since = self._loop.time()
             self._notice(
@@ -375,16 +440,13 @@ class Dialler:
             )
 
     async def _until_detached(self) -> None:
-        waits = [
-            self._loop.create_task(event.wait(), name=f"dialler {self._name} waits")
-            for event in (self.link.detached, self._given_up)
-        ]
+        given_up = self._loop.create_task(self._given_up.wait(), name=f"dialler {self._name} waits")
         try:
+            waits: list[asyncio.Future[Any]] = [self.link.detached, given_up]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            given_up.cancel()
+            await asyncio.gather(given_up, return_exceptions=True)
         self._backoff.reset()
 
     async def _sleep(self) -> None:

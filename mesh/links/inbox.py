@@ -7,7 +7,6 @@ message: when a handler suspends, what is done so far is sent.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from time import monotonic
@@ -29,8 +28,8 @@ CHECK_EVERY = 32
 SMALL = 1024
 """Length of an answer up to which it may wait for others, to be answered in one go."""
 
-MOST_IDLE = 1024
-"""Channels of a link whose task is kept while they are idle."""
+MOST_ROUTES = 1024
+"""Channels of a link of which it is remembered where their messages go."""
 
 Handle = Callable[[str, Any], Awaitable[Any]]
 """Handles one message of a channel; what it returns is the acknowledgement."""
@@ -64,7 +63,7 @@ class Receiver(Protocol):
 
 
 class Inbox:
-    """Messages of one channel, and the task that handles them.
+    """Messages of one channel, and the task that handles them while there are any.
 
     Args:
         shell: The link.
@@ -75,15 +74,17 @@ class Inbox:
     def __init__(self, shell: LinkShell, channel: str) -> None:
         self._shell = shell
         self._channel = channel
-        self._queue: deque[tuple[Inbound, list[Any]]] = deque()
+        self._queue: list[tuple[Inbound, list[Any]]] = []  # short; an empty deque has 600 bytes
         self._news: asyncio.Future[None] | None = None
         self._work: Inbound | None = None
         self._done: list[Any] = []
+        self._retired = False
         self._loop = asyncio.get_running_loop()
         self.task = self._loop.create_task(self._run_watched(), name=f"channel {channel}")
 
     def put(self, work: Inbound, items: list[Any]) -> None:
         """Take messages that came."""
+        self._retired = False
         self._queue.append((work, items))
         self.wake()
 
@@ -100,6 +101,11 @@ class Inbox:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
+    def retire(self) -> None:
+        """End the task as soon as there is nothing to do; the channel's next message begins another."""
+        self._retired = True
+        self.wake()
+
     async def _wait(self) -> None:
         self._news = self._loop.create_future()
         await self._news
@@ -108,36 +114,50 @@ class Inbox:
     async def _run_watched(self) -> None:
         await _watched(self._run(), self._gave_way)
 
+    def _route(self) -> Route:
+        shell, channel = self._shell, self._channel
+        route = shell.routes.get(channel)
+        if route is None:
+            try:
+                route = shell.receiver.opened(shell.core.peer or "", channel)
+            except Exception as exc:
+                # The channel has no way; its messages are refused, or their sender would wait for ever.
+                return Route(_raising(exc), None)
+            shell.routes[channel] = route
+            if len(shell.routes) > MOST_ROUTES:
+                del shell.routes[next(iter(shell.routes))]
+        return route
+
     async def _run(self) -> None:
-        shell = self._shell
-        try:
-            handle, prepare = shell.receiver.opened(shell.core.peer or "", self._channel)
-        except Exception as exc:
-            # The channel has no way; its messages are refused, or their sender would wait for ever.
-            handle, prepare = _raising(exc), None
+        handle, prepare = self._route()
         while True:
             while not self._queue:
-                if len(shell.inboxes) > MOST_IDLE:
-                    del shell.inboxes[self._channel]
+                if self._retired:
+                    del self._shell.inboxes[self._channel]
                     return
                 await self._wait()
-            work, items = self._queue.popleft()
-            self._work = work
-            if prepare is not None and not work.closed:
-                try:
-                    items = prepare(items)
-                except Exception as exc:
-                    await self._handle_all(_raising(exc), work, items)
-                    items = []
-            if len(items) == 1 and not work.closed and work.may_handle:
-                try:
-                    self._done.append(await handle(self._channel, items[0]))
-                except BaseException as exc:
-                    await self._recover(work, items[0], exc)
-            else:
-                await self._handle_all(handle, work, items)
+            await self._handle_next(handle, prepare)
             self._answer()
-            shell.pump()
+            self._work = None
+            self._shell.pump()
+
+    # Not part of _run(), whose variables would keep the last messages for as long as none come.
+    async def _handle_next(self, handle: Handle, prepare: Callable[[list[Any]], list[Any]] | None) -> None:
+        work, items = self._queue.pop(0)
+        self._work = work
+        if prepare is not None and not work.closed:
+            try:
+                items = prepare(items)
+            except Exception as exc:
+                handle = _raising(exc)
+        if len(items) > 1 or work.closed or not work.may_handle:
+            await self._handle_all(handle, work, items)
+            return
+        for item in items:
+            try:
+                self._done.append(await handle(self._channel, item))
+            except BaseException as exc:
+                await self._recover(work, item, exc)
 
     async def _handle_all(self, handle: Handle, work: Inbound, items: list[Any]) -> None:
         done, channel = self._done, self._channel

@@ -20,11 +20,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mesh.errors import RemoteProtocolError
-from mesh.links.inbox import Inbox, Receiver
+from mesh.links.inbox import Inbox, Receiver, Route
 from mesh.protocol.link.events import (
     Acked,
     AnswerUnsendable,
     Attached,
+    ChannelQuiet,
     Closed,
     ConnectionRefused,
     ConnectionSilent,
@@ -76,11 +77,12 @@ class LinkShell:
         loop: The event loop.
         time: Its clock.
         refusal: Code and reason if the peer refused the last connection.
-        inboxes: By channel, what handles messages.
+        inboxes: By channel, what handles messages; only those with something to do, or that just had.
+        routes: By channel, where its messages go, of as many as ``MOST_ROUTES``.
         waiting: By channel, who waits for room.
         is_leaving: Whether it takes no new messages any more.
-        closed: Set when the link was left and its connection is closed.
-        detached: Set while there is no connection in use.
+        closed: Done when the link was left and its connection is closed.
+        detached: Done when there is no connection in use; another one for each connection.
         when_attached: Called whenever the peer comes.
         when_over: Called when the session ends without a connection, so that nothing is
             left that the link would be needed for.
@@ -89,19 +91,20 @@ class LinkShell:
 
     def __init__(self, core: Link, receiver: Receiver, changed: Callable[[str, str], None]) -> None:
         self.core = core
+        self.loop = asyncio.get_running_loop()
+        self.time = self.loop.time
         self.receiver = receiver
         self.refusal: tuple[str, str] | None = None
         self.transport: Transport | None = None
         self.inboxes: dict[str, Inbox] = {}
+        self.routes: dict[str, Route] = {}
         self.waiting: dict[str, set[Owner]] = {}
-        self.closed = asyncio.Event()
-        self.detached = asyncio.Event()
-        self.detached.set()
+        self.closed: asyncio.Future[None] = self.loop.create_future()
+        self.detached: asyncio.Future[None] = self.loop.create_future()
+        self.detached.set_result(None)
         self.when_attached: Callable[[], None] = _nothing
         self.when_over: Callable[[], None] = _nothing
         self._changed = changed
-        self.loop = asyncio.get_running_loop()
-        self.time = self.loop.time
         self._pumping = False
         self._finished = False
         self.is_leaving = False
@@ -119,7 +122,8 @@ class LinkShell:
 
         """
         old, self.transport = self.transport, transport
-        self.detached.clear()
+        if self.detached.done():
+            self.detached = self.loop.create_future()
         self.refusal = None
         if old is not None:
             old.abort()
@@ -134,10 +138,11 @@ class LinkShell:
         finally:
             transport.abort()
             if self.transport is transport:
-                self.transport = None
-                self.detached.set()
+                self._detach()
                 self.core.connection_lost(self.time(), reason)
                 self.pump()
+                if not self.core.session:
+                    self._retire_inboxes()
         return reason
 
     # -- the pump -----------------------------------------------------------------------
@@ -206,7 +211,12 @@ class LinkShell:
             self._hang_up()
         elif isinstance(event, SessionEnded):
             if self.transport is None:
+                self._retire_inboxes()
                 self.when_over()
+        elif isinstance(event, ChannelQuiet):
+            inbox = self.inboxes.get(event.channel)
+            if inbox is not None:
+                inbox.retire()
         elif isinstance(event, Closed):
             self._finished = self.is_leaving = True
             self._wake_waiting()
@@ -217,6 +227,11 @@ class LinkShell:
         if inbox is None:
             inbox = self.inboxes[channel] = Inbox(self, channel)
         inbox.put(event.work, event.items)
+
+    def _retire_inboxes(self) -> None:
+        """The session is over, and its peer may never come back: keep no task for its channels."""
+        for inbox in self.inboxes.values():
+            inbox.retire()
 
     def _judge(self, silence: float) -> None:
         # No frame came; but a large one may be on its way in pieces.
@@ -234,13 +249,21 @@ class LinkShell:
             self.transport.abort()
 
     def _say_goodbye(self) -> None:
-        if self._goodbye is None and not self.closed.is_set():
+        if self._goodbye is None and not self.closed.done():
             self._goodbye = self.loop.create_task(self._close(), name=f"goodbye to {self.core.peer}")
 
     async def _close(self) -> None:
         if self.transport is not None:
             await self.transport.close("the link was closed")
-        self.closed.set()
+        self._set_closed()
+
+    def _set_closed(self) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _detach(self) -> None:
+        self.transport = None
+        self.detached.set_result(None)
 
     # -- room ---------------------------------------------------------------------------------
 
@@ -310,18 +333,17 @@ class LinkShell:
         self.core.close(self.time(), reason)
         self._wake_waiting()
         self.pump()
-        await self.closed.wait()
+        await asyncio.wait([self.closed])
 
     async def shut(self) -> None:
         """End every task of this link now."""
         self.is_leaving = True
         self._hang_up()
         if self.transport is not None:
-            self.transport = None
-            self.detached.set()
+            self._detach()
             self.core.connection_lost(self.time(), "closed from here")
         self.core.close(self.time(), "closed")
-        self.closed.set()
+        self._set_closed()
         self.pump()
         if self._timer is not None:
             self._timer.cancel()

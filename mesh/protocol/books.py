@@ -71,6 +71,10 @@ class Given(enum.StrEnum):
     """No connection, or no answer, for as long as its sender was patient."""
     CLOSED = Reason.CLOSED.value
     """This process ended."""
+    ACK_TIMEOUT = Reason.ACK_TIMEOUT.value
+    """No answer in time after the first transmission."""
+    LOST = "connection lost"
+    """Sent at most once, and the connection was lost before the answer."""
     REFUSED = "refused for good"
     """The peer takes no such connection or no such message, or answers with what cannot be read."""
     MISTAKE = "mistake"

@@ -60,7 +60,7 @@ class Cutter:
 
         """
         size = self._head
-        if not self._pieces and data[0] == _BINARY and len(data) - size == data[1] ^ self._mask < 126:
+        if not self._pieces and 0 <= len(data) - size == data[1] ^ self._mask < 126 and data[0] == _BINARY:
             # Just one short message, as nearly always when there is no hurry.
             return [apply_mask(data[6:], data[2:6]) if self._mask else data[2:]], b""
         if self._pieces:
@@ -100,7 +100,7 @@ class Cutter:
             if kind != _BINARY:
                 others += data[at:stop]
             elif self._mask:
-                messages.append(apply_mask(data[body:stop], data[body - 4 : body]))
+                messages.append(apply_mask(memoryview(data)[body:stop], data[body - 4 : body]))
             else:
                 messages.append(data[body:stop])
             at = stop

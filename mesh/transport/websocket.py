@@ -49,6 +49,8 @@ class LinkConnection(Connection):
     """
 
     _wire: WebsocketTransport | None = None
+    # Whether bytes came in one piece with the handshake, so that the library has them.
+    _is_ahead = False
 
     def as_transport(self, peer: str) -> WebsocketTransport:
         """Return what a link uses; the connection is its own from now on.
@@ -57,17 +59,25 @@ class LinkConnection(Connection):
             peer: Address of the other end, for people.
 
         """
-        if self._wire is None:
-            self._wire = WebsocketTransport(self)
-        self._wire.set_peer(peer)
-        return self._wire
+        wire = self._wire or self._begin_link()
+        wire.set_peer(peer)
+        return wire
+
+    def _begin_link(self) -> WebsocketTransport:
+        wire = self._wire = WebsocketTransport(self)
+        if self._is_ahead:
+            wire.cutter.is_done = True
+            wire.library_reads_on()
+        return wire
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
         wire = self._wire
-        if wire is None and self.subprotocol == SUBPROTOCOL and self.state is State.OPEN:
-            # The first bytes of a link, before anybody has asked for it.
-            wire = self._wire = WebsocketTransport(self)
+        if wire is None:
+            if self.state is State.CONNECTING:
+                self._is_ahead = not data.endswith(b"\r\n\r\n")
+            elif self.subprotocol == SUBPROTOCOL and self.state is State.OPEN:
+                wire = self._begin_link()  # before anybody has asked for it
         if wire is not None and not wire.cutter.is_done:
             messages, data = wire.cutter.feed(data)
             if messages:

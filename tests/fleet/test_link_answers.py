@@ -208,9 +208,11 @@ def test_a_second_process_that_claims_a_live_name_is_refused_and_says_so(tmp_pat
         with arduino("twin.py", "--grid", grid, cwd=tmp_path) as one:
             one.wait_for("100 acked$")
             with arduino("twin.py", "--grid", grid, cwd=tmp_path) as two:
-                two.wait_for("waiting for sink at .*name-taken: ")
-                # Its stream fails by name, and the first one never notices.
-                two.wait_for("PeerDownError: sink could not be reached .*name-taken")
+                # Its stream fails by name, the sink says so as well, and the first one never notices.
+                two.wait_for(
+                    "NameTakenError: sink at .* refuses a link with this process .*give one of the two"
+                )
+                sink.wait_for("refused a link with twin at .*name-taken: ")
                 one.wait_for(r"\d+ acked$", since=one.mark)
                 assert two.count("acked$") == 0
                 assert sink.count("done processing") == 0

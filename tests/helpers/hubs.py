@@ -119,7 +119,7 @@ class Place:
                 wanted,
                 peer=target,
                 window=window,
-                explain=lambda failure: explained(failure, node, dialler, wanted),
+                explain=lambda failure: explained(failure, node, dialler),
             )
 
         return Stream(target, start, on_nack=on_nack)

@@ -212,6 +212,7 @@ class Shell:
 
     def drain(self) -> None:
         """Act on all events."""
+        hang_up = False
         for event in self.link.events():
             self.log.append(event)
             match event:
@@ -226,7 +227,7 @@ class Shell:
                 case WorkAbandoned(work, n):
                     assert len(self.inbox.pop(work)) == n
                 case ConnectionSilent() | ConnectionRefused():
-                    self.drop("silent or refused")
+                    hang_up = True  # in the end: what happened besides was before
                 case SessionEnded():
                     self.pair.sessions_ended += 1
                 case Closed():
@@ -239,6 +240,8 @@ class Shell:
                     self.pair.resumes += resumed
         for work in [work for work, items in self.inbox.items() if not items]:
             del self.inbox[work]
+        if hang_up:
+            self.drop("silent or refused")
 
     # -- what must hold at every moment
 

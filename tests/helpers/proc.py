@@ -74,7 +74,8 @@ class Proc:
         self.command = [str(part) for part in command]
         self.tag = uuid.uuid4().hex
         clean = {name: value for name, value in os.environ.items() if name not in OUR_VARIABLES}
-        given = {**clean, **(env or {}), _TAG: self.tag}
+        # The loop that everybody has; tests/fleet/test_loops.py is about the other one.
+        given = {**clean, "SKETCHMESH_UVLOOP": "0", **(env or {}), _TAG: self.tag}
         self.lines: list[Line] = []
         self._news = threading.Condition()
         self._open = {"out", "err"}

@@ -8,12 +8,16 @@ that is what makes a balance mean something.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 from mesh.protocol.link.events import Reason
 
 OTHERS: Final = "(others)"
 """The line that holds the sums of channels whose own line was folded away."""
+
+_LOOKS: Final = 8
+"""Old lines that are looked at for one to fold, when a new one is made."""
 
 
 class Sent:
@@ -129,7 +133,7 @@ class Ledger:
         line = self.sent.get(channel)
         if line is None:
             if len(self.sent) >= self._most:
-                idle = next((name for name in self.sent if name not in busy and name != OTHERS), None)
+                idle = _oldest_idle(self.sent, busy)
                 if idle is not None:
                     self.sent.setdefault(OTHERS, Sent()).add(self.sent.pop(idle))
             line = self.sent[channel] = Sent()
@@ -140,8 +144,17 @@ class Ledger:
         line = self.taken.get(channel)
         if line is None:
             if len(self.taken) >= self._most:
-                idle = next((name for name in self.taken if name not in busy and name != OTHERS), None)
+                idle = _oldest_idle(self.taken, busy)
                 if idle is not None:
                     self.taken.setdefault(OTHERS, Taken()).add(self.taken.pop(idle))
             line = self.taken[channel] = Taken()
         return line
+
+
+def _oldest_idle(lines: dict[str, Any], busy: Container[str]) -> str | None:
+    """Return the oldest line that may be folded; the first few, if they may not, become the youngest."""
+    for name in list(islice(lines, _LOOKS)):
+        if name not in busy and name != OTHERS:
+            return name
+        lines[name] = lines.pop(name)
+    return None

@@ -39,6 +39,7 @@ class Standing:
         connections: Connections of that session so far.
         dialled: Whether the current connection was dialled by this side.
         leaving: Whether the link is closing.
+        going: Whether nothing was heard for two heartbeats, or the peer said BYE, so that it may be gone.
 
     """
 
@@ -48,6 +49,7 @@ class Standing:
     connections: int = 0
     dialled: bool = False
     leaving: bool = False
+    going: bool = False
 
 
 class Answer(enum.Enum):
@@ -94,6 +96,10 @@ def judge(hello: HelloTerms, name: str, known: Standing) -> Answer | No:
         return No("closing", f"{name} is going away")
     attached = known.state is State.ATTACHED
     if known.incarnation and known.incarnation != hello.incarnation:
+        if attached and known.going:
+            return No(
+                "unsure", f"{name} cannot tell yet whether another process of the name {hello.name} lives"
+            )
         if attached:
             return No("name-taken", f"{name} has a live link with another process of the name {hello.name}")
         return Answer.REPLACE

@@ -393,7 +393,10 @@ class Outbound:
         """Give up what is past its deadline."""
         late = [run for run in self._all() if run.deadline(lost_at) <= now]
         for run in late:
-            self._give_up(run, Reason.ACK_TIMEOUT if run.due <= now else Reason.PEER_DOWN)
+            if run.due <= now:
+                self._give_up(run, Reason.ACK_TIMEOUT, now - run.due + (run.delivery.ack_timeout or 0.0))
+            else:
+                self._give_up(run, Reason.PEER_DOWN, now - max(run.since, lost_at or run.since))
         if late:
             self._drop_withdrawn()
 
@@ -418,8 +421,8 @@ class Outbound:
                 self._give_up(run, Reason.TOO_LARGE)
         self._drop_withdrawn()
 
-    def _give_up(self, run: Run, reason: Reason) -> None:
-        self._events.append(Failed(run.owner, run.count, reason, run.first > 0))
+    def _give_up(self, run: Run, reason: Reason, waited: float = 0.0) -> None:
+        self._events.append(Failed(run.owner, run.count, reason, run.first > 0, waited))
         self.line.fail(run.count, reason)
         run.body = run.owner = None
         run.skip = 0
@@ -436,7 +439,7 @@ class Outbound:
 
     # -- connections and sessions
 
-    def rewind(self) -> None:
+    def rewind(self, now: float) -> None:
         """Prepare to send everything unanswered again: the connection was lost."""
         self._requeue()
         if self.base != self.next:
@@ -444,7 +447,7 @@ class Outbound:
         if self.fruitless > MAX_FRUITLESS:
             for run in self.queue:
                 if run.first and run.body is not None:
-                    self._give_up(run, Reason.PEER_DOWN)
+                    self._give_up(run, Reason.PEER_DOWN, max(now - run.since, 0.0))
 
     def _requeue(self) -> None:
         self.queue.extendleft(reversed(self.flight))

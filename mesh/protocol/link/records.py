@@ -241,6 +241,13 @@ def refusal(code: str, reason: str) -> bytes:
     return encode([Refused(code, clip(reason))])
 
 
+def read_refusal(frame: bytes) -> tuple[str, str]:
+    """Return code and reason of a frame that ``refusal()`` made."""
+    ((record, _),) = decode_frame(frame, len(frame))
+    assert isinstance(record, Refused)
+    return record.code, record.reason
+
+
 def clip(text: str) -> str:
     """Return a text for people as it may travel: not too long, and valid UTF-8."""
     return text[:MAX_TEXT].encode("utf-8", "replace").decode()

@@ -14,12 +14,15 @@ from math import inf
 from typing import Final
 
 from mesh.errors import LocalProtocolError, RemoteProtocolError
-from mesh.protocol.link.events import Event, Reason, Received, WorkAbandoned
+from mesh.protocol.link.events import ChannelQuiet, Event, Reason, Received, WorkAbandoned
 from mesh.protocol.link.inbound import Inbound
 from mesh.protocol.link.ledger import Ledger
 from mesh.protocol.link.outbound import Grant, Outbound
 from mesh.protocol.link.records import MAX_CHANNELS, Ack, Data, Frame, Nack, Settled, Skip, encode
 from mesh.protocol.link.run import Delivery
+
+MAX_LINES: Final = 1024
+"""Lines of the ledger per direction, besides those of channels in use; what is older is folded."""
 
 MAX_UNSURE: Final = 1024
 """SETTLED records that are repeated after a lost connection, at most."""
@@ -89,18 +92,19 @@ class Traffic:
         self.deadlines = Deadlines()
         self._heartbeat = heartbeat
         self._events = events
-        self._ledger = Ledger(MAX_CHANNELS)
+        self._ledger = Ledger(MAX_LINES)
         self._outbound: dict[str, Outbound] = {}
         self._inbound: dict[str, Inbound] = {}
         # Idle outgoing channels: the next number of each; of those forgotten, a number not below any.
         self._idle: dict[str, int] = {}
         self._floor = 1
-        self.senders: deque[Outbound] = deque()
-        self.replies: deque[Inbound] = deque()
+        # Lists, though taken from the left: they are short, and an empty deque has 600 bytes.
+        self.senders: list[Outbound] = []
+        self.replies: list[Inbound] = []
         # Channels that have not told their base, those that do so in the next frame, those that did.
         self._owing: set[Outbound] = set()
         self._settle_at = inf
-        self.settling: deque[tuple[str, int]] = deque()
+        self.settling: list[tuple[str, int]] = []
         self._unsure: dict[str, int] = {}
         self._alarms: list[tuple[float, int, Outbound]] = []
         self._order = 0
@@ -232,22 +236,22 @@ class Traffic:
                 work = self.replies[0]
                 done = work.fill(frame)
                 if done:
-                    self.replies.popleft()
+                    del self.replies[0]
                     work.ready = False
                 else:
-                    self.replies.rotate(-1)
+                    self.replies.append(self.replies.pop(0))
             elif self.settling:
                 done = self._fill_settled(frame)
             elif data and self.senders:
                 out = self.senders[0]
                 done = out.fill(frame, now)
                 if done:
-                    self.senders.popleft()
+                    del self.senders[0]
                     out.ready = False
                     if out.base == out.next and not out.queue:
                         self._tidy(out)  # all it had was given up
                 else:
-                    self.senders.rotate(-1)
+                    self.senders.append(self.senders.pop(0))
                 if out.earliest < out.armed:
                     self._arm(out, out.earliest)
             else:
@@ -268,14 +272,14 @@ class Traffic:
             frame = work.only_frame()
             if frame is None:
                 return False
-            self.replies.popleft()
+            del self.replies[0]
             work.ready = False
         else:
             out = self.senders[0]
             frame = out.only_frame(now) if data else None
             if frame is None:
                 return False
-            self.senders.popleft()
+            del self.senders[0]
             out.ready = False
             if out.earliest < out.armed:
                 self._arm(out, out.earliest)
@@ -283,12 +287,14 @@ class Traffic:
         return True
 
     def _fill_settled(self, frame: Frame) -> bool:
-        while self.settling:
+        done = 0
+        for name, base in self.settling:
             if frame.closed:
-                return False
-            name, base = self.settling.popleft()
+                break
             frame.add(b"\x93\x06", encode(name), encode(base))
-        return True
+            done += 1
+        del self.settling[:done]
+        return not self.settling
 
     # -- time
 
@@ -340,7 +346,7 @@ class Traffic:
             work.lose_connection()
         for out in self._outbound.values():
             out.ready = False
-            out.rewind()
+            out.rewind(now)
             self._rearm(out)
 
     def resume(self) -> None:
@@ -377,8 +383,9 @@ class Traffic:
 
     def fail_all(self, reason: Reason) -> None:
         """Give up everything that is not answered."""
-        for out in self._outbound.values():
+        for out in list(self._outbound.values()):
             out.fail_all(reason)
+            self._tidy(out)
 
     # -- within
 
@@ -466,3 +473,4 @@ class Traffic:
         # What is idle has sent its answers; what is not can neither be asked for again.
         if work.idle and not work.ready:
             self._inbound.pop(work.channel, None)
+            self._events.append(ChannelQuiet(work.channel))

@@ -67,3 +67,23 @@ def test_a_line_that_is_in_use_stays() -> None:
     first = ledger.sender("a", {"a"})
     ledger.sender("b", {"a"})
     assert ledger.sender("a", {"a"}) is first
+
+
+def test_the_search_for_a_line_to_fold_is_short() -> None:
+    class Busy(set[str]):
+        looks = 0
+
+        def __contains__(self, name: object) -> bool:
+            Busy.looks += 1
+            return super().__contains__(name)
+
+    ledger, busy = Ledger(10), Busy()
+    for n in range(1000):
+        busy.add(f"c{n}")
+        ledger.receiver(f"c{n}", busy).received += 1
+    assert len(ledger.taken) == 1000
+    assert Busy.looks < 10_000
+    busy.clear()
+    ledger.receiver("late", busy)
+    assert len(ledger.taken) == 1001
+    assert sum(line.received for line in ledger.taken.values()) == 1000

@@ -23,6 +23,7 @@ from mesh.protocol.link import (
     Delivery,
     Detached,
     Failed,
+    HelloTerms,
     Link,
     LinkSettings,
     PeerLeaving,
@@ -32,6 +33,7 @@ from mesh.protocol.link import (
     State,
     WorkAbandoned,
     read_hello,
+    read_refusal,
     refusal,
 )
 from tests.helpers.link_pair import LinkPair
@@ -303,6 +305,36 @@ def test_a_refused_dial_says_why() -> None:
     link.connection_lost(0.2)
     assert link.events() == []
     assert link.state is State.DETACHED
+
+
+@pytest.mark.parametrize("code", ["name-taken", "version", "too-many", "unsure", "news"])
+def test_a_refusal_for_good_fails_what_waits(code: str) -> None:
+    link = greeting()
+    link.send("x", ["a", "b"], 0.0, owner="me")
+    link.receive(refusal(code, "because"), 0.1)
+    events = link.events()
+    assert events.pop(0) == ConnectionRefused(code, "because")
+    if code in ("name-taken", "version"):
+        assert events == [Failed("me", 2, Reason.TURNED_AWAY, False)]
+        assert link.books()["sent"]["x"]["failed"] == {"turned away": 2}
+        assert link.idle
+    else:
+        assert events == []
+        assert link.books()["sent"]["x"]["in_flight"] == 2
+    assert link.balanced()
+
+
+def test_who_may_be_gone_keeps_its_name_for_a_while_but_not_for_good() -> None:
+    peer = RawPeer()
+    other = HelloTerms(**{**TERMS, "name": peer.link.peer, "incarnation": "another"})
+    for silence, code in ((0.0, "name-taken"), (0.9, "name-taken"), (1.2, "unsure")):
+        no = peer.link.accept(other, peer.now + silence, session="s2")
+        assert no is not None
+        assert read_refusal(no)[0] == code
+    peer.say([7, "stopping"])
+    no = peer.link.accept(other, peer.now, session="s2")
+    assert no is not None
+    assert read_refusal(no)[0] == "unsure"
 
 
 def test_a_protocol_error_that_the_peer_found_ends_the_session() -> None:

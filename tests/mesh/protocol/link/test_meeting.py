@@ -35,6 +35,7 @@ GREETING = Standing(State.GREETING, "r1", "s1", 2, dialled=True)
         ({"session": "s9"}, UNKNOWN, Answer.NEW),
         ({"incarnation": "r2"}, ATTACHED_BY_US, "name-taken"),
         ({"incarnation": "r2"}, ATTACHED_BY_THEM, "name-taken"),
+        ({"incarnation": "r2"}, Standing(State.ATTACHED, "r1", "s1", 2, going=True), "unsure"),
         ({"incarnation": "r2"}, DETACHED, Answer.REPLACE),
         ({"incarnation": "r2", "session": "s1", "connections": 2}, DETACHED, Answer.REPLACE),
         ({"incarnation": "r2", "name": "z"}, GREETING, Answer.REPLACE),
