@@ -289,7 +289,7 @@ class FactoryLoop:
         """Run for as long as the ``async with`` block lasts, then drain.
 
         Inside the block the worker serves: ``port`` of ``self.serving`` is known. Cancelled,
-        it still drains to the end, which takes about 4 seconds at the most.
+        it still drains to the end, which takes about 5 seconds at the most.
         """
         await self._worker.start(socket, port)
         try:

@@ -9,10 +9,10 @@ Rules:
 - A refused message is answered and the connection stays.
 - What became of each message is in the books (see ``mesh.protocol.books``): by what went
   over the wire, not by what the responder said.
-- *Draining*: the port is given up first, idle connections are closed with 1001, and a
-  connection with a message in hand is closed after that message's answer. A message
-  that comes in the very moment is not handled at all, so that its sender may send it
-  again elsewhere.
+- *Draining*: the port is given up first, idle connections are closed with 1001, links that
+  have not said who they are are hung up on, and a connection with a message in hand is
+  closed after that message's answer. A message that comes in the very moment is not handled
+  at all, so that its sender may send it again elsewhere.
 - *Descriptors*: clients get as many as the system allows, less a reserve for everything
   else; those who have not finished their handshake count as well.
 """
@@ -48,7 +48,7 @@ from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
 from mesh.text import printable
 from mesh.transport.base import Transport
-from mesh.transport.websocket import LinkConnection, abort, set_user_timeout
+from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
 
 logger = logging.getLogger("mesh.door")
 
@@ -151,6 +151,7 @@ class Door:
         self._most: int | None = None
         self._hush: Hush | None = None
         self._idle: set[ServerConnection] = set()
+        self._wires: set[WebsocketTransport] = set()
         self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
         self._ids = itertools.count(1)
         self._draining = False
@@ -212,6 +213,10 @@ class Door:
         May be cancelled; ``close()`` then ends what is left.
         """
         self._give_up_port()
+        for wire in list(self._wires):
+            if wire.is_unheard:
+                # Nobody knows it yet, so nobody else would end it. If it is a worker, it dials again.
+                wire.abort()
         idle = list(self._idle)
         await asyncio.gather(
             *(connection.close(1001, STOPPING) for connection in idle),
@@ -353,7 +358,12 @@ class Door:
         # 4 KiB of headers that nobody will look at again, for as long as the link lives. Without any
         # request the library would take the next control frame for one, and fail.
         connection.request, connection.response = _READ, None
-        await self._link(connection.as_transport(_address(connection.remote_address)))
+        wire = connection.as_transport(_address(connection.remote_address))
+        self._wires.add(wire)
+        try:
+            await self._link(wire)
+        finally:
+            self._wires.discard(wire)
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert connection.request is not None

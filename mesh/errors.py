@@ -148,17 +148,28 @@ class AckTimeoutError(DeliveryError, TimeoutError):
     """The peer did not answer in time after the message was sent; whether it was handled is unknown.
 
     Attributes:
-        waited: Seconds from the first transmission until the message was given up.
+        waited: Seconds from the first transmission until the message was given up; of one that
+            was not sent, seconds that it waited for messages given up before it.
+        transmitted: Whether the message had been sent, so that its outcome is
+            unknown; ``False`` means that it certainly was not handled.
 
     """
 
-    def __init__(self, peer: str, waited: float) -> None:
-        super().__init__(
-            peer,
-            f"{peer} did not answer within {waited:.1f} s of the message being sent; it may or may not have "
-            f"been handled; give the handler more time with a longer ack_timeout, or make it faster",
-        )
+    def __init__(self, peer: str, waited: float, *, transmitted: bool = True) -> None:
+        hint = "give the handler more time with a longer ack_timeout, or make it faster"
+        if transmitted:
+            what = (
+                f"did not answer within {waited:.1f} s of the message being sent; "
+                f"it may or may not have been handled"
+            )
+        else:
+            what = (
+                f"has not answered any of the messages before this one, which waited {waited:.1f} s and was "
+                f"not sent, for they fill the window"
+            )
+        super().__init__(peer, f"{peer} {what}; {hint}")
         self.waited = waited
+        self.transmitted = transmitted
 
 
 class PeerDownError(DeliveryError, ConnectionError):

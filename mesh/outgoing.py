@@ -20,7 +20,8 @@ from mesh.errors import (
     PayloadError,
     PeerDownError,
 )
-from mesh.links.hub import Dialler, Hub
+from mesh.links.dialler import Dialler
+from mesh.links.hub import Hub
 from mesh.links.sending import sending
 from mesh.node import Node
 from mesh.peers import Peers
@@ -228,7 +229,7 @@ def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
             accepted=dialler.was_accepted,
         )
     if failure.reason is Reason.ACK_TIMEOUT:
-        return AckTimeoutError(node.name, failure.waited)
+        return AckTimeoutError(node.name, failure.waited, transmitted=failure.transmitted)
     if failure.reason is Reason.TURNED_AWAY:
         error = dialler.turned_away(transmitted=failure.transmitted) or dialler.fatal
         if error is not None:

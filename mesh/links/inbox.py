@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from time import monotonic
 from types import coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from mesh.protocol.values import Refusal
 
@@ -27,6 +27,13 @@ CHECK_EVERY = 32
 
 SMALL = 1024
 """Length of an answer up to which it may wait for others, to be answered in one go."""
+
+FEW = 16
+"""Parts of a list or dict up to which it is looked at whether it is small."""
+
+_TINY: Final = frozenset((int, float, bool, type(None)))
+
+CANCELLED: Final = "the task of its handler was cancelled by other code of that process"
 
 MOST_ROUTES = 1024
 """Channels of a link of which it is remembered where their messages go."""
@@ -79,8 +86,11 @@ class Inbox:
         self._work: Inbound | None = None
         self._done: list[Any] = []
         self._retired = False
+        self._shut = False
+        self._over = False
         self._loop = asyncio.get_running_loop()
         self.task = self._loop.create_task(self._run_watched(), name=f"channel {channel}")
+        self.task.add_done_callback(self._ended)
 
     def put(self, work: Inbound, items: list[Any]) -> None:
         """Take messages that came."""
@@ -106,9 +116,54 @@ class Inbox:
         self._retired = True
         self.wake()
 
+    def shut(self) -> None:
+        """End the task now; nobody else can, for a handler's cancellation is not the channel's."""
+        self._shut = True
+        self.task.cancel()
+
+    def _is_end(self, exc: BaseException) -> bool:
+        """Say whether an exception ends this task; if not, a cancellation of it is taken back."""
+        if not isinstance(exc, asyncio.CancelledError):
+            return False
+        if self._shut:
+            return True
+        while self.task.cancelling():
+            self.task.uncancel()
+            # Somebody has hold of this task: the next messages get another one as soon as may be.
+            self._retired = True
+        return False
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Let no mistake of ours make senders wait for ever: what is in hand is refused."""
+        if self._over or self._shut:
+            return
+        error = None if task.cancelled() else task.exception()
+        shell = self._shell
+        if shell.inboxes.get(self._channel) is self:
+            del shell.inboxes[self._channel]
+        self._loop.call_exception_handler(
+            {
+                "message": f"the task of channel {self._channel!r} ended, which is a mistake in the mesh",
+                "exception": error or RuntimeError("it was cancelled"),
+                "task": task,
+            }
+        )
+        works = [work for work, _ in self._queue]
+        self._queue.clear()
+        for work in dict.fromkeys([self._work, *works]):
+            if work is not None and not work.closed and work.in_hand:
+                reason = f"the task of channel {self._channel!r} ended: {error or 'cancelled'}"
+                shell.core.nack(work, "RuntimeError", reason, self._loop.time(), count=work.in_hand)
+        self._work = None
+        shell.pump()
+
     async def _wait(self) -> None:
         self._news = self._loop.create_future()
-        await self._news
+        try:
+            await self._news
+        except asyncio.CancelledError as exc:
+            if self._is_end(exc):
+                raise
         self._news = None
 
     async def _run_watched(self) -> None:
@@ -134,6 +189,7 @@ class Inbox:
             while not self._queue:
                 if self._retired:
                     del self._shell.inboxes[self._channel]
+                    self._over = True
                     return
                 await self._wait()
             await self._handle_next(handle, prepare)
@@ -167,18 +223,24 @@ class Inbox:
                 if work.closed:
                     return
                 try:
-                    done.append(await handle(channel, item))
+                    value = await handle(channel, item)
                 except BaseException as exc:
                     await self._recover(work, item, exc)
-            if done and not _is_small(done[-1]):
-                # Large answers are counted before there are many; see ``may_handle``.
-                self._answer()
+                    continue
+                done.append(value)
+                if value is not None and (
+                    len(value) >= SMALL if value.__class__ is str else not _is_small(value)
+                ):
+                    # Large answers are counted one by one, or a few of them would fill the memory.
+                    self._answer()
+                    if not work.may_handle:
+                        await self._until_answers_are_taken(work)
             if not work.may_handle:
                 await self._until_answers_are_taken(work)
             if monotonic() - begin > SLICE:
                 self._answer()
                 self._shell.pump()
-                await asyncio.sleep(0)
+                await self._give_way()
                 begin = monotonic()
 
     def _gave_way(self) -> None:
@@ -194,19 +256,31 @@ class Inbox:
             self._shell.core.ack(self._work, values, self._loop.time())
 
     async def _recover(self, work: Inbound, item: Any, exc: BaseException) -> None:
-        task = asyncio.current_task()
-        if isinstance(exc, asyncio.CancelledError) and (task is None or task.cancelling()):
+        if self._is_end(exc):
             raise exc
+        if isinstance(exc, asyncio.CancelledError) and not exc.args:
+            exc = asyncio.CancelledError(CANCELLED)
         self._answer()
         try:
             peer = self._shell.core.peer or ""
             outcome = await self._shell.receiver.recover(peer, self._channel, item, exc)
+        except asyncio.CancelledError as again:
+            if self._is_end(again):
+                raise
+            outcome = Refusal(type(again).__name__, CANCELLED)
         except Exception as worse:
             outcome = Refusal(type(worse).__name__, str(worse))
         if not isinstance(outcome, Refusal):
             self._done.append(outcome)
         elif not work.closed:
             self._shell.core.nack(work, outcome.type, outcome.message, self._loop.time())
+
+    async def _give_way(self) -> None:
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as exc:
+            if self._is_end(exc):
+                raise
 
     async def _until_answers_are_taken(self, work: Inbound) -> None:
         self._answer()
@@ -243,5 +317,15 @@ def _raising(error: Exception) -> Handle:
     return handle
 
 
-def _is_small(value: object) -> bool:
-    return len(value) < SMALL if isinstance(value, str | bytes) else value is None or isinstance(value, int)
+def _is_small(value: Any) -> bool:
+    """Say whether an answer may wait for others; a container only if one look shows that."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return len(value) <= FEW and all(map(_is_small_part, value))
+    if kind is dict:
+        return len(value) <= FEW and all(map(_is_small_part, value.values()))
+    return _is_small_part(value)
+
+
+def _is_small_part(value: Any) -> bool:
+    return len(value) < SMALL if isinstance(value, str | bytes) else type(value) in _TINY

@@ -83,6 +83,7 @@ class LinkShell:
         is_leaving: Whether it takes no new messages any more.
         closed: Done when the link was left and its connection is closed.
         detached: Done when there is no connection in use; another one for each connection.
+        detached_at: When the last connection was lost, or the link was made.
         when_attached: Called whenever the peer comes.
         when_over: Called when the session ends without a connection, so that nothing is
             left that the link would be needed for.
@@ -104,6 +105,7 @@ class LinkShell:
         self.detached.set_result(None)
         self.when_attached: Callable[[], None] = _nothing
         self.when_over: Callable[[], None] = _nothing
+        self.detached_at = self.time()
         self._changed = changed
         self._pumping = False
         self._finished = False
@@ -263,6 +265,7 @@ class LinkShell:
 
     def _detach(self) -> None:
         self.transport = None
+        self.detached_at = self.time()
         self.detached.set_result(None)
 
     # -- room ---------------------------------------------------------------------------------
@@ -298,11 +301,6 @@ class LinkShell:
 
     # -- the end ------------------------------------------------------------------------------
 
-    @property
-    def is_attached(self) -> bool:
-        """Whether messages flow."""
-        return self.core.state is State.ATTACHED
-
     def has_session(self) -> bool:
         """Say whether it was attached, and may be again."""
         return bool(self.core.session)
@@ -320,6 +318,11 @@ class LinkShell:
     def is_over(self) -> bool:
         """Whether nothing is left of it: no connection, no session, nothing to send."""
         return self.transport is None and not self.core.session and self.core.idle
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether it has no connection and nothing waits for one, so that nobody would miss it now."""
+        return self.transport is None and not self.waiting and self.core.idle
 
     def _wake_waiting(self) -> None:
         """Who waits for room will not get any more."""
@@ -350,10 +353,11 @@ class LinkShell:
             self._timer = None
             self._timer_at = -1.0
         tasks = [inbox.task for inbox in self.inboxes.values()]
+        for inbox in self.inboxes.values():
+            inbox.shut()
         if self._goodbye is not None:
             tasks.append(self._goodbye)
-        for task in tasks:
-            task.cancel()
+            self._goodbye.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -24,6 +24,7 @@ def uri(sink: Proc) -> str:
     return f"ws://localhost:{serving_port(sink)}"
 
 
+@pytest.mark.usefixtures("each_loop")
 async def test_answers_keep_their_types_and_plain_clients_get_text(tmp_path: Path) -> None:
     with start_sink(tmp_path) as sink:
         async with mesh.connect(uri(sink)) as peer:
@@ -33,6 +34,7 @@ async def test_answers_keep_their_types_and_plain_clients_get_text(tmp_path: Pat
         assert replies == ['{"a":[1,null]}', b"x", "7"]
 
 
+@pytest.mark.usefixtures("each_loop")
 async def test_a_nack_asks_for_the_message_again_and_holds_the_channel(tmp_path: Path) -> None:
     tried = tmp_path / "tried"
     with start_sink(tmp_path, journal=tried) as sink:
@@ -146,6 +148,7 @@ async def test_the_ledger_counts_refusals_and_cancelled_ones(tmp_path: Path) -> 
             assert (ours["sent"], ours["acked"], ours["refused"]) == (100, 50, 50)
 
 
+@pytest.mark.usefixtures("each_loop")
 def test_the_ledger_counts_what_comes_twice_and_it_is_handled_once(tmp_path: Path) -> None:
     handled = tmp_path / "handled"
     with start_sink(tmp_path, journal=handled) as sink:

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.fleet
 MIB = 2**20
 OPENING = handshake("/", f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
 AT_ONCE = 4
+ENOUGH_TIME = 300
+"""Seconds from which on the number of frames counts, and not the time, of which it may take twice as much."""
 PARTS = 8
 """Looks at the memory."""
 MOST = 100
@@ -182,9 +184,8 @@ class Fuzz:
         said = NO in heard if end == "refused" else heard.startswith(b"HTTP/1.1 101")
         self.ended[end if said else "unheard"] += 1
 
-    async def run(self, frames: int, *, until: float = float("inf")) -> None:
-        """Throw that many frames, on a few connections at a time."""
-        enough = self.frames + frames
+    async def run(self, enough: int, *, until: float = float("inf")) -> None:
+        """Throw frames until there were enough, on a few connections at a time."""
 
         async def one(name: str) -> None:
             while self.frames < enough and time.monotonic() < until:
@@ -204,8 +205,10 @@ async def fuzz(folder: Path, frames: int, *, warm_up: int, seconds: float = floa
             thrower = Fuzz(port, seed)
             await thrower.run(warm_up)
             sizes = [rss(sink.pid)]
-            for part in range(PARTS):
-                await thrower.run((frames - warm_up) // PARTS, until=begin + seconds * (part + 1) / PARTS)
+            for part in range(1, PARTS + 1):
+                enough = warm_up + (frames - warm_up) * part // PARTS
+                share = 2 if seconds >= ENOUGH_TIME else part / PARTS
+                await thrower.run(enough, until=begin + seconds * share)
                 sizes.append(rss(sink.pid))
             peers = ledger(port)["peers"]
             lines = sum(len(peer[way]) for peer in peers.values() for way in peer)
@@ -218,6 +221,8 @@ async def fuzz(folder: Path, frames: int, *, warm_up: int, seconds: float = floa
                 f"{lines} lines in the ledger, of {len(peers)} peers; {dict(thrower.ended)}"
             )
             assert sink.process.poll() is None, sink
+            if seconds >= ENOUGH_TIME:
+                assert thrower.frames >= frames, f"only {thrower.frames} in {took:.0f} s"
             assert grown < 8, f"seed {seed}"
             assert sizes[-1] - sizes[PARTS // 2] < 4 * MIB, f"seed {seed}: it grows and grows"
             # A few are cut off by another that a flipped bit has given the same name.
@@ -232,6 +237,7 @@ async def fuzz(folder: Path, frames: int, *, warm_up: int, seconds: float = floa
         assert sink.stop() == 0, sink
 
 
+@pytest.mark.usefixtures("each_loop")
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_twenty_thousand_frames_leave_a_worker_as_it_was(tmp_path: Path) -> None:

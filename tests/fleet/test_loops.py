@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
 import time
 from pathlib import Path
@@ -31,17 +30,6 @@ class Which(factory.FactoryLoop):
 '''
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def loop(request: pytest.FixtureRequest) -> dict[str, str | None]:
-    if request.param == "asyncio":
-        return {"SKETCHMESH_UVLOOP": "0"}
-    if importlib.util.find_spec("uvloop") is None:
-        if os.environ.get("CI"):
-            pytest.fail("needs uvloop, which is not installed (CI is set, so this is no skip)", pytrace=False)
-        pytest.skip("needs uvloop; to run this test: pip install uvloop")
-    return {"SKETCHMESH_UVLOOP": None}
-
-
 @pytest.mark.parametrize(("switch", "wanted"), [("0", "asyncio"), (None, "uvloop"), ("", "uvloop")])
 def test_which_loop_it_is(tmp_path: Path, switch: str | None, wanted: str) -> None:
     if wanted == "uvloop" and importlib.util.find_spec("uvloop") is None:
@@ -51,14 +39,15 @@ def test_which_loop_it_is(tmp_path: Path, switch: str | None, wanted: str) -> No
         assert ask(serving_port(proc), "?") == [wanted]
 
 
-def test_the_fleet_talks_loses_one_and_stops_in_time(tmp_path: Path, loop: dict[str, str | None]) -> None:
+@pytest.mark.usefixtures("each_loop")
+def test_the_fleet_talks_loses_one_and_stops_in_time(tmp_path: Path) -> None:
     grid, _, _ = trio_grid(tmp_path)
-    with trio(grid, loop) as fleet:
+    with trio(grid) as fleet:
         wait_until_they_talk(fleet)
         mark = fleet["iopin"].mark
         fleet["buzzer"].send_signal(signal.SIGKILL)
         fleet["iopin"].wait_for("waiting for buzzer at ", since=mark)
-        with arduino("buzzer", env={"MESH_GRID": str(grid), **loop}) as again:
+        with arduino("buzzer", env={"MESH_GRID": str(grid)}) as again:
             fleet["iopin"].wait_for(r"buzzer is there at .*, after \d+\.\d s", since=mark)
             again.wait_for(r"signal [01] received -> ")
             begin = time.monotonic()

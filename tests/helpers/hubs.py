@@ -8,7 +8,8 @@ from random import Random
 from typing import Any, TypeVar
 
 from mesh.dialling import AbsentError
-from mesh.links.hub import Dialler, Hub
+from mesh.links.dialler import Dialler
+from mesh.links.hub import Hub
 from mesh.links.inbox import Route
 from mesh.links.sending import sending
 from mesh.node import Node

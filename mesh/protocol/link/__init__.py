@@ -21,8 +21,8 @@ from mesh.protocol.link.events import (
     WorkAbandoned,
 )
 from mesh.protocol.link.inbound import Inbound
-from mesh.protocol.link.link import Link, LinkSettings, read_hello
-from mesh.protocol.link.meeting import State
+from mesh.protocol.link.link import Link, LinkSettings
+from mesh.protocol.link.meeting import State, read_hello
 from mesh.protocol.link.records import SUBPROTOCOL, HelloTerms, read_refusal, refusal
 from mesh.protocol.link.run import Delivery
 

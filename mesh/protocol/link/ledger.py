@@ -32,6 +32,7 @@ class Sent:
         "late_skipped",
         "refused",
         "sent",
+        "unknown",
     )
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class Sent:
         self.late_acked = 0
         self.late_refused = 0
         self.late_skipped = 0
+        self.unknown = 0
 
     def fail(self, count: int, reason: str) -> None:
         """Count messages that were given up, for a ``Reason`` or another one of few."""
@@ -68,12 +70,15 @@ class Sent:
             "late_acked": self.late_acked,
             "late_refused": self.late_refused,
             "late_skipped": self.late_skipped,
+            "unknown": self.unknown,
             "balanced": self.sent == settled + in_flight,
         }
 
     def add(self, other: Sent) -> None:
         """Take over the numbers of another line."""
-        for field in ("acked", "cancelled", "late_acked", "late_refused", "late_skipped", "refused", "sent"):
+        for field in Sent.__slots__:  # not those that a kind of line adds
+            if field == "failed":
+                continue
             setattr(self, field, getattr(self, field) + getattr(other, field))
         for reason, count in (other.failed or {}).items():
             self.fail(count, reason)
@@ -136,7 +141,8 @@ class Ledger:
                 idle = _oldest_idle(self.sent, busy)
                 if idle is not None:
                     self.sent.setdefault(OTHERS, Sent()).add(self.sent.pop(idle))
-            line = self.sent[channel] = Sent()
+            # A channel may really have that name, and the line have been made just now.
+            line = self.sent.setdefault(channel, Sent())
         return line
 
     def receiver(self, channel: str, busy: Container[str]) -> Taken:
@@ -147,7 +153,7 @@ class Ledger:
                 idle = _oldest_idle(self.taken, busy)
                 if idle is not None:
                     self.taken.setdefault(OTHERS, Taken()).add(self.taken.pop(idle))
-            line = self.taken[channel] = Taken()
+            line = self.taken.setdefault(channel, Taken())
         return line
 
 

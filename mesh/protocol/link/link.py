@@ -91,7 +91,16 @@ from mesh.protocol.link.events import (
 )
 from mesh.protocol.link.inbound import Inbound
 from mesh.protocol.link.liveness import Liveness, agree
-from mesh.protocol.link.meeting import Answer, No, Standing, State, choose_version, judge
+from mesh.protocol.link.meeting import (
+    Answer,
+    No,
+    Standing,
+    State,
+    check_welcome,
+    choose_version,
+    judge,
+    read_welcome,
+)
 from mesh.protocol.link.outbound import Grant
 from mesh.protocol.link.records import (
     FRAME_OVERHEAD,
@@ -120,9 +129,6 @@ from mesh.protocol.link.traffic import Traffic
 
 BURST: Final = 256 * 1024
 """About how many bytes ``data_to_send()`` gives at most in one call."""
-
-MAX_HELLO: Final = 8192
-"""Most bytes of a frame with HELLO or WELCOME."""
 
 FOR_GOOD: Final = frozenset(("name-taken", "version"))
 """Codes of a refusal that the same process will get again: what waits for the peer fails."""
@@ -164,19 +170,6 @@ class LinkSettings:
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"{field} must be from {low} to {high}, got {value}")
-
-
-def read_hello(data: bytes) -> HelloTerms:
-    """Return what a dialler says of itself in its first frame.
-
-    Raises:
-        RemoteProtocolError: If the frame is not exactly one HELLO.
-
-    """
-    match decode_frame(data, MAX_HELLO):
-        case [(Hello(terms), _)]:
-            return terms
-    raise RemoteProtocolError("the first frame of a dialler holds one HELLO and nothing else")
 
 
 class Link:
@@ -303,7 +296,8 @@ class Link:
             raise LocalProtocolError(f"the HELLO of {hello.name} was given to the link with {self.peer}")
         answer = judge(hello, self.name, known)
         if isinstance(answer, No):
-            return refusal(answer.code, answer.reason)
+            # The dialler may know us by another name: it finds the link there is by our incarnation.
+            return refusal(answer.code, self.incarnation if answer.code == "duplicate" else answer.reason)
         if self._traffic.lost_at is None:
             self._traffic.pause(now)
         self.peer = hello.name
@@ -331,12 +325,16 @@ class Link:
         self._live = None
         self._control.clear()
         self._beat = False
+        gone = self._peer_leaving and self.idle
         if self._traffic.lost_at is None:
             self._traffic.pause(now)
             self.happened.append(Detached(reason))
+        if gone and self.session and not self._leaving:
+            # It said goodbye and nobody owes anything: nothing is left to resume.
+            self._end_session("the peer has left")
         # Also after a protocol error, though there is nothing to resume: SessionEnded came while there was
         # a connection, so only what comes now tells the shell that nothing is left.
-        if self.peer_incarnation and self._expires_at == inf:
+        elif self.peer_incarnation and self._expires_at == inf:
             self._expires_at = now + self.settings.session_ttl
         self._peer_leaving = False
         if self._leaving:
@@ -376,7 +374,7 @@ class Link:
         self._live.heard(now)
         try:
             if self.state is State.GREETING:
-                self._greeted(decode_frame(data, MAX_HELLO), now)
+                self._greeted(read_welcome(data), now)
             elif self.state is State.ATTACHED:
                 self._proven = True
                 for record, size in decode_frame(data, self._limit):
@@ -492,7 +490,7 @@ class Link:
         What was not transmitted is withdrawn; of the rest the outcome is unknown. Both come
         as ``Failed`` with reason ``CANCELLED``.
         """
-        self._traffic.cancel(channel, owner)
+        self._traffic.cancel(channel, owner, now)
         if self._leaving:
             self._check_finished()
 
@@ -564,32 +562,18 @@ class Link:
             "timeout": settings.timeout,
         }
 
-    def _greeted(self, records: list[tuple[Record, int]], now: float) -> None:
-        match records:
-            case []:
-                pass
-            case [(Refused(code, reason), _)]:
-                self._refused(code, reason, now)
-                if code in FOR_GOOD:
-                    self._traffic.fail_all(Reason.TURNED_AWAY)
-            case [(Welcome(terms), _)]:
-                if self._expected is not None and terms.name != self._expected:
-                    raise RemoteProtocolError(f"dialled {self._expected}, but {terms.name} answers there")
-                if terms.v not in VERSIONS:
-                    raise RemoteProtocolError(f"{terms.name} chose version {terms.v}, which was not offered")
-                if terms.resumed and (
-                    terms.session != self.session or terms.incarnation != self.peer_incarnation
-                ):
-                    raise RemoteProtocolError(f"{terms.name} resumed a session that was not asked for")
-                self.peer = terms.name
-                self._proven = True
-                # It proves to the acceptor that we know the session, even if there is nothing to say.
-                self._beat = True
-                self._attach(terms, now, terms.session, terms.connections, resumed=terms.resumed)
-            case _:
-                raise RemoteProtocolError(
-                    "the first frame of an acceptor holds WELCOME or REFUSED, and only that"
-                )
+    def _greeted(self, answer: WelcomeTerms | Refused | None, now: float) -> None:
+        if isinstance(answer, Refused):
+            self._refused(answer.code, answer.reason, now)
+            if answer.code in FOR_GOOD:
+                self._traffic.fail_all(Reason.TURNED_AWAY)
+        elif answer is not None:
+            check_welcome(answer, self._expected, self.session, self.peer_incarnation)
+            self.peer = answer.name
+            self._proven = True
+            # It proves to the acceptor that we know the session, even if there is nothing to say.
+            self._beat = True
+            self._attach(answer, now, answer.session, answer.connections, resumed=answer.resumed)
 
     def _attach(self, terms: Terms, now: float, session: str, connections: int, *, resumed: bool) -> None:
         restarted = bool(self.peer_incarnation) and self.peer_incarnation != terms.incarnation
@@ -611,7 +595,7 @@ class Link:
         self._peer_leaving = False
         self.state = State.ATTACHED
         self.happened.append(Attached(terms.name, terms.incarnation, session, resumed, restarted))
-        self._traffic.resume()
+        self._traffic.resume(now)
 
     def _take(self, record: Record, size: int, now: float) -> None:
         traffic = self._traffic

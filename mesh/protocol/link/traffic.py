@@ -3,6 +3,10 @@
 Channels take turns frame by frame, and a channel without credit is not in the list of those that
 want to send, so a slow one holds up nobody. What a channel needs while nothing happens on it is kept
 to one number for a sender and nothing at all for a receiver.
+
+What was told as settled is told again after a lost connection, until it is known to have arrived.
+The proof costs nothing: SETTLED goes before DATA, so a channel that was opened after it, and is all
+answered, proves it. Those without proof were all open at once, so there are never many.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from math import inf
 from typing import Final
 
 from mesh.errors import LocalProtocolError, RemoteProtocolError
-from mesh.protocol.link.events import ChannelQuiet, Event, Reason, Received, WorkAbandoned
+from mesh.protocol.link.events import ChannelQuiet, Event, Reason, Received, RoomOpened, WorkAbandoned
 from mesh.protocol.link.inbound import Inbound
 from mesh.protocol.link.ledger import Ledger
 from mesh.protocol.link.outbound import Grant, Outbound
@@ -23,9 +28,6 @@ from mesh.protocol.link.run import Delivery
 
 MAX_LINES: Final = 1024
 """Lines of the ledger per direction, besides those of channels in use; what is older is folded."""
-
-MAX_UNSURE: Final = 1024
-"""SETTLED records that are repeated after a lost connection, at most."""
 
 
 class Deadlines:
@@ -61,6 +63,7 @@ class Traffic:
 
     __slots__ = (
         "_alarms",
+        "_crowd",
         "_events",
         "_floor",
         "_heartbeat",
@@ -71,6 +74,7 @@ class Traffic:
         "_outbound",
         "_owing",
         "_settle_at",
+        "_settled",
         "_unsure",
         "deadlines",
         "grant",
@@ -105,7 +109,10 @@ class Traffic:
         self._owing: set[Outbound] = set()
         self._settle_at = inf
         self.settling: list[tuple[str, int]] = []
-        self._unsure: dict[str, int] = {}
+        # Bases that were told and may not have arrived, oldest first; each with its number among all told.
+        self._unsure: dict[str, tuple[int, int]] = {}
+        self._settled = 0
+        self._crowd: dict[str, None] = {}  # channels that wait, for too many are open
         self._alarms: list[tuple[float, int, Outbound]] = []
         self._order = 0
 
@@ -114,27 +121,41 @@ class Traffic:
     def room(self, channel: str) -> int:
         """Return how many messages ``send()`` takes on a channel now."""
         out = self._outbound.get(channel)
-        return out.room() if out is not None else self.grant.messages
+        if out is not None:
+            return out.room()
+        return self.grant.messages if self._has_place(channel) else 0
 
     def send(
         self, channel: str, items: Sequence[object], now: float, owner: object, delivery: Delivery
     ) -> int:
         """Queue items; see ``Link.send()``."""
         out = self._outbound.get(channel) or self._open(channel)
-        taken = out.send(items, now, owner, delivery)
+        if out is None:
+            return 0
+        try:
+            taken = out.send(items, now, owner, delivery)
+        finally:
+            if out.base == out.next and not out.queue:
+                self._tidy(out)  # nothing was taken
         if taken:
             if not out.ready:
                 out.ready = True
                 self.senders.append(out)
             if self.lost_at is not None and delivery.patience is not None:
                 self._arm(out, now + delivery.patience)
+            timeout = delivery.ack_timeout
+            if timeout is not None:
+                out.shortest = min(out.shortest, timeout)
+                if out.given_up:
+                    self._arm(out, now + timeout)
         return taken
 
-    def cancel(self, channel: str, owner: object) -> None:
+    def cancel(self, channel: str, owner: object, now: float) -> None:
         """Give up every message of an owner on a channel."""
         out = self._outbound.get(channel)
         if out is not None:
-            out.cancel(owner)
+            out.cancel(owner, now)
+            self._rearm(out)
             self._tidy(out)
 
     def ack(self, work: Inbound, values: list[object]) -> None:
@@ -313,10 +334,9 @@ class Traffic:
             self._rearm(out)
             self._tidy(out)
         if self._settle_at <= now:
-            self._settle_at = inf
-            for out in self._owing:
-                self._settle(out)
-            self._owing.clear()
+            self._settle_owing()
+        if self._crowd:
+            self._make_way(MAX_CHANNELS - len(self._outbound))
 
     def _arm(self, out: Outbound, at: float) -> None:
         if at < out.armed:
@@ -349,18 +369,18 @@ class Traffic:
             out.rewind(now)
             self._rearm(out)
 
-    def resume(self) -> None:
+    def resume(self, now: float) -> None:
         """There is a connection, in the same session or after ``restart()``."""
         self.lost_at = None
         # What told a base on the lost connection may not have arrived.
-        self.settling.extend(self._unsure.items())
-        for out in self._outbound.values():
+        self.settling.extend((name, base) for name, (base, _) in self._unsure.items())
+        for out in list(self._outbound.values()):
             out.reclaim()
             out.fail_too_large()
-            out.notice_room()
-            if out.queue and not out.ready:
-                out.ready = True
-                self.senders.append(out)
+            out.moved_at = now
+            if out.given_up:
+                self._arm(out, now + out.shortest)
+            self._tidy(out)
 
     def restart(self, reason: Reason, *, again: bool) -> None:
         """The session is over; see ``Outbound.restart()``. To be called while paused."""
@@ -389,20 +409,38 @@ class Traffic:
 
     # -- within
 
-    def _open(self, channel: str) -> Outbound:
+    def _open(self, channel: str) -> Outbound | None:
         if len(channel) > 255:
             raise LocalProtocolError(f"a channel has a name of at most 255 characters, not {len(channel)}")
-        if len(self._outbound) >= MAX_CHANNELS:
-            raise LocalProtocolError(f"more than {MAX_CHANNELS} channels have messages that are not settled")
+        if not self._has_place(channel):
+            return None
         first = self._idle.pop(channel, self._floor)
-        self._unsure.pop(channel, None)
+        self._crowd.pop(channel, None)
         line = self._ledger.sender(channel, self._outbound)
         out = self._outbound[channel] = Outbound(channel, first, self.grant, line, self._events)
+        out.opened_at = self._settled
         return out
+
+    def _has_place(self, channel: str) -> bool:
+        """Say whether one more channel may be opened; if not, ``RoomOpened`` will come for it."""
+        if len(self._outbound) >= MAX_CHANNELS:
+            self._settle_owing()
+            if len(self._outbound) >= MAX_CHANNELS:
+                self._crowd[channel] = None
+                return False
+        return True
+
+    def _make_way(self, places: int) -> None:
+        """Tell channels that wait for a place; one that is not taken is offered again at the next beat."""
+        for name in list(islice(self._crowd, max(places, 0))):
+            del self._crowd[name]
+            self._events.append(RoomOpened(name))
 
     def _close(self, name: str) -> None:
         out = self._outbound.pop(name)
         out.armed = -inf  # so that an alarm that is still set finds it changed
+        if self._crowd:
+            self._make_way(1)
         if out.next == self._floor:
             return
         self._idle[name] = out.next
@@ -432,14 +470,20 @@ class Traffic:
 
     def _moved(self, out: Outbound, now: float) -> None:
         """The base of a channel may have moved, or its queue have become shorter."""
-        if out.queue and not out.ready and self.lost_at is None:
-            out.ready = True
-            self.senders.append(out)
+        if out.queue:
+            out.moved_at = now
+            if out.oversized:
+                out.fail_too_large()
+            if out.given_up:
+                self._arm(out, now + out.shortest)
+            if not out.ready and self.lost_at is None:
+                out.ready = True
+                self.senders.append(out)
         if out.told == out.base:
             return
         grant = self.grant
         much = (out.base - out.told) * 4 >= grant.messages or out.owed_bytes * 4 >= grant.bytes
-        if much and not out.queue:  # what is queued will tell
+        if (much and not out.queue) or (self._crowd and out.idle):  # what is queued will tell
             self._settle(out)
             self._owing.discard(out)
             return
@@ -450,24 +494,45 @@ class Traffic:
 
     def _tidy(self, out: Outbound) -> None:
         """Messages were given up: what waited behind them may go, an empty channel is forgotten."""
+        if out.oversized:
+            out.fail_too_large()
         if out.queue:
             if not out.ready and self.lost_at is None:
                 out.ready = True
                 self.senders.append(out)
-        elif out.idle and out.told == out.base and not out.ready and out.name in self._outbound:
-            self._close(out.name)
+        elif out.idle and not out.ready and self._outbound.get(out.name) is out:
+            if out.told == out.base:
+                self._close(out.name)
+            elif out not in self._owing:
+                self._settle(out)
 
     def _settle(self, out: Outbound) -> None:
         """Tell the base of a channel, and forget the channel if that is all there is to it."""
+        name, unsure = out.name, self._unsure
+        if self._outbound.get(name) is not out:
+            return
         if out.told != out.base and self.lost_at is None:
-            self.settling.append((out.name, out.base))
+            self.settling.append((name, out.base))
             out.told = out.base
             out.owed_bytes = 0
-        if out.idle and self._outbound.get(out.name) is out:
-            self._close(out.name)
-            self._unsure[out.name] = out.base
-            if len(self._unsure) > MAX_UNSURE:
-                del self._unsure[next(iter(self._unsure))]
+        elif not out.idle:
+            return
+        self._settled += 1
+        unsure.pop(name, None)
+        unsure[name] = (out.base, self._settled)
+        if out.idle:
+            self._close(name)
+            while unsure:
+                oldest = next(iter(unsure))
+                if unsure[oldest][1] > out.opened_at:
+                    break
+                del unsure[oldest]
+
+    def _settle_owing(self) -> None:
+        self._settle_at = inf
+        owing, self._owing = self._owing, set()
+        for out in owing:
+            self._settle(out)
 
     def _forget_idle(self, work: Inbound) -> None:
         # What is idle has sent its answers; what is not can neither be asked for again.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from mesh.transport.framing import Cutter, Masker, apply_mask, head
+from tests.helpers.proc import SCALE
 
 LARGEST = 70_000
 """Most bytes of a message here; a little above where the longest kind of length begins."""
@@ -27,6 +30,7 @@ class Part(NamedTuple):
     wire: bytes
     message: bytes | None = None
     is_foreign: bool = False
+    control: Opcode | None = None
 
 
 def payload(size: int, seed: int = 0) -> bytes:
@@ -43,7 +47,7 @@ def binary(size: int, seed: int, masked: bool) -> Part:
 
 
 def control(opcode: Opcode, size: int, masked: bool) -> Part:
-    return Part(serialized(opcode, payload(size)[:size], masked))
+    return Part(serialized(opcode, payload(size)[:size], masked), control=opcode)
 
 
 FOREIGN: dict[str, Callable[[bool], bytes]] = {
@@ -80,18 +84,22 @@ def fed(masked: bool, chunks: Iterable[bytes]) -> tuple[list[bytes], bytes, bool
     return messages, library, cutter.is_done
 
 
-def expected(parts: list[Part]) -> tuple[list[bytes], bytes, bool]:
-    """Return what is to come of it: all is the library's from the first part that is foreign."""
-    messages: list[bytes] = []
+def expected(parts: list[Part], chunks: list[bytes]) -> tuple[list[bytes], bytes, bool]:
+    """Return what is to come of it.
+
+    All is the library's from the first part that is foreign. Before that it gets closes, and
+    in front of them the last ping of each chunk.
+    """
+    ours = parts[: next((n for n, part in enumerate(parts) if part.is_foreign), len(parts))]
     library = b""
-    is_done = False
-    for part in parts:
-        is_done = is_done or part.is_foreign
-        if part.message is None or is_done:
-            library += part.wire
-        else:
-            messages.append(part.message)
-    return messages, library, is_done
+    ends = list(accumulate(len(part.wire) for part in ours))
+    chunk_ends = list(accumulate(map(len, chunks)))
+    for start, stop in pairwise([0, *chunk_ends]):
+        came = [part for part, end in zip(ours, ends, strict=True) if start < end <= stop]
+        library += b"".join([part.wire for part in came if part.control is Opcode.PING][-1:])
+        library += b"".join(part.wire for part in came if part.control is Opcode.CLOSE)
+    library += b"".join(part.wire for part in parts[len(ours) :])
+    return [part.message for part in ours if part.message is not None], library, len(ours) < len(parts)
 
 
 def parts_of(masked: bool) -> st.SearchStrategy[list[Part]]:
@@ -131,7 +139,7 @@ def test_whatever_comes_however_it_is_cut(masked: bool, data: st.DataObject) -> 
     near = st.builds(lambda border, off: border + off, st.sampled_from(borders), st.integers(-3, 16))
     places = data.draw(st.lists(st.integers(0, len(wire)) | near, max_size=40))
     chunks = cut(wire, [place for place in places if 0 < place < len(wire)])
-    assert fed(masked, chunks) == expected(parts)
+    assert fed(masked, chunks) == expected(parts, chunks)
 
 
 @BOTH
@@ -147,7 +155,8 @@ def test_from_what_is_not_ours_on_all_is_the_librarys(masked: bool, foreign: str
         control(Opcode.CLOSE, 2, masked),
     ]
     wire = b"".join(part.wire for part in parts)
-    assert fed(masked, cut(wire, range(0, len(wire), step))) == expected(parts)
+    chunks = cut(wire, range(0, len(wire), step))
+    assert fed(masked, chunks) == expected(parts, chunks)
 
 
 @BOTH
@@ -180,6 +189,61 @@ def test_a_length_that_is_too_large_is_judged_before_its_bytes_come(masked: bool
     begin = FOREIGN["oversized"](masked)[:14]
     assert cutter.feed(begin) == ([], begin)
     assert cutter.is_done
+
+
+# -- what it costs -----------------------------------------------------------------------------------
+
+
+@BOTH
+def test_of_pings_that_come_together_only_the_last_is_answered_and_pongs_are_nobodys(masked: bool) -> None:
+    pings = [control(Opcode.PING, size, masked).wire for size in (0, 3, 125, 1)]
+    pong, message = control(Opcode.PONG, 4, masked).wire, binary(5, 0, masked)
+    cutter = Cutter(masked=masked, largest=LARGEST)
+    assert cutter.feed(b"".join([*pings, pong, message.wire, pong])) == ([message.message], pings[-1])
+    assert cutter.feed(pings[0] + pings[1][:1]) == ([], pings[0])
+    assert cutter.feed(pings[1][1:] + pong) == ([], pings[1])
+    assert cutter.feed(pong * 100) == ([], b"")
+    assert not cutter.is_done
+
+
+@BOTH
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.CLOSE])
+def test_a_chunk_of_empty_control_frames_is_no_great_matter(masked: bool, opcode: Opcode) -> None:
+    wire = control(opcode, 0, masked).wire
+    assert least_time(masked, [wire * (2**18 // len(wire))]) < 0.25 * SCALE
+
+
+def least_time(masked: bool, chunks: list[bytes], *, largest: int = LARGEST) -> float:
+    times = []
+    for _ in range(3):
+        cutter = Cutter(masked=masked, largest=largest)
+        begin = time.perf_counter()
+        for chunk in chunks:
+            cutter.feed(chunk)
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+@pytest.mark.parametrize("step", [2, 7, 300])
+def test_a_frame_in_tiny_pieces_takes_no_more_memory_than_its_bytes(step: int) -> None:
+    size = 2**18
+    wire = binary(size, 0, True).wire
+    cutter = Cutter(masked=True, largest=size)
+    tracemalloc.start()
+    try:
+        for at in range(0, len(wire) - step, step):
+            assert cutter.feed(wire[at : at + step]) == ([], b"")
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.3 * size + 50_000
+    assert cutter.feed(wire[at + step :])[0] == [payload(size)[:size]]
+
+
+def test_a_large_frame_is_not_joined_over_and_over() -> None:
+    largest = 16 * 2**20
+    wire = binary(largest, 0, True).wire
+    assert least_time(True, cut(wire, range(0, len(wire), 64)), largest=largest) < 1.0 * SCALE
 
 
 # -- the other way ---------------------------------------------------------------------------------
