@@ -3,9 +3,12 @@
 Rules:
 
 - What a handler returns is the answer. If it raises, that one message is refused, the
-  trouble is told once, and the worker lives.
-- ``Nack`` with a delay has the message handled again, ``MOST_TRIES`` times at the most;
-  meanwhile its sender's channel waits, so that order holds.
+  trouble is told once, and the worker lives. ``Nack`` and ``Reject`` are no trouble but answers,
+  and told as such.
+- ``Nack`` with a delay has the message handled again, ``MOST_TRIES`` times at the most, which
+  is told once; meanwhile its sender's channel waits, so that order holds.
+- A client comes when its first message does, and goes with its connection: one line each. Of
+  a link, which has many channels, the client is the peer.
 - A link's messages keep their types. A handler without annotation gets what a plain
   websocket would give it; one with an annotation gets the decoded value.
 """
@@ -18,13 +21,13 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from factory.errors import Nack
+from factory.errors import Nack, Reject
 from factory.gate import Gate
 from factory.plan import Handler, Plan
 from factory.threads import Threads
-from factory.trouble import is_cancellation, words
+from factory.trouble import is_cancellation, named, words
 from mesh.door import Client
 from mesh.errors import PayloadError
 from mesh.links.answering import RefusedError
@@ -51,6 +54,19 @@ class _MismatchError(PayloadError):
     """A message is not of the type its handler asked for."""
 
 
+class _NoHandlerError(Exception):
+    """A message came on a channel that no handler takes.
+
+    Attributes:
+        refusal: The answer.
+
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
     """Where the messages of one channel go, and how they get there."""
@@ -70,6 +86,7 @@ class Handling:
         stopping: Set when the worker is asked to stop; nobody waits for a retry then.
         say: Prints a line of the sketch.
         report: Logs an error of the sketch, with what it did to what.
+        note: Logs what is no error.
         warn: Logs a warning.
         reserved: What answers on the mesh's own channels.
 
@@ -87,6 +104,7 @@ class Handling:
         *,
         say: Callable[[str], None],
         report: Callable[[str, BaseException], None],
+        note: Callable[[str], object],
         warn: Callable[[str], object],
         reserved: Reserved,
     ) -> None:
@@ -96,6 +114,7 @@ class Handling:
         self._stopping = stopping
         self._say = say
         self._report = report
+        self._note = note
         self._reserved = reserved
         self._gate = Gate(warn) if any(handler.exclusive for handler in plan.all_handlers) else None
         self._decoders = {handler.name: handler.decoder() for handler in plan.all_handlers}
@@ -158,9 +177,9 @@ class Handling:
     # -- links ---------------------------------------------------------------------------
 
     def opened(self, peer: str, channel: str) -> Route:
-        """Return where the messages of a peer on a channel go, and say that it came."""
+        """Return where the messages of a peer on a channel go; of the first channel, say that it came."""
         way = self._way(channel)
-        if channel not in self._reserved:
+        if channel not in self._reserved and peer not in self._talking:
             self._talking[peer] = None
             if len(self._talking) > MOST_PEERS:
                 del self._talking[next(iter(self._talking))]
@@ -178,6 +197,8 @@ class Handling:
         way = self._way(channel) if handler is None else _Way(handler, {}, self._decoders[handler.name])
 
         async def recover(item: Any, error: BaseException) -> Any | Refusal:
+            if isinstance(error, _NoHandlerError):
+                return error.refusal
             if isinstance(way, _Way):
                 return await self._after(way, channel, item, error)
             return Refusal(type(error).__name__, words(error))
@@ -185,8 +206,10 @@ class Handling:
         return self._route(way)._replace(recover=recover)
 
     def _route(self, way: _Way | Refusal | Callable[[], object]) -> Route:
+        if isinstance(way, Refusal):
+            return Route(_refusing(way), None)
         if not isinstance(way, _Way):
-            return Route(_always(way), None)
+            return Route(_answering(way), None)
         handler = way.handler
         if way.decode is as_it_comes and handler.is_async and not way.captured and self._gate is None:
             # The way of most messages: nothing stands between the link and the handler.
@@ -202,10 +225,12 @@ class Handling:
     async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Any | Refusal:
         """Return what becomes of a message whose handling raised."""
         del peer
+        if isinstance(error, _NoHandlerError):
+            return error.refusal
         way = self._way(channel)
         if isinstance(way, _Way):
             return await self._after(way, channel, item, error)
-        return way if isinstance(way, Refusal) else Refusal(type(error).__name__, words(error))
+        return Refusal(type(error).__name__, words(error))
 
     def asked(self, peer: str, channel: str, item: Any) -> AsyncGenerator[Any, None] | Refusal:
         """Return what gives the parts of the answer to a message, or why nothing will."""
@@ -294,21 +319,28 @@ class Handling:
     async def _after(self, way: _Way, channel: str, message: Wire, exc: BaseException) -> object | Refusal:
         """Return what becomes of a message whose handler raised: an answer after all, or the refusal."""
         tries = 0
+        where = f"handler {way.handler.name}()"
         while isinstance(exc, Nack) and exc.retry_in is not None and tries < MOST_TRIES:
             tries += 1
+            if tries == 1:
+                again = f"wants a message on channel {channel!r} again in {exc.retry_in:g} s"
+                self._note(f"{where} {again}: {named(exc)}")
             await self._pause(exc.retry_in)
             if self._stopping.is_set():
                 break
             try:
                 return await self._handle(way, channel, message)
-            except BaseException as again:
-                if is_cancellation(again):
+            except BaseException as another:
+                if is_cancellation(another):
                     raise
-                exc = again
+                exc = another
         if isinstance(exc, _MismatchError):
             # The message is not of the type that was asked for: its sender's trouble, not ours.
             return Refusal(PayloadError.__name__, str(exc))
-        self._report(f"handler {way.handler.name}() refused a message on channel {channel!r}", exc)
+        if isinstance(exc, Nack | Reject):
+            self._note(f"{where} refused a message on channel {channel!r}: {named(exc)}")
+        else:
+            self._report(f"{where} refused a message on channel {channel!r}", exc)
         return Refusal(type(exc).__name__, words(exc))
 
     async def _pause(self, seconds: float) -> None:
@@ -337,10 +369,15 @@ async def _one(answer: Callable[[], object]) -> AsyncGenerator[Any, None]:
     yield answer()
 
 
-def _always(answer: Refusal | Callable[[], object]) -> Handle:
+def _answering(answer: Callable[[], object]) -> Handle:
     async def handle(_channel: str, _message: object) -> object:
-        if isinstance(answer, Refusal):
-            raise LookupError(answer.message)
         return answer()
+
+    return handle
+
+
+def _refusing(refusal: Refusal) -> Handle:
+    async def handle(_channel: str, _message: object) -> NoReturn:
+        raise _NoHandlerError(refusal)
 
     return handle

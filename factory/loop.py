@@ -13,10 +13,11 @@ from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
 from factory.worker import Worker, run_until_stopped
-from mesh.client import REQUEST_TIMEOUT, delivery_of, request_delivery
+from mesh.client import REQUEST_TIMEOUT, request_delivery
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, gather, nodes_of
 from mesh.links.publishing import Publication
+from mesh.outgoing import delivery_of
 from mesh.protocol.values import NO_ANSWER, message_to_wire
 from mesh.streams import Answers, Ask, OnNack, Stream
 from mesh.text import did_you_mean
@@ -195,7 +196,10 @@ class FactoryLoop:
             PeerDownError: If the peer was away for longer than ``patience``.
             AckTimeoutError: If the answer did not come in time.
             OutcomeUnknownError: If the answer will never come, though the item was sent.
-            PayloadError: If an item cannot be sent.
+            PayloadError: If an item cannot be sent, or the channel's name is longer than the 255
+                characters that a link takes.
+            NameTakenError: If the peer has a live link with another process of this name.
+            VersionMismatchError: If the peer speaks no version of the link that this one speaks.
             FrameTooLargeError: If an item is larger than the peer takes.
             ValueError: If ``on_nack`` or ``delivery`` is none of the words above.
             TypeError: If the target is neither a name nor a node.
@@ -423,7 +427,7 @@ class FactoryLoop:
         """Run for as long as the ``async with`` block lasts, then drain.
 
         Inside the block the worker serves: ``port`` of ``self.serving`` is known. Cancelled,
-        it still drains to the end, which takes about 4 seconds at the most.
+        it still drains to the end, which takes about 5 seconds at the most.
         """
         await self._worker.start(socket, port)
         try:

@@ -19,6 +19,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from factory.errors import FactoryError, HookError, SetupError
+from factory.eventloop import loop_factory
 from factory.handling import Handling
 from factory.plan import Plan
 from factory.reactive import Rhythm
@@ -27,7 +28,7 @@ from factory.threads import Threads
 from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
 from factory.wiring import Wiring, subscribe_all, wired_to, wirings
-from mesh.door import Door
+from mesh.door import STOPPING, Door
 from mesh.errors import MeshError, NotAServerError, PeerDownError
 from mesh.feeds import Feeds
 from mesh.links.hub import Hub
@@ -100,6 +101,7 @@ class Worker:
             self._stopping,
             say=self._say,
             report=self._report,
+            note=self._log.info,
             warn=self._log.warning,
             reserved={"$ledger": self.books},
         )
@@ -249,7 +251,7 @@ class Worker:
             asks.append(asyncio.create_task(self._hub.end_asks(ASKS), name="end asks"))
         late = await _wait([*self._rhythms, *asks], DRAIN)
         if self._hub is not None:
-            drain.append(asyncio.create_task(self._hub.drain("worker is stopping"), name="drain links"))
+            drain.append(asyncio.create_task(self._hub.drain(STOPPING), name="drain links"))
         left = max(begun + DRAIN - asyncio.get_running_loop().time(), 0.1)
         await _wait(drain, left)
         slow = {*self._in_hand(), *(task.get_name() for task in self._rhythms if task in late)}
@@ -267,13 +269,20 @@ class Worker:
         if self._subscribing is not None:
             await self._within(CLOSING, self._subscribing.close(), "closing the subscriptions")
         if self._hub is not None:
-            await self._within(CLOSING, self._hub.close(), "closing the links")
+            await self._within(CLOSING, self._close_links(self._hub), "closing the links")
         if self._peers is not None:
             await self._within(CLOSING, self._peers.close(), "closing the peers")
         await self._cancel(list(self._telling))
         self._threads.close()
         if self._watchdog is not None:
             self._watchdog.stop()
+
+    async def _close_links(self, hub: Hub) -> None:
+        # Stop hooks may have dialled anew, and those links have not said goodbye.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING / 2):
+                await hub.drain(STOPPING)
+        await hub.close()
 
     async def _run_stop_hooks(self) -> None:
         for name in self._plan.on_stop if self._hooks_begun else ():
@@ -538,7 +547,8 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
     with StopSignals(worker.interrupt, overdue) as signals:
         worker.when_stopping = signals.arm
         try:
-            asyncio.run(sketch.arun(socket, port))
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                runner.run(sketch.arun(socket, port))
         except (MeshError, FactoryError) as exc:
             log.error(str(exc))
             # What setup() says of its arguments is for whoever gave them.

@@ -10,6 +10,7 @@ from mesh.errors import (
     GridProblem,
     MeshError,
     NackedError,
+    NameTakenError,
     NotAServerError,
     OutcomeUnknownError,
     PayloadError,
@@ -17,6 +18,7 @@ from mesh.errors import (
     ProtocolError,
     ServeError,
     UnknownNodeError,
+    VersionMismatchError,
 )
 from mesh.gathering import Gathered
 from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
@@ -38,6 +40,7 @@ __all__ = [
     "Group",
     "MeshError",
     "NackedError",
+    "NameTakenError",
     "Node",
     "NotAServerError",
     "OutcomeUnknownError",
@@ -50,6 +53,7 @@ __all__ = [
     "StaticRegistry",
     "Subscription",
     "UnknownNodeError",
+    "VersionMismatchError",
     "connect",
     "gather",
     "grid",

@@ -21,7 +21,7 @@ from mesh.links.inbox import Route
 from mesh.links.publishing import Publication, Publishing, checked_channel
 from mesh.links.subscribing import Subscribing
 from mesh.node import Node
-from mesh.outgoing import Outgoing
+from mesh.outgoing import Outgoing, delivery_of
 from mesh.peers import Peers
 from mesh.protocol.books import joined
 from mesh.protocol.fanout import DEFAULT_LIMIT
@@ -228,19 +228,6 @@ def request_delivery(patience: float | None, timeout: float | None) -> Delivery:
         raise ValueError(f"timeout must be above 0 seconds, got {timeout!r}")
     known = [limit for limit in (patience, timeout) if limit is not None]
     return Delivery(patience=min(known, default=None), ack_timeout=timeout)
-
-
-@lru_cache(maxsize=64)
-def delivery_of(name: str, *, patience: float | None, ack_timeout: float | None) -> Delivery:
-    """Return what a user asks of the delivery.
-
-    Raises:
-        ValueError: If ``name`` is neither ``at-least-once`` nor ``at-most-once``.
-
-    """
-    if name not in ("at-least-once", "at-most-once"):
-        raise ValueError(f"delivery must be 'at-least-once' or 'at-most-once', got {name!r}")
-    return Delivery(patience=patience, ack_timeout=ack_timeout, at_most_once=name == "at-most-once")
 
 
 def _target(target: str | Node, grid: Grid | str | None) -> Node:

@@ -11,10 +11,10 @@ Rules:
   over the wire, not by what the responder said.
 - A client that asks for ``?subscribe`` gets what is published (see ``mesh.feeds``), and what it sends
   is refused.
-- *Draining*: the port is given up first, idle connections are closed with 1001, and a
-  connection with a message in hand is closed after that message's answer. A message
-  that comes in the very moment is not handled at all, so that its sender may send it
-  again elsewhere.
+- *Draining*: the port is given up first, idle connections are closed with 1001, links that
+  have not said who they are are hung up on, and a connection with a message in hand is
+  closed after that message's answer. A message that comes in the very moment is not handled
+  at all, so that its sender may send it again elsewhere.
 - *Descriptors*: clients get as many as the system allows, less a reserve for everything
   else; those who have not finished their handshake count as well.
 """
@@ -33,6 +33,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -51,7 +52,7 @@ from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
 from mesh.text import printable
 from mesh.transport.base import Transport
-from mesh.transport.websocket import LinkConnection, abort, set_user_timeout
+from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
 from mesh.web import ASSETS, asset
 
 logger = logging.getLogger("mesh.door")
@@ -67,6 +68,8 @@ MAX_CLIENTS = 20_000
 
 STOPPING = "worker is stopping"
 """Why a connection is closed when the door is."""
+
+_READ = Request("", Headers())
 
 _QUEUE = 1024
 # Accepted in one turn of the loop: each has its descriptor before any can be turned away.
@@ -158,6 +161,7 @@ class Door:
         self._most: int | None = None
         self._hush: Hush | None = None
         self._idle: set[ServerConnection] = set()
+        self._wires: set[WebsocketTransport] = set()
         self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
         self._ids = itertools.count(1)
         self._draining = False
@@ -219,6 +223,10 @@ class Door:
         May be cancelled; ``close()`` then ends what is left.
         """
         self._give_up_port()
+        for wire in list(self._wires):
+            if wire.is_unheard:
+                # Nobody knows it yet, so nobody else would end it. If it is a worker, it dials again.
+                wire.abort()
         idle = list(self._idle)
         await asyncio.gather(
             *(connection.close(1001, STOPPING) for connection in idle),
@@ -268,6 +276,9 @@ class Door:
                 assert task is not None
                 task.add_done_callback(_note_end)
                 await super().handshake(*args, **options)
+                if self.subprotocol is not None:
+                    # A link has its own signs of life; and who waits for pings waits in a task.
+                    self.ping_interval = None
 
             def connection_lost(self, exc: Exception | None) -> None:
                 door._knocking.discard(self)
@@ -361,7 +372,15 @@ class Door:
         assert self._link is not None
         set_user_timeout(connection.transport.get_extra_info("socket"), USER_TIMEOUT)
         assert isinstance(connection, LinkConnection)
-        await self._link(connection.as_transport(_address(connection.remote_address)))
+        # 4 KiB of headers that nobody will look at again, for as long as the link lives. Without any
+        # request the library would take the next control frame for one, and fail.
+        connection.request, connection.response = _READ, None
+        wire = connection.as_transport(_address(connection.remote_address))
+        self._wires.add(wire)
+        try:
+            await self._link(wire)
+        finally:
+            self._wires.discard(wire)
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert connection.request is not None

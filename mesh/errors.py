@@ -9,12 +9,14 @@ The tree, with the builtin that each one also is::
       ProtocolError
         LocalProtocolError
         RemoteProtocolError
-        FrameTooLargeError
       DeliveryError
         NackedError
         AckTimeoutError (TimeoutError)
         PeerDownError (ConnectionError)
+        NameTakenError (ConnectionError)
+        VersionMismatchError (ConnectionError)
         OutcomeUnknownError
+        FrameTooLargeError (ValueError)
       PayloadError (ValueError)
       ServeError (OSError)
 
@@ -112,23 +114,6 @@ class RemoteProtocolError(ProtocolError):
     """The peer broke the protocol; the link's session with it is over."""
 
 
-class FrameTooLargeError(ProtocolError):
-    """A message is larger than the peer takes.
-
-    Attributes:
-        size: Bytes of the message when encoded.
-        limit: Most bytes the peer takes.
-
-    """
-
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(
-            f"a message of {size} bytes is larger than the {limit} that the peer takes; split it"
-        )
-        self.size = size
-        self.limit = limit
-
-
 class DeliveryError(MeshError):
     """A message did not get its acknowledgement.
 
@@ -163,17 +148,28 @@ class AckTimeoutError(DeliveryError, TimeoutError):
     """The peer did not answer in time after the message was sent; whether it was handled is unknown.
 
     Attributes:
-        waited: Seconds from the first transmission until the message was given up.
+        waited: Seconds from the first transmission until the message was given up; of one that
+            was not sent, seconds that it waited for messages given up before it.
+        transmitted: Whether the message had been sent, so that its outcome is
+            unknown; ``False`` means that it certainly was not handled.
 
     """
 
-    def __init__(self, peer: str, waited: float) -> None:
-        super().__init__(
-            peer,
-            f"{peer} did not answer within {waited:.1f} s of the message being sent; it may or may not have "
-            f"been handled; give the handler more time with a longer timeout, or make it faster",
-        )
+    def __init__(self, peer: str, waited: float, *, transmitted: bool = True) -> None:
+        hint = "give the handler more time with a longer timeout, or make it faster"
+        if transmitted:
+            what = (
+                f"did not answer within {waited:.1f} s of the message being sent; "
+                f"it may or may not have been handled"
+            )
+        else:
+            what = (
+                f"has not answered any of the messages before this one, which waited {waited:.1f} s and was "
+                f"not sent, for they fill the window"
+            )
+        super().__init__(peer, f"{peer} {what}; {hint}")
         self.waited = waited
+        self.transmitted = transmitted
 
 
 class PeerDownError(DeliveryError, ConnectionError):
@@ -223,6 +219,49 @@ class PeerDownError(DeliveryError, ConnectionError):
         self.transmitted = transmitted
 
 
+_SENT_BEFORE = "; the message was sent before, so it may or may not have been handled"
+
+
+class NameTakenError(DeliveryError, ConnectionError):
+    """The name under which this process sends belongs to another one that is alive.
+
+    Attributes:
+        reason: Which name, and whose, in the peer's own words.
+        transmitted: Whether the message had been sent over an earlier connection, so that its
+            outcome is unknown; ``False`` means that it certainly was not handled.
+
+    """
+
+    def __init__(self, peer: str, uri: str, reason: str, *, transmitted: bool = False) -> None:
+        super().__init__(
+            peer,
+            f"{peer} at {uri} refuses a link with this process ({reason}); give one of the two "
+            f"a name of its own, or stop the other one{_SENT_BEFORE if transmitted else ''}",
+        )
+        self.reason = reason
+        self.transmitted = transmitted
+
+
+class VersionMismatchError(DeliveryError, ConnectionError):
+    """The peer's sketchmesh and ours have no version of the link in common.
+
+    Attributes:
+        reason: What each of the two speaks, in the peer's own words.
+        transmitted: Whether the message had been sent over an earlier connection, so that its
+            outcome is unknown; ``False`` means that it certainly was not handled.
+
+    """
+
+    def __init__(self, peer: str, uri: str, reason: str, *, transmitted: bool = False) -> None:
+        super().__init__(
+            peer,
+            f"{peer} at {uri} refuses a link with this process ({reason}); "
+            f"bring the older of the two up to date{_SENT_BEFORE if transmitted else ''}",
+        )
+        self.reason = reason
+        self.transmitted = transmitted
+
+
 class OutcomeUnknownError(DeliveryError):
     """The message was sent, and nobody can tell any more whether it was handled."""
 
@@ -232,6 +271,26 @@ class OutcomeUnknownError(DeliveryError):
             f"the message was sent to {peer}, but its answer will not come ({why}); "
             f"it may or may not have been handled",
         )
+
+
+class FrameTooLargeError(DeliveryError, ValueError):
+    """A message is larger than the peer takes, so it was not sent.
+
+    Attributes:
+        size: Bytes of the message when encoded; ``None`` if it was encoded before the peer
+            was known, and is too large for this one.
+        limit: Most bytes the peer takes, or ``None`` likewise.
+
+    """
+
+    def __init__(self, size: int | None = None, limit: int | None = None, *, peer: str = "") -> None:
+        if size is None or limit is None:
+            words = f"the message is larger than {peer or 'the peer'} takes; split it"
+        else:
+            words = f"a message of {size} bytes is larger than the {limit} that the peer takes; split it"
+        super().__init__(peer, words)
+        self.size = size
+        self.limit = limit
 
 
 class PayloadError(MeshError, ValueError):

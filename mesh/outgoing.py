@@ -1,22 +1,41 @@
-"""Everything that one process sends: over a link where the peer speaks it, else as plain websocket."""
+"""Everything that one process sends: over a link where the peer speaks it, else as plain websocket.
+
+Whether a peer speaks it is asked when the first stream begins, and remembered of one that does
+not for as long as its connection holds, or for ``PLAIN_FOR``: then, and once a plain connection was lost
+or refused, the next stream asks again, for by now a worker may serve there.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from mesh.dialling import NotALinkError, dial_link
-from mesh.errors import AckTimeoutError, DeliveryError, NackedError, OutcomeUnknownError, PeerDownError
+from mesh.errors import (
+    AckTimeoutError,
+    FrameTooLargeError,
+    NackedError,
+    OutcomeUnknownError,
+    PayloadError,
+    PeerDownError,
+)
 from mesh.links.asking import Asking
-from mesh.links.hub import Dialler, Hub
+from mesh.links.dialler import Dialler
+from mesh.links.hub import Hub
 from mesh.links.requesting import request
-from mesh.links.sending import sending
+from mesh.links.sending import Explain, sending
+from mesh.links.shell import LinkShell
 from mesh.node import Node
 from mesh.peers import Peers
+from mesh.protocol.books import MAX_NAME
 from mesh.protocol.link import Delivery, Failed, Reason
 from mesh.protocol.values import Refusal, answer_from_wire, message_to_wire
 from mesh.streams import Answers, Ask, Items, OnNack, Parts, Stream, close_source, each, items_of
+
+PLAIN_FOR = 60.0
+"""Seconds for which a peer is taken for a plain websocket server although no connection to it is open."""
 
 
 class Outgoing:
@@ -31,7 +50,9 @@ class Outgoing:
     def __init__(self, hub: Hub, peers: Peers) -> None:
         self._hub = hub
         self._peers = peers
-        self._plain: set[str] = set()
+        # Where plain websocket servers were found, and when.
+        self._plain: dict[str, float] = {}
+        peers.when_lost = self._lost
 
     def stream(
         self,
@@ -92,27 +113,22 @@ class Outgoing:
                 for peers that speak no ``sketchmesh.v1`` as well.
 
         """
-        where = node.uri()
-        if where not in self._plain:
-            dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
-            link = dialler.link
-            try:
-                if not link.has_session():
-                    link = await dialler.first_contact(delivery.patience)
-            except NotALinkError:
-                self._plain.add(where)
-            else:
-
-                def explain(failure: Failed) -> Exception:
-                    return explained(failure, node, dialler, delivery)
-
-                name = channel.removeprefix("/")
-                return await request(link, name, msg, delivery, peer=node.name, explain=explain)
+        found = await self._link(node, channel, delivery.patience)
+        if found is not None:
+            link, name, explain = found
+            return await request(link, name, msg, delivery, peer=node.name, explain=explain)
+        limit = delivery.ack_timeout
+        if limit is not None:
+            # The time of the answer is counted from transmission; those before it may never be answered.
+            limit += delivery.patience or 0.0
+        within = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(delivery.ack_timeout):
-                wire = await self._peers.exchange(node, channel, message_to_wire(msg))
+            async with within:
+                wire = await self._peers.exchange(node, channel, message_to_wire(msg), delivery)
         except TimeoutError:
-            raise AckTimeoutError(node.name, delivery.ack_timeout or 0.0) from None
+            if not within.expired():
+                raise
+            raise AckTimeoutError(node.name, limit or 0.0) from None
         answer = answer_from_wire(wire)
         if isinstance(answer, Refusal):
             raise NackedError(node.name, answer.type, answer.message)
@@ -131,7 +147,6 @@ class Outgoing:
 
         async def start() -> Asking:
             dialler = self._hub.dialler(node.name, node.uri(), lambda: dial_link(node))
-            delivery = Delivery(patience=patience)
             try:
                 link = await dialler.first_contact(patience)
             except NotALinkError as exc:
@@ -145,7 +160,7 @@ class Outgoing:
                 msg,
                 peer=node.name,
                 patience=patience,
-                explain=lambda failure: explained(failure, node, dialler, delivery),
+                explain=lambda failure: explained(failure, node, dialler),
             )
 
         return Ask(node.name, start)
@@ -153,38 +168,71 @@ class Outgoing:
     async def _send(
         self, node: Node, channel: str, items: Items, delivery: Delivery, window: int | None
     ) -> Parts:
+        found = await self._link(node, channel, delivery.patience)
+        if found is None:
+            return _StepByStep(self._peers, node, channel, items, delivery)
+        link, name, explain = found
+        return sending(link, name, items, delivery, peer=node.name, window=window, explain=explain)
+
+    async def _link(
+        self, node: Node, channel: str, patience: float | None
+    ) -> tuple[LinkShell, str, Explain] | None:
+        """Return the link with a node, how the channel is called there, and what turns failures into errors.
+
+        Returns:
+            ``None`` if the node speaks no ``sketchmesh.v1``.
+
+        """
         where = node.uri()
-        if where not in self._plain:
-            dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
-            link = dialler.link
-            try:
-                if not link.has_session():
-                    link = await dialler.first_contact(delivery.patience)
-            except NotALinkError:
-                self._plain.add(where)
-            else:
+        if where in self._plain and self._is_plain(where, node.uri(channel)):
+            return None
+        dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
+        link = dialler.link
+        try:
+            if not link.has_session():
+                link = await dialler.first_contact(patience)
+        except NotALinkError:
+            self._plain[where] = asyncio.get_running_loop().time()
+            return None
 
-                def explain(failure: Failed) -> Exception:
-                    return explained(failure, node, dialler, delivery)
+        def explain(failure: Failed) -> Exception:
+            return explained(failure, node, dialler)
 
-                # As in an address, where one leading slash says nothing.
-                name = channel.removeprefix("/")
-                return sending(link, name, items, delivery, peer=node.name, window=window, explain=explain)
-        return _StepByStep(self._peers, node, channel, items)
+        # As in an address, where one leading slash says nothing.
+        name = channel.removeprefix("/")
+        if len(name) > MAX_NAME:
+            raise PayloadError(
+                f"the name of a channel has at most {MAX_NAME} characters, "
+                f"{name[:20]!r}... has {len(name)}; send what is so long as the message"
+            )
+        return link, name, explain
+
+    def _is_plain(self, where: str, uri: str) -> bool:
+        known_for = asyncio.get_running_loop().time() - self._plain[where]
+        if known_for < PLAIN_FOR or self._peers.is_open(uri):
+            return True
+        self._lost(where)
+        return False
+
+    def _lost(self, where: str) -> None:
+        self._plain.pop(where, None)
 
 
 class _StepByStep:
     """A stream to a peer that speaks no ``sketchmesh.v1``: one message, its answer, the next."""
 
-    def __init__(self, peers: Peers, node: Node, channel: str, items: Items) -> None:
+    def __init__(self, peers: Peers, node: Node, channel: str, items: Items, delivery: Delivery) -> None:
         self._peers = peers
         self._node = node
         self._channel = channel
+        self._delivery = delivery
         self._items = each(items)
 
     async def next(self) -> Answers | None:
         async for item in self._items:
-            wire = await self._peers.exchange(self._node, self._channel, message_to_wire(item))
+            wire = await self._peers.exchange(
+                self._node, self._channel, message_to_wire(item), self._delivery
+            )
             answer = answer_from_wire(wire)
             if isinstance(answer, Refusal):
                 return NackedError(self._node.name, answer.type, answer.message)
@@ -238,20 +286,38 @@ def _telling(source: Items, tell: Callable[[object], object]) -> Items:
     return told_late() if isinstance(source, AsyncIterable) else told()
 
 
-def explained(failure: Failed, node: Node, dialler: Dialler, delivery: Delivery) -> Exception:
+@lru_cache(maxsize=64)
+def delivery_of(name: str, *, patience: float | None, ack_timeout: float | None) -> Delivery:
+    """Return what a user asks of the delivery.
+
+    Raises:
+        ValueError: If ``name`` is neither ``at-least-once`` nor ``at-most-once``.
+
+    """
+    if name not in ("at-least-once", "at-most-once"):
+        raise ValueError(f"delivery must be 'at-least-once' or 'at-most-once', got {name!r}")
+    return Delivery(patience=patience, ack_timeout=ack_timeout, at_most_once=name == "at-most-once")
+
+
+def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
     """Return the error that a user gets for a failure of the link."""
     if failure.reason is Reason.PEER_DOWN:
-        waited = delivery.patience or 0.0
         return PeerDownError(
-            node.name, node.uri(), waited, dialler.why_absent, transmitted=failure.transmitted
+            node.name,
+            node.uri(),
+            failure.waited,
+            dialler.why_absent,
+            transmitted=failure.transmitted,
+            accepted=dialler.was_accepted,
         )
     if failure.reason is Reason.ACK_TIMEOUT:
-        return AckTimeoutError(node.name, delivery.ack_timeout or 0.0)
+        return AckTimeoutError(node.name, failure.waited, transmitted=failure.transmitted)
+    if failure.reason is Reason.TURNED_AWAY:
+        error = dialler.turned_away(transmitted=failure.transmitted) or dialler.fatal
+        if error is not None:
+            return error
     if failure.reason is Reason.TOO_LARGE:
-        return DeliveryError(
-            node.name,
-            f"{node.name} takes no message as large as this one; split it, or raise its max_message",
-        )
+        return FrameTooLargeError(peer=node.name)
     if failure.transmitted:
         return OutcomeUnknownError(node.name, failure.reason.value)
     why = "the link was closed" if failure.reason is Reason.CLOSED else failure.reason.value

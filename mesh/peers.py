@@ -7,16 +7,18 @@ Rules:
   turns by message.
 - *At least once, three times at most.* When the connection is lost between a message
   and its answer, the message is sent again on the next connection, with a notice. A
-  handler may therefore see it twice; it is never lost in silence. After ``MOST_SENT``
+  handler may therefore see it twice; it is never lost in silence. Who wants it sent at
+  most once gets ``OutcomeUnknownError`` instead. After ``MOST_SENT``
   transmissions without an answer it fails with ``PeerDownError``: a handler that holds
   up its whole peer must not see the same message for ever.
 - *Patience with a limit.* An absent peer is dialled again with a bounded, jittered
   back-off until ``patience`` seconds have passed, counted anew after each transmission;
   then the message fails with ``PeerDownError``. What a retry cannot mend (a refused
   handshake, a message that is too big) fails at once.
-- *Order survives cancellation.* Whoever is cancelled between message and answer leaves
-  at once, but the conversation stays taken until the old answer came, or for
-  ``DISCARD_TIMEOUT``: else the next message could overtake the one in the handler.
+- *Order survives cancellation.* Whoever is cancelled between message and answer, or gets
+  ``AckTimeoutError``, counted from the first transmission, leaves at once, but the conversation
+  stays taken until the old answer came, or for ``DISCARD_TIMEOUT``: else the next message
+  could overtake the one in the handler.
 - *Every message is in the books*, once, with what became of it: what its sender was told,
   and what came after that. See ``mesh.protocol.books``.
 - *One line, not a hundred.* The notice that a peer is awaited is given once for a peer,
@@ -28,9 +30,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Self
+from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -38,9 +40,10 @@ from websockets.protocol import State
 
 from mesh.backoff import Backoff
 from mesh.dialling import AbsentError, connect
-from mesh.errors import DeliveryError, PeerDownError
+from mesh.errors import AckTimeoutError, DeliveryError, OutcomeUnknownError, PeerDownError
 from mesh.node import Node
 from mesh.protocol.books import Books, Dispatch, Given, SentBooks
+from mesh.protocol.link import Delivery
 from mesh.protocol.values import Refusal, Wire, answer_from_wire
 
 MAX_IDLE = 256
@@ -63,8 +66,13 @@ class Peers:
 
     Args:
         notice: Called with a sentence for people when a peer is awaited or is back.
-        patience: Seconds an absent peer is waited for; ``None`` waits for ever.
+        patience: Seconds an absent peer is waited for, if a message comes without a delivery of its
+            own; ``None`` waits for ever.
         random: Where the jitter of the back-off comes from.
+
+    Attributes:
+        when_lost: Called with the address of a node whenever a connection to it was lost, refused or
+            could not be made: whoever serves there next may be another one.
 
     """
 
@@ -76,8 +84,9 @@ class Peers:
         random: Random | None = None,
     ) -> None:
         self._notice = notice
-        self._patience = patience
+        self._delivery = Delivery(patience=patience)
         self._random = random or Random()
+        self.when_lost: Callable[[str], None] = _nothing
         self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
         self._books = SentBooks()
         self._awaited: dict[str, float] = {}
@@ -90,8 +99,16 @@ class Peers:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    async def exchange(self, node: Node, channel: str, message: Wire) -> Wire:
+    async def exchange(
+        self, node: Node, channel: str, message: Wire, delivery: Delivery | None = None
+    ) -> Wire:
         """Send one message to a node's channel and return the answer.
+
+        Args:
+            node: The node.
+            channel: Its channel.
+            message: The message.
+            delivery: How it is to be delivered; ``None`` for the usual patience and nothing else.
 
         Cancellation is safe: the answer on its way is awaited in the background and
         thrown away, so that it is never taken for the answer to a later message, and
@@ -101,6 +118,9 @@ class Peers:
             NotAServerError: If the node has no port.
             PeerDownError: If the node could not be reached within the patience, or did
                 not answer; its ``transmitted`` tells the two apart.
+            AckTimeoutError: If its answer did not come in time.
+            OutcomeUnknownError: If the message was to be sent at most once, and its connection
+                was lost before the answer.
             DeliveryError: If the node refuses the connection or the message.
 
         """
@@ -112,7 +132,7 @@ class Peers:
         self._conversations.move_to_end(uri)
         dispatch = self._books.dispatch(node.name, channel)
         try:
-            answer = await conversation.exchange(message, dispatch)
+            answer = await conversation.exchange(message, dispatch, delivery or self._delivery)
         except BaseException as exc:
             dispatch.give_up(self._why(exc))
             self._forget(uri)
@@ -128,11 +148,20 @@ class Peers:
         """Return the ledger of what was sent: by peer and channel, one line each."""
         return self._books.books()
 
+    def is_open(self, uri: str) -> bool:
+        """Say whether there is a connection to a channel, in use or not, that is not known to be lost."""
+        conversation = self._conversations.get(uri)
+        return conversation is not None and conversation.is_open
+
     def _why(self, exc: BaseException) -> Given:
         if isinstance(exc, asyncio.CancelledError | GeneratorExit):
             return Given.CANCELLED
         if isinstance(exc, PeerDownError):
             return Given.CLOSED if self._closed else Given.PEER_DOWN
+        if isinstance(exc, AckTimeoutError):
+            return Given.ACK_TIMEOUT
+        if isinstance(exc, OutcomeUnknownError):
+            return Given.LOST
         return Given.REFUSED if isinstance(exc, DeliveryError) else Given.MISTAKE
 
     def give_up(self) -> None:
@@ -176,9 +205,13 @@ class Peers:
             except AbsentError as exc:
                 why = str(exc)
                 accepted = exc.accepted
+            except DeliveryError:
+                self.when_lost(where)
+                raise
             else:
                 self._arrived(node.name, where)
                 return connection
+            self.when_lost(where)
             wait.check(why, accepted=accepted)
             self._await(node.name, where, wait.begin, why)
             await wait.pause()
@@ -199,20 +232,46 @@ class _Wait:
     """How long one message has waited for its peer, and for how long it still may.
 
     Attributes:
+        delivery: How the message is to be delivered.
         sent: How often the message was sent.
 
     """
 
-    def __init__(self, peers: Peers, node: Node) -> None:
+    def __init__(self, peers: Peers, node: Node, delivery: Delivery) -> None:
+        self.delivery = delivery
         self._peers = peers
         self._node = node
         self._clock = asyncio.get_running_loop().time
         self._backoff = Backoff(peers._random)
         self._first = self.begin = self._clock()
+        self._first_sent = self.begin
+        self._limit = asyncio.timeout(None)
         self.sent = 0
 
+    def transmit(self) -> None:
+        """Count a transmission; the ack timeout runs from the first one."""
+        self.sent += 1
+        if self.sent == 1 and self.delivery.ack_timeout is not None:
+            self._first_sent = self._clock()
+            self._limit.reschedule(self._first_sent + self.delivery.ack_timeout)
+
+    async def within_time(self, exchange: Coroutine[Any, Any, Wire]) -> Wire:
+        """Await an exchange; cancel it when its answer is overdue.
+
+        Raises:
+            AckTimeoutError: If it was.
+
+        """
+        try:
+            async with self._limit:
+                return await exchange
+        except TimeoutError:
+            if not self._limit.expired():
+                raise
+            raise AckTimeoutError(self._node.name, self._clock() - self._first_sent) from None
+
     def left(self) -> float:
-        patience = self._peers._patience
+        patience = self.delivery.patience
         return float("inf") if patience is None else self.begin + patience - self._clock()
 
     def renew(self) -> None:
@@ -268,35 +327,42 @@ class _Conversation:
     def is_empty(self) -> bool:
         return not self.busy and self._connection is None
 
-    async def exchange(self, message: Wire, dispatch: Dispatch) -> Wire:
+    @property
+    def is_open(self) -> bool:
+        connection = self._connection or self._in_use
+        return connection is not None and connection.state is State.OPEN
+
+    async def exchange(self, message: Wire, dispatch: Dispatch, delivery: Delivery) -> Wire:
         self._users += 1
         try:
             await self._turn.acquire()
             try:
-                return await self._exchange(message, dispatch)
+                wait = _Wait(self._peers, self._node, delivery)
+                return await wait.within_time(self._exchange(message, dispatch, wait))
             finally:
                 if self._discarding is None:
                     self._turn.release()
         finally:
             self._users -= 1
 
-    async def _exchange(self, message: Wire, dispatch: Dispatch) -> Wire:
-        wait = _Wait(self._peers, self._node)
+    async def _exchange(self, message: Wire, dispatch: Dispatch, wait: _Wait) -> Wire:
         while True:
             kept, self._connection = self._connection, None
             if kept is not None and kept.state is not State.OPEN:
                 kept = None  # closed while nobody used it; nothing was sent
+                self._peers.when_lost(self._node.uri())
             connection = kept or await self._peers._dial(self._node, self._channel, wait)
             # Until the answer is here the connection is nobody else's.
             self._in_use = connection
             try:
                 self._check_open(wait)
-                wait.sent += 1
+                wait.transmit()
                 dispatch.transmit()
                 await connection.send(message)
                 answer = await connection.recv()
             except ConnectionClosed as exc:
                 self._in_use = None
+                self._peers.when_lost(self._node.uri())
                 self._check_open(wait)
                 why = self._why_lost(exc)
             except asyncio.CancelledError:
@@ -317,6 +383,8 @@ class _Conversation:
                 self._connection = connection
                 return answer
             # The peer went away between message and answer: dial and send again.
+            if wait.delivery.at_most_once:
+                raise OutcomeUnknownError(self._node.name, why)
             if wait.sent >= MOST_SENT:
                 raise wait.down(f"sent {wait.sent} times, and each time {why}")
             self._peers._notice(
@@ -388,6 +456,10 @@ class _Conversation:
 
 def _is_refusal(answer: Wire) -> bool:
     return isinstance(answer_from_wire(answer), Refusal)
+
+
+def _nothing(_where: str) -> None:
+    pass
 
 
 def _abort(connection: ClientConnection) -> None:

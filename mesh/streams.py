@@ -12,7 +12,6 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
-    MutableSequence,
 )
 from contextlib import suppress
 from typing import Any, Literal, Protocol, Self
@@ -104,7 +103,10 @@ class Stream:
                 if isinstance(part, list):
                     acks += part
                 else:
-                    acks.append(self._in_its_place(part, acks))
+                    acks.append(self._in_its_place(part))
+        except DeliveryError as exc:
+            self._complete(exc, acks)
+            raise
         finally:
             await parts.aclose()
         return acks
@@ -114,9 +116,12 @@ class Stream:
         parts = await self._begin()
         try:
             while (part := await parts.next()) is not None:
-                for ack in part if isinstance(part, list) else [self._in_its_place(part, kept)]:
+                for ack in part if isinstance(part, list) else [self._in_its_place(part)]:
                     kept.append(ack)
                     yield ack
+        except DeliveryError as exc:
+            self._complete(exc, kept)
+            raise
         finally:
             await parts.aclose()
 
@@ -126,12 +131,15 @@ class Stream:
         self._begun = True
         return self._start()
 
-    def _in_its_place(self, error: Exception, acks: MutableSequence[Any]) -> Exception:
+    def _in_its_place(self, error: Exception) -> Exception:
         if self._on_nack == "yield" and isinstance(error, NackedError):
             return error
-        if isinstance(error, DeliveryError):
-            error.acks = list(acks)
         raise error
+
+    def _complete(self, error: DeliveryError, acks: Iterable[Any]) -> None:
+        """Add what is known only here: of whom it is, and what was acknowledged before."""
+        error.peer = error.peer or self._peer
+        error.acks = list(acks)
 
 
 class Asked(Protocol):

@@ -14,7 +14,15 @@ from typing import Protocol
 import pytest
 
 # What steers a program of ours from outside, and so must not steer a test.
-OUR_VARIABLES = ("MESH_GRID", "PORT", "NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "SKETCHMESH_REEXECUTED")
+OUR_VARIABLES = (
+    "MESH_GRID",
+    "PORT",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "PYTHONPATH",
+    "SKETCHMESH_REEXECUTED",
+    "SKETCHMESH_UVLOOP",
+)
 SOURCE_ROW = re.compile(r"[A-Z]\d{1,3}")
 
 # `nohup make test` has SIGHUP ignored, and so would every process that a test starts. A
@@ -60,6 +68,7 @@ def soak_seconds() -> float:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in OUR_VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SKETCHMESH_UVLOOP", "0")
 
 
 @pytest.fixture(autouse=True)

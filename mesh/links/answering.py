@@ -224,6 +224,12 @@ class Cancels:
         while self._waiting and ((task := self._waiting[0][1]) is None or task.done()):
             core.ack(self._waiting.popleft()[0], [None], now)
 
+    def retire(self) -> None:
+        """Nothing is kept here but what is not answered."""
+
+    def shut(self) -> None:
+        """The generators are ended by ``Asks``."""
+
     def _over(self, task: asyncio.Task[None]) -> None:
         self.wake()
         self._shell.pump()

@@ -181,6 +181,12 @@ class Asking:
             self.hurry()
         self._wake_user()
 
+    def retire(self) -> None:
+        """It stays until its user has every part, or wants no more."""
+
+    def shut(self) -> None:
+        """``link_closes()`` came before."""
+
     def hurry(self) -> None:
         """Acknowledge at once what comes: its sender is about to go, and cannot be held back."""
         self._hurried = True
@@ -213,7 +219,7 @@ class Asking:
 
     def _peer_is_gone(self) -> None:
         self._absence = None
-        self._fail(self._explain(Failed(self, 1, Reason.PEER_DOWN, True)))
+        self._fail(self._explain(Failed(self, 1, Reason.PEER_DOWN, True, self._patience or 0.0)))
         self._cancel()
         self._link.pump()
 

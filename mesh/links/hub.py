@@ -4,30 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Callable
 from random import Random
 from secrets import token_hex
 
 from mesh.backoff import Backoff
-from mesh.dialling import AbsentError
-from mesh.errors import DeliveryError, PeerDownError, RemoteProtocolError
+from mesh.errors import PeerDownError, RemoteProtocolError
 from mesh.links.asks import Budget
+from mesh.links.dialler import Dial, Dialler
 from mesh.links.inbox import Receiver
 from mesh.links.shell import Follower, LinkShell
 from mesh.protocol.books import Books, Forgotten, is_balanced, joined
-from mesh.protocol.link import Link, LinkSettings, read_hello, refusal
+from mesh.protocol.link import HelloTerms, Link, LinkSettings, read_hello, read_refusal, refusal
+from mesh.text import printable
 from mesh.transport.base import Transport, TransportClosedError
 
 HELLO_TIMEOUT = 5.0
 """Seconds that a dialler may take for its first frame."""
 
-STEADY = 1.0
-"""Seconds that a connection must have held to be dialled again at once."""
+MOST_RECENT = 16
+"""Peers that are gone for good, of those that went last, whose books are still kept apart."""
 
 MAX_LINKS = 4096
 """Links of one process; one more peer is refused with ``too-many``."""
 
-Dial = Callable[[], Awaitable[Transport]]
+SOON = 2.0
+"""Seconds for which a link without a connection is awaited by who could reach the peer at another address."""
+
+MOST_TOLD = 256
+"""Processes of which it is remembered that their refusal was told, for they may try again and again."""
+
+Key = tuple[str, str]
+"""A link of this process: what it calls the peer, and what tells it from others of that name.
+
+Names are anybody's choice, so a link is never told from another one by its name alone. Nothing
+but the name has the first link with a peer of that name; another address of the same name is told
+by where it is, and a peer that came while ours of that name is another one by ``ACCEPTED``.
+"""
+
+ACCEPTED = "accepted"
+"""Tells the link of a peer that calls itself as we call another one."""
 
 
 class Hub:
@@ -36,7 +53,7 @@ class Hub:
     Args:
         name: This process's name in the grid.
         receiver: Who handles messages.
-        notice: Called with a sentence for people when a peer is awaited or is back.
+        notice: Called with a sentence for people when a peer is awaited or is back, or was refused.
         changed: Called with a peer's name, its state and a reason.
         settings: How links behave.
         random: Where the jitter of the back-off comes from.
@@ -60,12 +77,16 @@ class Hub:
         self._changed = changed
         self._settings = settings
         self._random = random or Random()
-        self._links: dict[str, LinkShell] = {}
-        self._dials: dict[str, Dialler] = {}
+        self._links: dict[Key, LinkShell] = {}
+        self._dials: dict[Key, Dialler] = {}
+        self._wheres: dict[Key, str] = {}
+        # By name and address, which other link leads to the same process, as long as it is that one.
+        self._same: dict[tuple[str, str], tuple[Key, LinkShell, str]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._asks = Budget()
         self.followers: list[Follower] = []
-        self._forgotten = Forgotten()
+        self._forgotten = Forgotten(most_recent=MOST_RECENT)
+        self._told: dict[tuple[str, str, str], None] = {}
         self._closing = False
         self._closed = False
         self._given_up = False
@@ -89,42 +110,110 @@ class Hub:
         """
         if self._closed:
             raise PeerDownError(name, where, 0.0, "this worker has stopped", stopping=True)
-        found = self._dials.get(name)
+        key = self._key(name, where)
+        found = self._dials.get(key)
         if found is None or found.has_ended or found.link.is_closed:
-            link = self._links.get(name)
+            link = self._links.get(key)
             if link is None or link.is_closed:
-                self._forget(name)
-                link = self._links[name] = self._make(None, name)
+                self._forget(key)
+                if not self._make_room():
+                    why = f"this process has {MAX_LINKS} links in use, which is all it may have"
+                    raise PeerDownError(name, where, 0.0, why, stopping=True)
+                link = self._links[key] = self._make(None, key)
             backoff = Backoff(self._random)
-            found = self._dials[name] = Dialler(link, name, where, dial, backoff, self._notice)
+            found = self._dials[key] = Dialler(link, name, where, dial, backoff, self._notice, self)
+            self._wheres[key] = where
             if self._given_up:
                 found.give_up()
         return found
 
-    def _make(self, peer: str | None, called: str) -> LinkShell:
+    def _key(self, name: str, where: str) -> Key:
+        """Return which link is used for a peer at an address."""
+        same = self._same.get((name, where))
+        if same is not None:
+            key, link, incarnation = same
+            if (
+                self._links.get(key) is link
+                and self._leads_on(key)
+                and link.core.peer_incarnation == incarnation
+            ):
+                return key
+            # It was restarted, or is gone: who is at that address now is asked anew.
+            del self._same[name, where]
+        key = (name, "")
+        if self._wheres.get(key, where) != where:
+            key = (name, where)
+        mine = self._links.get(key)
+        if mine is not None and mine.transport is None and mine.core.session:
+            # The same process may have been reached at another address meanwhile.
+            other = self._find(mine.core.peer_incarnation, mine)
+            if other is not None and self._links[other].transport is not None:
+                return other
+        return key
+
+    def same(self, dialler: Dialler, incarnation: str) -> LinkShell | None:
+        """Return the link that there is already with the process that answers a dialler.
+
+        From then on whoever wants that dialler's peer gets that link, and the dialler ends.
+        """
+        found = self._find(incarnation, dialler.link)
+        if found is None or not self._leads_on(found):
+            return None
+        for mine, one in list(self._dials.items()):
+            if one is dialler:
+                self._same[dialler.name, dialler.where] = (found, self._links[found], incarnation)
+                if len(self._same) > MAX_LINKS:
+                    del self._same[next(iter(self._same))]
+                self._forget(mine)
+                for follower in self.followers:
+                    follower.found(self._links[found])
+                return self._links[found]
+        return None
+
+    def _find(self, incarnation: str, but: LinkShell | None = None) -> Key | None:
+        """Return which link is one with that very process, rather one that is connected."""
+        found = None
+        for key, link in self._links.items():
+            core = link.core
+            if core.peer_incarnation == incarnation and core.session and link is not but:
+                if link.transport is not None:
+                    return key
+                found = key
+        return found
+
+    def _leads_on(self, key: Key) -> bool:
+        """Say whether a link is connected, or will be in a moment as far as is known."""
+        link, dialler = self._links[key], self._dials.get(key)
+        if not link.has_session() or link.is_closed:
+            return False
+        away = asyncio.get_running_loop().time() - link.detached_at
+        return link.transport is not None or (dialler is not None and not dialler.has_ended and away < SOON)
+
+    def _make(self, peer: str | None, key: Key) -> LinkShell:
         now = asyncio.get_running_loop().time()
         core = Link(self.name, self.incarnation, now, peer=peer, settings=self._settings)
-        link = LinkShell(core, self._receiver, lambda state, reason: self._changed(called, state, reason))
+        link = LinkShell(core, self._receiver, lambda state, reason: self._changed(key[0], state, reason))
         link.asks.budget = self._asks
-        link.called = called
+        link.called = key[0]
         link.followers = self.followers
-        link.when_over = lambda: self._over(called, link)
+        link.when_over = lambda: self._over(key, link)
         return link
 
-    def _over(self, called: str, link: LinkShell) -> None:
-        dialler = self._dials.get(called)
-        if self._links.get(called) is link and link.is_over and (dialler is None or dialler.has_ended):
-            self._forget(called)
+    def _over(self, key: Key, link: LinkShell) -> None:
+        dialler = self._dials.get(key)
+        if self._links.get(key) is link and link.is_over and (dialler is None or dialler.has_ended):
+            self._forget(key)
 
-    def _forget(self, called: str) -> None:
+    def _forget(self, key: Key) -> None:
         """Drop a link that nobody needs any more, and its tasks."""
-        link = self._links.pop(called, None)
-        dialler = self._dials.pop(called, None)
+        link = self._links.pop(key, None)
+        dialler = self._dials.pop(key, None)
+        self._wheres.pop(key, None)
         if link is None:
             return
         # What is subscribed to goes on, with its line, over the next link.
         self._forgotten.add(
-            called, {way: lines for way, lines in link.books().items() if way != "subscribed"}
+            _words(key), {way: lines for way, lines in link.books().items() if way != "subscribed"}
         )
 
         async def end() -> None:
@@ -132,20 +221,35 @@ class Hub:
                 await dialler.close()
             await link.shut()
 
-        task = asyncio.get_running_loop().create_task(end(), name=f"end of the link to {called}")
+        task = asyncio.get_running_loop().create_task(end(), name=f"end of the link to {key[0]}")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
     def _make_room(self) -> bool:
-        """Return whether there is room for one more link; drop what is over if there is none."""
+        """Return whether there is room for one more link; drop what nobody would miss if there is none."""
         if len(self._links) >= MAX_LINKS:
-            for called, link in list(self._links.items()):
-                self._over(called, link)
+            for key, link in list(self._links.items()):
+                self._over(key, link)
+        if len(self._links) >= MAX_LINKS:
+            # Of what only waits for its peer that which has waited longest, first if we dial it not.
+            spare = [
+                (dialler is not None, link.detached_at, key)
+                for key, link in self._links.items()
+                if link.is_spare and ((dialler := self._dials.get(key)) is None or not dialler.is_wanted)
+            ]
+            if spare:
+                self._forget(min(spare)[2])
         return len(self._links) < MAX_LINKS
 
-    def link(self, name: str) -> LinkShell | None:
-        """Return the link with a peer, if there is one."""
-        return self._links.get(name)
+    def link(self, name: str, where: str = "") -> LinkShell | None:
+        """Return the link with a peer, if there is one.
+
+        Args:
+            name: What we call the peer.
+            where: Its address; empty for a peer that comes by itself.
+
+        """
+        return self._links.get(self._key(name, where) if where else (name, ""))
 
     # -- accepting -----------------------------------------------------------------------
 
@@ -168,29 +272,50 @@ class Hub:
         except RemoteProtocolError as exc:
             await self._refuse(transport, refusal("protocol", str(exc)))
             return f"protocol error: {exc}"
-        called = hello.name
-        link, is_new = self._links.get(called), False
-        if link is not None and link.core.peer not in (None, hello.name):
-            # Dialled under that name, and another one answered: that link is not this peer's.
-            called = f"{hello.name} (accepted)"
-            link = self._links.get(called)
+        key = self._key_of(hello)
+        link, is_new = self._links.get(key), False
         if link is None or link.is_closed:
             if self._closing:
                 await self._refuse(transport, refusal("closing", f"{self.name} is going away"))
                 return "this worker is stopping"
             if not self._make_room():
-                await self._refuse(transport, refusal("too-many", f"{self.name} has {MAX_LINKS} links"))
+                full = refusal("too-many", f"{self.name} has {MAX_LINKS} links")
+                self._tell(hello, transport.peer, full)
+                await self._refuse(transport, full)
                 return "too many links"
-            self._forget(called)
-            link, is_new = self._make(hello.name, called), True
+            self._forget(key)
+            link, is_new = self._make(hello.name, key), True
         no = link.core.accept(hello, asyncio.get_running_loop().time(), session=token_hex(8))
         if no is not None:
+            self._tell(hello, transport.peer, no)
             await self._refuse(transport, no)
             return f"{hello.name} was refused"
         if is_new:
             # Not before: a stranger who is refused leaves nothing behind.
-            self._links[called] = link
+            self._links[key] = link
         return await link.run(transport)
+
+    def _key_of(self, hello: HelloTerms) -> Key:
+        """Return which link is that of who says hello."""
+        known = self._find(hello.incarnation)
+        if known is not None and self._links[known].core.peer == hello.name:
+            return known  # whatever we call it
+        link = self._links.get((hello.name, ""))
+        if link is not None and link.core.peer not in (None, hello.name):
+            # Dialled under that name, and another one answered: that link is not this peer's.
+            return hello.name, ACCEPTED
+        return hello.name, ""
+
+    def _tell(self, hello: HelloTerms, where: str, no: bytes) -> None:
+        """Say that a process was refused: once for each, and not of what is mended by itself."""
+        code, reason = read_refusal(no)
+        told = (code, hello.name, hello.incarnation)
+        if code in ("duplicate", "closing", "unsure") or told in self._told:
+            return
+        self._told[told] = None
+        if len(self._told) > MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        self._notice(printable(f"refused a link with {hello.name} at {where} ({code}: {reason})"))
 
     async def _refuse(self, transport: Transport, frame: bytes) -> None:
         with contextlib.suppress(TransportClosedError):
@@ -230,191 +355,30 @@ class Hub:
 
     def books(self) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
         """Return the ledger: by peer, ``sent`` and ``received``, by channel."""
-        mine: Books = {name: link.books() for name, link in self._links.items()}
+        mine: Books = {_words(key): link.books() for key, link in self._links.items()}
         return joined(mine, self._forgotten.books(), mark="forgotten")
 
     def in_hand(self) -> list[tuple[str, str]]:
         """Return peer and channel of every message that is being handled or waits for it."""
         return [
-            (name, channel)
-            for name, link in self._links.items()
+            (_words(key), channel)
+            for key, link in self._links.items()
             for channel, inbox in link.inboxes.items()
             if inbox.in_hand
-        ] + [(name, channel) for name, link in self._links.items() for channel in link.asks.in_hand]
+        ] + [(_words(key), channel) for key, link in self._links.items() for channel in link.asks.in_hand]
 
     def balanced(self) -> bool:
         """Say whether every line of every ledger balances."""
-        links = {name: link.books() for name, link in self._links.items()}
+        links = {_words(key): link.books() for key, link in self._links.items()}
         return is_balanced(links) and self._forgotten.is_balanced()
 
 
-class Dialler:
-    """Keeps one link connected for as long as somebody wants it.
+def _words(key: Key) -> str:
+    """Return how the books call a link, so that no peer's own name reads as what is ours to say."""
+    called, how = key
+    if _OURS.intersection(called):
+        called = json.dumps(called, ensure_ascii=False)
+    return f"{called} ({how})" if how else called
 
-    Attributes:
-        link: The link.
 
-    """
-
-    def __init__(
-        self,
-        link: LinkShell,
-        name: str,
-        where: str,
-        dial: Dial,
-        backoff: Backoff,
-        notice: Callable[[str], None],
-    ) -> None:
-        self.link = link
-        self._name = name
-        self._where = where
-        self._dial = dial
-        self._backoff = backoff
-        self._notice = notice
-        self._own_name: str | None = None
-        self._why = "not dialled yet"
-        self._fatal: Exception | None = None
-        self._given_up = asyncio.Event()
-        self._ended = False
-        self._news = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._awaited_since: float | None = None
-        link.when_attached = self._attached
-        self._task: asyncio.Task[None] = self._loop.create_task(self._keep_up(), name=f"dialler {name}")
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it has given up dialling."""
-        return self._ended
-
-    @property
-    def why_absent(self) -> str:
-        """Why the peer was not there at the last try."""
-        return self._why
-
-    async def first_contact(self, patience: float | None) -> LinkShell:
-        """Return the link once it was attached for the first time.
-
-        Raises:
-            NotALinkError: If what listens there speaks no ``sketchmesh.v1``.
-            DeliveryError: If the peer refuses for good, or whatever else a dial raised.
-            PeerDownError: If it was not there within the patience.
-
-        """
-        link = self.link
-        if link.has_session():
-            return link
-        begin = self._loop.time()
-        try:
-            async with asyncio.timeout(patience):
-                while not link.has_session():
-                    if self._fatal is not None:
-                        raise self._fatal
-                    if self._ended or link.is_closed:
-                        waited = self._loop.time() - begin
-                        raise PeerDownError(self._name, self._where, waited, self._why, stopping=True)
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            waited = self._loop.time() - begin
-            raise PeerDownError(self._name, self._where, waited, self._why) from None
-        return link
-
-    async def until_ended(self) -> None:
-        """Return when it dials no more."""
-        await asyncio.wait([self._task])
-
-    def give_up(self) -> None:
-        """Try once more if it is not connected, and then no more."""
-        self._given_up.set()
-
-    async def close(self) -> None:
-        """End the task."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _keep_up(self) -> None:
-        try:
-            while not self.link.is_closed:
-                last = self._given_up.is_set()
-                if not await self._try() or last:
-                    return
-        except Exception as exc:
-            # A mistake in what dials; whoever waits for the link is told.
-            self._fatal = exc
-        finally:
-            self._ended = True
-            self._news.set()
-
-    async def _try(self) -> bool:
-        """Dial once and serve the connection until it ends; return whether another try makes sense."""
-        core, link = self.link.core, self.link
-        if not link.may_dial():
-            # The peer's own dial won; ours is not wanted while that one lives.
-            await self._until_detached()
-            return True
-        try:
-            transport = await self._dial()
-        except AbsentError as exc:
-            self._absent(str(exc))
-            await self._sleep()
-            return True
-        except DeliveryError as exc:
-            # Until somebody asks again; it may be mended then, or another program.
-            self._fatal = exc
-            return False
-        if not link.may_dial():
-            transport.abort()
-            return True
-        begin = self._loop.time()
-        core.dial(begin)
-        reason = await link.run(transport)
-        if link.refusal is not None:
-            code, words = link.refusal
-            if code != "duplicate":
-                self._absent(f"{code}: {words}")
-            await self._sleep()
-        elif self._loop.time() - begin > STEADY:
-            self._backoff.reset()
-        else:
-            # Who takes every connection and drops it is as good as absent.
-            self._why = reason
-            await self._sleep()
-        return True
-
-    def _attached(self) -> None:
-        self._news.set()
-        own = self.link.core.peer
-        if own not in (self._name, self._own_name) and not self._where.endswith(f"//{self._name}/"):
-            self._notice(f"{self._name} at {self._where} calls itself {own}")
-        self._own_name = own
-        if self._awaited_since is not None:
-            waited = self._loop.time() - self._awaited_since
-            self._awaited_since = None
-            self._notice(f"{self._name} is there at {self._where}, after {waited:.1f} s")
-
-    def _absent(self, why: str) -> None:
-        self._why = why
-        if self._awaited_since is None:
-            self._awaited_since = self._loop.time()
-            self._notice(
-                f"waiting for {self._name} at {self._where} ({why}); will go on as soon as it is there"
-            )
-
-    async def _until_detached(self) -> None:
-        waits = [
-            self._loop.create_task(event.wait(), name=f"dialler {self._name} waits")
-            for event in (self.link.detached, self._given_up)
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-        self._backoff.reset()
-
-    async def _sleep(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._backoff.delay()):
-                await self._given_up.wait()
+_OURS = frozenset('()"')

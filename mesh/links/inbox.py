@@ -7,12 +7,11 @@ message: when a handler suspends, what is done so far is sent.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from time import monotonic
 from types import coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from mesh.protocol.values import Refusal
 
@@ -29,8 +28,15 @@ CHECK_EVERY = 32
 SMALL = 1024
 """Length of an answer up to which it may wait for others, to be answered in one go."""
 
-MOST_IDLE = 1024
-"""Channels of a link whose task is kept while they are idle."""
+FEW = 16
+"""Parts of a list or dict up to which it is looked at whether it is small."""
+
+_TINY: Final = frozenset((int, float, bool, type(None)))
+
+CANCELLED: Final = "the task of its handler was cancelled by other code of that process"
+
+MOST_ROUTES = 1024
+"""Channels of a link of which it is remembered where their messages go."""
 
 Handle = Callable[[str, Any], Awaitable[Any]]
 """Handles one message of a channel; what it returns is the acknowledgement."""
@@ -89,35 +95,42 @@ class Messages(Protocol):
     def wake(self) -> None:
         """Look again whether there is something to do."""
 
+    def retire(self) -> None:
+        """Keep nothing that the next message would bring back: everything is settled for a while."""
+
+    def shut(self) -> None:
+        """End what handles them, now."""
+
 
 class Inbox:
-    """Messages of one channel, and the task that handles them.
+    """Messages of one channel, and the task that handles them while there are any.
 
     Args:
         shell: The link.
-        channel: The channel.
+        channel: The channel, as handlers know it.
+        wire_channel: The channel on which its messages travel, if that is another one.
 
     """
 
-    def __init__(self, shell: LinkShell, channel: str) -> None:
+    def __init__(self, shell: LinkShell, channel: str, wire_channel: str | None = None) -> None:
         self._shell = shell
         self._channel = channel
-        self._queue: deque[tuple[Inbound, list[Any]]] = deque()
+        self._wire_channel = channel if wire_channel is None else wire_channel
+        self._queue: list[tuple[Inbound, list[Any]]] = []  # short; an empty deque has 600 bytes
         self._news: asyncio.Future[None] | None = None
         self._work: Inbound | None = None
         self._done: list[Any] = []
         self._recovers: Callable[[Any, BaseException], Awaitable[Any | Refusal]] | None = None
+        self._retired = False
+        self._shut = False
+        self._over = False
         self._loop = asyncio.get_running_loop()
         self.task = self._loop.create_task(self._run_watched(), name=f"channel {channel}")
-
-    def _route(self) -> Route:
-        return self._shell.receiver.opened(self._shell.core.peer or "", self._channel)
-
-    def _forget(self) -> None:
-        del self._shell.inboxes[self._channel]
+        self.task.add_done_callback(self._ended)
 
     def put(self, work: Inbound, items: list[Any]) -> None:
         """Take messages that came."""
+        self._retired = False
         self._queue.append((work, items))
         self.wake()
 
@@ -134,45 +147,114 @@ class Inbox:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
+    def retire(self) -> None:
+        """End the task as soon as there is nothing to do; the channel's next message begins another."""
+        self._retired = True
+        self.wake()
+
+    def shut(self) -> None:
+        """End the task now; nobody else can, for a handler's cancellation is not the channel's."""
+        self._shut = True
+        self.task.cancel()
+
+    def _is_end(self, exc: BaseException) -> bool:
+        """Say whether an exception ends this task; if not, a cancellation of it is taken back."""
+        if not isinstance(exc, asyncio.CancelledError):
+            return False
+        if self._shut:
+            return True
+        while self.task.cancelling():
+            self.task.uncancel()
+            # Somebody has hold of this task: the next messages get another one as soon as may be.
+            self._retired = True
+        return False
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Let no mistake of ours make senders wait for ever: what is in hand is refused."""
+        if self._over or self._shut:
+            return
+        error = None if task.cancelled() else task.exception()
+        shell = self._shell
+        self._forget()
+        self._loop.call_exception_handler(
+            {
+                "message": f"the task of channel {self._channel!r} ended, which is a mistake in the mesh",
+                "exception": error or RuntimeError("it was cancelled"),
+                "task": task,
+            }
+        )
+        works = [work for work, _ in self._queue]
+        self._queue.clear()
+        for work in dict.fromkeys([self._work, *works]):
+            if work is not None and not work.closed and work.in_hand:
+                reason = f"the task of channel {self._channel!r} ended: {error or 'cancelled'}"
+                shell.core.nack(work, "RuntimeError", reason, self._loop.time(), count=work.in_hand)
+        self._work = None
+        shell.pump()
+
     async def _wait(self) -> None:
         self._news = self._loop.create_future()
-        await self._news
+        try:
+            await self._news
+        except asyncio.CancelledError as exc:
+            if self._is_end(exc):
+                raise
         self._news = None
 
     async def _run_watched(self) -> None:
         await _watched(self._run(), self._gave_way)
 
-    async def _run(self) -> None:
-        shell = self._shell
+    def _forget(self) -> None:
+        if self._shell.inboxes.get(self._wire_channel) is self:
+            del self._shell.inboxes[self._wire_channel]
+
+    def _route(self) -> Route:
         try:
-            route = self._route()
-            handle, prepare, self._recovers = route
+            return self._open()
         except Exception as exc:
             # The channel has no way; its messages are refused, or their sender would wait for ever.
-            handle, prepare = _raising(exc), None
+            return Route(_raising(exc), None)
+
+    def _open(self) -> Route:
+        shell, channel = self._shell, self._channel
+        route = shell.routes.get(channel)
+        if route is None:
+            route = shell.routes[channel] = shell.receiver.opened(shell.core.peer or "", channel)
+            if len(shell.routes) > MOST_ROUTES:
+                del shell.routes[next(iter(shell.routes))]
+        return route
+
+    async def _run(self) -> None:
+        handle, prepare, self._recovers = self._route()
         while True:
             while not self._queue:
-                if len(shell.inboxes) > MOST_IDLE:
+                if self._retired:
                     self._forget()
+                    self._over = True
                     return
                 await self._wait()
-            work, items = self._queue.popleft()
-            self._work = work
-            if prepare is not None and not work.closed:
-                try:
-                    items = prepare(items)
-                except Exception as exc:
-                    await self._handle_all(_raising(exc), work, items)
-                    items = []
-            if len(items) == 1 and not work.closed and work.may_handle:
-                try:
-                    self._done.append(await handle(self._channel, items[0]))
-                except BaseException as exc:
-                    await self._recover(work, items[0], exc)
-            else:
-                await self._handle_all(handle, work, items)
+            await self._handle_next(handle, prepare)
             self._answer()
-            shell.pump()
+            self._work = None
+            self._shell.pump()
+
+    # Not part of _run(), whose variables would keep the last messages for as long as none come.
+    async def _handle_next(self, handle: Handle, prepare: Callable[[list[Any]], list[Any]] | None) -> None:
+        work, items = self._queue.pop(0)
+        self._work = work
+        if prepare is not None and not work.closed:
+            try:
+                items = prepare(items)
+            except Exception as exc:
+                handle = _raising(exc)
+        if len(items) > 1 or work.closed or not work.may_handle:
+            await self._handle_all(handle, work, items)
+            return
+        for item in items:
+            try:
+                self._done.append(await handle(self._channel, item))
+            except BaseException as exc:
+                await self._recover(work, item, exc)
 
     async def _handle_all(self, handle: Handle, work: Inbound, items: list[Any]) -> None:
         done, channel = self._done, self._channel
@@ -182,18 +264,24 @@ class Inbox:
                 if work.closed:
                     return
                 try:
-                    done.append(await handle(channel, item))
+                    value = await handle(channel, item)
                 except BaseException as exc:
                     await self._recover(work, item, exc)
-            if done and not _is_small(done[-1]):
-                # Large answers are counted before there are many; see ``may_handle``.
-                self._answer()
+                    continue
+                done.append(value)
+                if value is not None and (
+                    len(value) >= SMALL if value.__class__ is str else not _is_small(value)
+                ):
+                    # Large answers are counted one by one, or a few of them would fill the memory.
+                    self._answer()
+                    if not work.may_handle:
+                        await self._until_answers_are_taken(work)
             if not work.may_handle:
                 await self._until_answers_are_taken(work)
             if monotonic() - begin > SLICE:
                 self._answer()
                 self._shell.pump()
-                await asyncio.sleep(0)
+                await self._give_way()
                 begin = monotonic()
 
     def _gave_way(self) -> None:
@@ -209,9 +297,10 @@ class Inbox:
             self._shell.core.ack(self._work, values, self._loop.time())
 
     async def _recover(self, work: Inbound, item: Any, exc: BaseException) -> None:
-        task = asyncio.current_task()
-        if isinstance(exc, asyncio.CancelledError) and (task is None or task.cancelling()):
+        if self._is_end(exc):
             raise exc
+        if isinstance(exc, asyncio.CancelledError) and not exc.args:
+            exc = asyncio.CancelledError(CANCELLED)
         self._answer()
         try:
             if self._recovers is not None:
@@ -219,12 +308,23 @@ class Inbox:
             else:
                 peer = self._shell.core.peer or ""
                 outcome = await self._shell.receiver.recover(peer, self._channel, item, exc)
+        except asyncio.CancelledError as again:
+            if self._is_end(again):
+                raise
+            outcome = Refusal(type(again).__name__, CANCELLED)
         except Exception as worse:
             outcome = Refusal(type(worse).__name__, str(worse))
         if not isinstance(outcome, Refusal):
             self._done.append(outcome)
         elif not work.closed:
             self._shell.core.nack(work, outcome.type, outcome.message, self._loop.time())
+
+    async def _give_way(self) -> None:
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as exc:
+            if self._is_end(exc):
+                raise
 
     async def _until_answers_are_taken(self, work: Inbound) -> None:
         self._answer()
@@ -261,5 +361,15 @@ def _raising(error: Exception) -> Handle:
     return handle
 
 
-def _is_small(value: object) -> bool:
-    return len(value) < SMALL if isinstance(value, str | bytes) else value is None or isinstance(value, int)
+def _is_small(value: Any) -> bool:
+    """Say whether an answer may wait for others; a container only if one look shows that."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return len(value) <= FEW and all(map(_is_small_part, value))
+    if kind is dict:
+        return len(value) <= FEW and all(map(_is_small_part, value.values()))
+    return _is_small_part(value)
+
+
+def _is_small_part(value: Any) -> bool:
+    return len(value) < SMALL if isinstance(value, str | bytes) else type(value) in _TINY

@@ -239,6 +239,9 @@ class Publishing:
     def session_began(self, link: LinkShell) -> None:
         """Take note of a new session; its subscriptions will come."""
 
+    def found(self, link: LinkShell) -> None:
+        """Take note of another name of a peer, which is nothing to us."""
+
     def session_ended(self, link: LinkShell) -> None:
         """End the subscriptions of a link; what is not transmitted is not for the next session."""
         self._end_all(link, SESSION_OVER)
@@ -512,6 +515,12 @@ class Messages:
 
     def wake(self) -> None:
         """Look again whether there is something to do; there never is."""
+
+    def retire(self) -> None:
+        """Nothing is kept here."""
+
+    def shut(self) -> None:
+        """Nothing runs here."""
 
     def put(self, work: Inbound, items: list[Any]) -> None:
         """Answer messages."""

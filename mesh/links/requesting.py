@@ -68,7 +68,7 @@ class _Requesting:
             async with asyncio.timeout(delivery.ack_timeout):
                 await self.answer
         except TimeoutError:
-            raise AckTimeoutError(self._peer, delivery.ack_timeout or 0.0) from None
+            raise AckTimeoutError(self._peer, delivery.ack_timeout or 0.0, transmitted=False) from None
         finally:
             link.wait_no_more(channel, self)
         self.answer = link.loop.create_future()

@@ -12,12 +12,10 @@ from mesh.errors import NackedError
 from mesh.links.shell import LinkShell
 from mesh.protocol.link.events import Failed, Reason
 from mesh.protocol.link.run import Delivery
+from mesh.streams import Answers
 
-CHUNK = 512
+BATCH = 512
 """Messages that are taken from a source at once: enough to be fast, few enough to keep both ends busy."""
-
-Answers = list[Any] | Exception
-"""What handlers returned for some messages in a row, or the error of one."""
 
 Explain = Callable[[Failed], Exception]
 
@@ -203,7 +201,7 @@ class _FromIterable(Sending):
         explain: Explain,
     ) -> None:
         super().__init__(link, channel, delivery, peer, window, explain)
-        if type(items) is list and len(items) <= min(window, CHUNK):
+        if type(items) is list and len(items) <= min(window, BATCH):
             # All there is, and so little that nobody need wait for room to take it.
             self._batch = items.copy()
             self._exhausted = True
@@ -217,7 +215,7 @@ class _FromIterable(Sending):
             if not batch:
                 self._check_open()
             while not batch or self._put():
-                room = 0 if self._exhausted else min(self._room(), CHUNK)
+                room = 0 if self._exhausted else min(self._room(), BATCH)
                 if room <= 0:
                     break
                 try:
@@ -247,6 +245,7 @@ class _FromAsync(Sending):
         super().__init__(link, channel, delivery, peer, window, explain)
         self._feeder_sleeps: asyncio.Future[None] | None = None
         self._due: asyncio.Handle | None = None
+        self._closed = False
         self._feeding = link.loop.create_task(self._feed(items), name=f"feeding {channel}")
         self._feeding.add_done_callback(self._fed)
 
@@ -263,12 +262,16 @@ class _FromAsync(Sending):
 
     async def aclose(self) -> None:
         """Be done with it, and with the source."""
-        if not self._feeding.done():
-            self._feeding.cancel()
-            await asyncio.gather(self._feeding, return_exceptions=True)
-        if self._due is not None:
-            self._due.cancel()
-        await super().aclose()
+        self._closed = True
+        try:
+            if not self._feeding.done():
+                self._feeding.cancel()
+                await asyncio.gather(self._feeding, return_exceptions=True)
+        finally:
+            # Also of who is cancelled once more while the source takes its time.
+            if self._due is not None:
+                self._due.cancel()
+            await super().aclose()
 
     async def _feed(self, source: AsyncIterable[object]) -> None:
         following = aiter(source).__anext__
@@ -285,6 +288,8 @@ class _FromAsync(Sending):
                 item = await following()
             except StopAsyncIteration:
                 return
+            if self._closed:
+                return  # cancelled, which the source did not mind
             room -= 1
             self._batch.append(item)
             if type(item) not in _CONSTANT:

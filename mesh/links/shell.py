@@ -21,13 +21,14 @@ from typing import Protocol
 
 from mesh.errors import RemoteProtocolError
 from mesh.links.asks import Asks
-from mesh.links.inbox import Inbox, Messages, Receiver
+from mesh.links.inbox import Inbox, Messages, Receiver, Route
 from mesh.protocol.books import Lines
 from mesh.protocol.fanout import Published, Subscribed
 from mesh.protocol.link.events import (
     Acked,
     AnswerUnsendable,
     Attached,
+    ChannelQuiet,
     Closed,
     ConnectionRefused,
     ConnectionSilent,
@@ -77,6 +78,9 @@ class Follower(Protocol):
     def leaves(self, link: LinkShell) -> None:
         """Take note that nothing more can be sent in a moment: the link is being left."""
 
+    def found(self, link: LinkShell) -> None:
+        """Take note that one more name leads to this link, which may have a session already."""
+
     def messages(self, link: LinkShell, channel: str) -> Messages | None:
         """Return what takes the messages of a channel that begins with ``$``, if that is ours."""
 
@@ -99,7 +103,9 @@ class LinkShell:
         loop: The event loop.
         time: Its clock.
         refusal: Code and reason if the peer refused the last connection.
-        inboxes: By channel, what handles messages.
+        inboxes: By channel, what handles messages; of those with a task only those with something to do,
+            or that just had.
+        routes: By channel, where its messages go, of as many as ``MOST_ROUTES``.
         asks: The asks of this link, in both directions.
         called: What this process calls the peer.
         followers: Who else takes part.
@@ -107,8 +113,9 @@ class LinkShell:
         subscribed: By channel, the line of what the peer publishes for us.
         waiting: By channel, who waits for room.
         is_leaving: Whether it takes no new messages any more.
-        closed: Set when the link was left and its connection is closed.
-        detached: Set while there is no connection in use.
+        closed: Done when the link was left and its connection is closed.
+        detached: Done when there is no connection in use; another one for each connection.
+        detached_at: When the last connection was lost, or the link was made.
         when_attached: Called whenever the peer comes.
         when_over: Called when the session ends without a connection, so that nothing is
             left that the link would be needed for.
@@ -117,19 +124,21 @@ class LinkShell:
 
     def __init__(self, core: Link, receiver: Receiver, changed: Callable[[str, str], None]) -> None:
         self.core = core
+        self.loop = asyncio.get_running_loop()
+        self.time = self.loop.time
         self.receiver = receiver
         self.refusal: tuple[str, str] | None = None
         self.transport: Transport | None = None
         self.inboxes: dict[str, Messages] = {}
+        self.routes: dict[str, Route] = {}
         self.waiting: dict[str, set[Owner]] = {}
-        self.closed = asyncio.Event()
-        self.detached = asyncio.Event()
-        self.detached.set()
+        self.closed: asyncio.Future[None] = self.loop.create_future()
+        self.detached: asyncio.Future[None] = self.loop.create_future()
+        self.detached.set_result(None)
         self.when_attached: Callable[[], None] = _nothing
         self.when_over: Callable[[], None] = _nothing
+        self.detached_at = self.time()
         self._changed = changed
-        self.loop = asyncio.get_running_loop()
-        self.time = self.loop.time
         self._pumping = False
         self._due: asyncio.Handle | None = None
         self._finished = False
@@ -153,7 +162,8 @@ class LinkShell:
 
         """
         old, self.transport = self.transport, transport
-        self.detached.clear()
+        if self.detached.done():
+            self.detached = self.loop.create_future()
         self.refusal = None
         if old is not None:
             old.abort()
@@ -168,10 +178,11 @@ class LinkShell:
         finally:
             transport.abort()
             if self.transport is transport:
-                self.transport = None
-                self.detached.set()
+                self._detach()
                 self.core.connection_lost(self.time(), reason)
                 self.pump()
+                if not self.core.session:
+                    self._retire_inboxes()
         return reason
 
     # -- the pump -----------------------------------------------------------------------
@@ -260,7 +271,12 @@ class LinkShell:
             self.asks.session_ended()
             self._session_ended()
             if self.transport is None:
+                self._retire_inboxes()
                 self.when_over()
+        elif isinstance(event, ChannelQuiet):
+            inbox = self.inboxes.get(event.channel)
+            if inbox is not None:
+                inbox.retire()
         elif isinstance(event, Closed):
             self._finished = self.is_leaving = True
             self._session_ended()
@@ -287,6 +303,11 @@ class LinkShell:
                     return found
         return None
 
+    def _retire_inboxes(self) -> None:
+        """The session is over, and its peer may never come back: keep no task for its channels."""
+        for inbox in self.inboxes.values():
+            inbox.retire()
+
     def _judge(self, silence: float) -> None:
         # No frame came; but a large one may be on its way in pieces.
         transport = self.transport
@@ -303,13 +324,22 @@ class LinkShell:
             self.transport.abort()
 
     def _say_goodbye(self) -> None:
-        if self._goodbye is None and not self.closed.is_set():
+        if self._goodbye is None and not self.closed.done():
             self._goodbye = self.loop.create_task(self._close(), name=f"goodbye to {self.core.peer}")
 
     async def _close(self) -> None:
         if self.transport is not None:
             await self.transport.close("the link was closed")
-        self.closed.set()
+        self._set_closed()
+
+    def _set_closed(self) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _detach(self) -> None:
+        self.transport = None
+        self.detached_at = self.time()
+        self.detached.set_result(None)
 
     def books(self) -> Lines:
         """Return every line of the ledger, with those of what is published if there are any."""
@@ -376,6 +406,11 @@ class LinkShell:
         """Whether nothing is left of it: no connection, no session, nothing to send."""
         return self.transport is None and not self.core.session and self.core.idle
 
+    @property
+    def is_spare(self) -> bool:
+        """Whether it has no connection and nothing waits for one, so that nobody would miss it now."""
+        return self.transport is None and not self.waiting and self.core.idle
+
     def _wake_waiting(self) -> None:
         """Who waits for room will not get any more."""
         for owners in list(self.waiting.values()):
@@ -391,7 +426,7 @@ class LinkShell:
         self.core.close(self.time(), reason)
         self._wake_waiting()
         self.pump()
-        await self.closed.wait()
+        await asyncio.wait([self.closed])
 
     async def shut(self) -> None:
         """End every task of this link now."""
@@ -399,11 +434,10 @@ class LinkShell:
         tasks = self.asks.close()
         self._hang_up()
         if self.transport is not None:
-            self.transport = None
-            self.detached.set()
+            self._detach()
             self.core.connection_lost(self.time(), "closed from here")
         self.core.close(self.time(), "closed")
-        self.closed.set()
+        self._set_closed()
         self.pump()
         if self._timer is not None:
             self._timer.cancel()
@@ -411,11 +445,15 @@ class LinkShell:
             self._timer_at = -1.0
         if self._due is not None:
             self._due.cancel()
-        tasks += [inbox.task for inbox in self.inboxes.values() if inbox.task is not None]
-        if self._goodbye is not None:
-            tasks.append(self._goodbye)
         for task in tasks:
             task.cancel()
+        for inbox in self.inboxes.values():
+            if inbox.task is not None:
+                tasks.append(inbox.task)
+            inbox.shut()
+        if self._goodbye is not None:
+            tasks.append(self._goodbye)
+            self._goodbye.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

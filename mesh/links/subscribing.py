@@ -95,11 +95,17 @@ class Want:
         self.reading = Reading(Subscribed())
         self.is_over = False
         self._link: LinkShell | None = None
+        self._session = ""
         self._begun = False
+
+    def is_asked(self, link: LinkShell) -> bool:
+        """Say whether it was asked for over a link, in the session that this one has now."""
+        return self._link is link and self._session == link.core.session
 
     def subscribe(self, link: LinkShell) -> None:
         """Ask for it over a link."""
         self._link = link
+        self._session = link.core.session
         line = self.reading.line
         # The link's books are for as long as the link is; ours go on.
         link.subscribed[self.channel] = line
@@ -222,6 +228,7 @@ class Subscribing:
         self._notice = notice
         self._wants: dict[str, dict[str, Want]] = {}
         self._keeping: dict[str, asyncio.Task[None]] = {}
+        self._wheres: dict[str, str] = {}
         hub.followers.append(self)
 
     def find(self, source: str, channel: str) -> Want | None:
@@ -232,10 +239,33 @@ class Subscribing:
         """Want something from now on; what was wanted of that channel before is not any more."""
         want.channel = checked_channel(want.channel)
         self._wants.setdefault(want.source, {})[want.channel] = want
-        link = self._hub.link(want.source)
+        self._look(want.source)
+
+    def _look(self, source: str) -> None:
+        """Ask for what is wanted of a peer, as far as it is there and was not asked yet."""
+        link = self._link(source)
         if link is not None and link.has_session() and not link.is_leaving:
-            want.subscribe(link)
+            for want in list(self._wants.get(source, {}).values()):
+                self._ask(want, link)
             link.pump_soon()
+
+    def _link(self, source: str) -> LinkShell | None:
+        return self._hub.link(source, self._wheres.get(source, ""))
+
+    def _ask(self, want: Want, link: LinkShell) -> None:
+        """Ask for something over a link, unless that was done in this session."""
+        if want.is_over or want.is_asked(link):
+            return
+        for wants in self._wants.values():
+            other = wants.get(want.channel)
+            if other is not None and other is not want and not other.is_over and other.is_asked(link):
+                why = (
+                    f"{want.source} and {other.source} are one process, and its channel {want.channel!r} is "
+                    f"subscribed to by the name {other.source} already"
+                )
+                want.end(DeliveryError(want.source, why))
+                return
+        want.subscribe(link)
 
     def drop(self, want: Want) -> None:
         """Want something no more."""
@@ -247,6 +277,8 @@ class Subscribing:
     def keep(self, node: Node, dial: Callable[[], Awaitable[Transport]] | None = None) -> None:
         """Keep a link to a node up from now on."""
         if node.name not in self._keeping:
+            self._wheres[node.name] = node.uri()
+            self._look(node.name)
             self._keeping[node.name] = asyncio.get_running_loop().create_task(
                 self._keep(node, dial or (lambda: dial_link(node))),
                 name=f"link to {node.name} for subscriptions",
@@ -258,7 +290,10 @@ class Subscribing:
             try:
                 dialler = self._hub.dialler(node.name, node.uri(), dial)
                 await dialler.first_contact(None)
-                await dialler.until_ended()
+                # It may be there already, by another name; and by another link later on.
+                self._look(node.name)
+                while not dialler.has_ended and self._link(node.name) is dialler.link:
+                    await dialler.until_ended(RETRY)
             except PeerDownError:
                 pass  # we are about to stop
             except DeliveryError as exc:
@@ -279,9 +314,17 @@ class Subscribing:
 
     def session_began(self, link: LinkShell) -> None:
         """Ask for what is wanted of this peer."""
-        for want in self._wants.get(link.called, {}).values():
-            if not want.is_over:
-                want.subscribe(link)
+        for source, wants in self._wants.items():
+            # Names are anybody's choice: what counts is which link we use for that one.
+            if self._link(source) is link:
+                for want in list(wants.values()):
+                    self._ask(want, link)
+
+    def found(self, link: LinkShell) -> None:
+        """Ask for what is wanted by another name, too."""
+        if link.has_session() and not link.is_leaving:
+            self.session_began(link)
+            link.pump_soon()
 
     def session_ended(self, link: LinkShell) -> None:
         """Take note that nothing more comes of this session."""
@@ -296,8 +339,12 @@ class Subscribing:
         """Return what takes the values of a channel, if it is subscribed to."""
         if not channel.startswith(PUBLISHED):
             return None
-        want = self.find(link.called, channel.removeprefix(PUBLISHED))
-        return None if want is None else want.user.messages(link, want)
+        name = channel.removeprefix(PUBLISHED)
+        for wants in self._wants.values():
+            want = wants.get(name)
+            if want is not None and want.is_asked(link):
+                return want.user.messages(link, want)
+        return None
 
 
 class Values(Inbox):
@@ -313,13 +360,10 @@ class Values(Inbox):
     def __init__(self, link: LinkShell, want: Want, route: Callable[[], Route]) -> None:
         self._want = want
         self._values_route = route
-        super().__init__(link, want.channel)
+        super().__init__(link, want.channel, PUBLISHED + want.channel)
 
-    def _route(self) -> Route:
+    def _open(self) -> Route:
         return self._values_route()
-
-    def _forget(self) -> None:
-        del self._shell.inboxes[PUBLISHED + self._channel]
 
     def put(self, work: Inbound, items: list[Any]) -> None:
         """Take values that came."""
@@ -390,6 +434,12 @@ class _Door:
 
     def wake(self) -> None:
         """Nothing waits here."""
+
+    def retire(self) -> None:
+        """It stays, for it answers what still comes when nobody reads any more."""
+
+    def shut(self) -> None:
+        """Nothing runs here."""
 
     def put(self, work: Inbound, items: list[Any]) -> None:
         """Hand values to every reader."""

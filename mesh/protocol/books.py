@@ -73,6 +73,10 @@ class Given(enum.StrEnum):
     """No connection, or no answer, for as long as its sender was patient."""
     CLOSED = Reason.CLOSED.value
     """This process ended."""
+    ACK_TIMEOUT = Reason.ACK_TIMEOUT.value
+    """No answer in time after the first transmission."""
+    LOST = "connection lost"
+    """Sent at most once, and the connection was lost before the answer."""
     REFUSED = "refused for good"
     """The peer takes no such connection or no such message, or answers with what cannot be read."""
     MISTAKE = "mistake"
@@ -85,18 +89,16 @@ class PlainSent(Sent):
     Attributes:
         in_flight: Messages without an outcome.
         resent: Transmissions after the first of a message.
-        unknown: Messages that were given up after they had been sent, and not answered since.
         awaited: Given up, but their answers may come; the line must stay.
 
     """
 
-    __slots__ = ("awaited", "in_flight", "resent", "unknown")
+    __slots__ = ("awaited", "in_flight", "resent")
 
     def __init__(self) -> None:
         super().__init__()
         self.in_flight = 0
         self.resent = 0
-        self.unknown = 0
         self.awaited = 0
 
     @property
@@ -109,13 +111,12 @@ class PlainSent(Sent):
         super().add(other)
         if isinstance(other, PlainSent):
             self.resent += other.resent
-            self.unknown += other.unknown
 
     def snapshot(self, in_flight: int) -> Line:
         """Return the line as a plain dict."""
         line = super().snapshot(in_flight)
         balanced = line.pop("balanced")
-        return {**line, "resent": self.resent, "unknown": self.unknown, "balanced": balanced}
+        return {**line, "resent": self.resent, "balanced": balanced}
 
 
 class Dispatch:
@@ -309,34 +310,56 @@ def _line(lines: dict[str, L], channel: str, most: int, new: Callable[[], L]) ->
 # -- peers that are gone -----------------------------------------------------------------------
 
 
+MOST_LINES_EACH: Final = 64
+"""Lines of a peer that went lately and whose books are still kept apart."""
+
+
 class Forgotten:
     """The books of peers that are gone for good: added up, so that no total ever shrinks.
 
     Those that do not balance are kept as they are for as long as there is room, for
-    somebody will want to know which they were.
+    somebody will want to know which they were. So are the last few to go: whoever asks for
+    the books does so after the work is done, and then its senders have left.
+
+    Args:
+        most_odd: Peers whose books do not balance that are kept apart.
+        most_recent: Peers that went last and are kept apart, if they have few lines.
+
     """
 
-    def __init__(self, most_odd: int = MOST_ODD) -> None:
+    def __init__(self, most_odd: int = MOST_ODD, most_recent: int = 0) -> None:
         self._most_odd = most_odd
+        self._most_recent = most_recent
         self._odd: Books = {}
+        self._recent: list[tuple[str, Lines]] = []
         self._sums: dict[str, Line] = {}
 
     def add(self, peer: str, lines: Lines) -> None:
         """Take over the last books of a peer."""
         if len(self._odd) < self._most_odd and not is_balanced({peer: lines}):
             self._odd = joined(self._odd, {peer: lines}, mark="again")
-            return
+        elif sum(map(len, lines.values())) <= MOST_LINES_EACH:
+            self._recent.append((peer, lines))
+            if len(self._recent) > self._most_recent:
+                self._fold(self._recent.pop(0)[1])
+        else:
+            self._fold(lines)
+
+    def _fold(self, lines: Lines) -> None:
         for way, channels in lines.items():
             for line in channels.values():
                 self._sums[way] = added(self._sums[way], line) if way in self._sums else line
 
     def books(self) -> Books:
         """Return what is kept."""
+        kept = dict(self._odd)
+        for peer, lines in self._recent:
+            kept = joined(kept, {peer: lines}, mark="again")
         if not self._sums:
-            return dict(self._odd)
+            return kept
         ways = dict.fromkeys(("sent", "received", *self._sums))
         sums: Lines = {way: {ALL: self._sums[way]} if way in self._sums else {} for way in ways}
-        return joined(self._odd, {FORGOTTEN: sums}, mark="all")
+        return joined(kept, {FORGOTTEN: sums}, mark="all")
 
     def is_balanced(self) -> bool:
         """Say whether every line of it balances, or did when it was added."""

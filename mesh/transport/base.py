@@ -51,11 +51,13 @@ class Transport(ABC):
     Attributes:
         writable: Whether the write buffer has room. ``write()`` takes a message even if not;
             who goes on regardless fills the memory.
+        is_unheard: Whether nobody was told of a message yet, for none has come.
 
     """
 
     def __init__(self) -> None:
         self.writable = True
+        self.is_unheard = True
         self._user: User | None = None
         self._ended: str | None = None
         self._early: deque[bytes] = deque()
@@ -95,6 +97,7 @@ class Transport(ABC):
     def start(self, user: User) -> None:
         """Call this user from now on; with what came before, at once."""
         self._user = user
+        self.is_unheard = False
         early, self._early = list(self._early), deque()
         self._take_early(self._early_size)
         if early:
@@ -167,6 +170,7 @@ class Transport(ABC):
         if self._user is not None:
             self._user.messages_came(messages)
             return
+        self.is_unheard = False
         self._early.extend(messages)
         self._early_size += sum(map(len, messages))
         if self._early_size >= MOST_EARLY and not self._held_back:

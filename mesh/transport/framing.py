@@ -1,8 +1,11 @@
 """Cutting binary messages out of the bytes of a websocket (RFC 6455, section 5.2). Sans-I/O.
 
 Only what a link consists of is understood here: messages in one piece. The bytes of
-control frames (ping, pong, close) are set aside, and with whatever else comes, a fragment, text
-or nonsense, the rest of the stream belongs to a library that knows all about it.
+control frames are set aside, and with whatever else comes, a fragment, text or nonsense, the
+rest of the stream belongs to a library that knows all about it.
+
+Of pings that come together only the last needs an answer (section 5.5.3), so only that one is
+set aside; and pongs are nobody's, since a link sends no pings.
 """
 
 from __future__ import annotations
@@ -22,9 +25,15 @@ else:
 
 # The first byte of a message in one piece, and those of the control frames.
 _BINARY: Final = 0x82
-_CONTROL: Final = frozenset((0x88, 0x89, 0x8A))
+_CLOSE: Final = 0x88
+_PING: Final = 0x89
+_PONG: Final = 0x8A
+_CONTROL: Final = frozenset((_CLOSE, _PING, _PONG))
 
 _KEYS: Final = 1024
+
+_PIECES: Final = 256
+"""Pieces of an unfinished frame that are kept as they came; each costs some 40 bytes besides its own."""
 
 
 class Cutter:
@@ -39,7 +48,7 @@ class Cutter:
 
     """
 
-    __slots__ = ("_head", "_largest", "_mask", "_missing", "_pieces", "is_done")
+    __slots__ = ("_blocks", "_head", "_largest", "_mask", "_missing", "_pieces", "is_done")
 
     def __init__(self, *, masked: bool, largest: int) -> None:
         self.is_done = False
@@ -47,34 +56,41 @@ class Cutter:
         self._mask = 0x80 if masked else 0
         self._head = 6 if masked else 2  # bytes of the shortest head
         # An unfinished frame as it came in, and how many bytes it lacks at least: a large
-        # message is joined once, not with each piece.
+        # message is joined once, not with each piece. The first so many of the pieces are
+        # blocks, each joined of _PIECES that were: a byte is copied no more than twice.
         self._pieces: list[bytes] = []
+        self._blocks = 0
         self._missing = 0
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
         """Take the next bytes from the wire.
 
         Returns:
-            Whole binary messages, in order; and bytes for the library: control frames, or
-            everything from the first byte on that is not ours.
+            Whole binary messages, in order; and bytes for the library: control frames that
+            matter, or everything from the first byte on that is not ours.
 
         """
         size = self._head
-        if not self._pieces and data[0] == _BINARY and len(data) - size == data[1] ^ self._mask < 126:
+        if not self._pieces and 0 <= len(data) - size == data[1] ^ self._mask < 126 and data[0] == _BINARY:
             # Just one short message, as nearly always when there is no hurry.
             return [apply_mask(data[6:], data[2:6]) if self._mask else data[2:]], b""
         if self._pieces:
             self._pieces.append(data)
             self._missing -= len(data)
             if self._missing > 0:
+                if len(self._pieces) - self._blocks >= _PIECES:
+                    self._pieces[self._blocks :] = [b"".join(self._pieces[self._blocks :])]
+                    self._blocks += 1
                 return [], b""
             data = b"".join(self._pieces)
             self._pieces.clear()
+            self._blocks = 0
         return self._cut(data)
 
     def _cut(self, data: bytes) -> tuple[list[bytes], bytes]:
         messages: list[bytes] = []
-        others = b""
+        closes: list[bytes] = []
+        ping = b""
         at, end = 0, len(data)
         while at < end:
             if end - at < 2:
@@ -83,7 +99,7 @@ class Cutter:
             kind, length, body = data[at], data[at + 1] ^ self._mask, at + self._head
             most = 127 if kind == _BINARY else 125 if kind in _CONTROL else -1
             if length > most:  # above 127: not masked as it should be
-                return self._give_up(messages, others + data[at:])
+                return self._give_up(messages, b"".join((ping, *closes, data[at:])))
             if length > 125:
                 wide = 2 if length == 126 else 8
                 body += wide
@@ -92,19 +108,24 @@ class Cutter:
                     break
                 length = int.from_bytes(data[at + 2 : at + 2 + wide], "big")
                 if length > self._largest:
-                    return self._give_up(messages, others + data[at:])
+                    return self._give_up(messages, b"".join((ping, *closes, data[at:])))
             stop = body + length
             if stop > end:
                 self._keep(data, at, stop - end)
                 break
-            if kind != _BINARY:
-                others += data[at:stop]
+            if kind == _PING:
+                ping = data[at:stop]
+            elif kind == _CLOSE:
+                closes.append(data[at:stop])
+            elif kind == _PONG:
+                pass
             elif self._mask:
-                messages.append(apply_mask(data[body:stop], data[body - 4 : body]))
+                messages.append(apply_mask(memoryview(data)[body:stop], data[body - 4 : body]))
             else:
                 messages.append(data[body:stop])
             at = stop
-        return messages, others
+        # A ping that came behind a close is answered before it, which does no harm.
+        return messages, b"".join((ping, *closes))
 
     def _keep(self, data: bytes, at: int, missing: int) -> None:
         self._pieces.append(data[at:] if at else data)

@@ -4,6 +4,9 @@ The library opens the connection, answers pings, closes, and judges whatever is 
 Past it goes only what a link consists of: whole binary messages, which are cut from the
 bytes as they arrive and handed over in the same call. By way of the library each would
 cost the wake-up of a task at both ends; see docs/explanation/performance.md.
+
+Nobody is to starve the others: who has sent a lot at once is read from again only after
+everybody else had a turn, and what the library is to judge it gets in small pieces.
 """
 
 from __future__ import annotations
@@ -30,10 +33,23 @@ MAX_UNREAD: Final = MAX_MESSAGE + 4 * 2**20
 """Bytes that wait in the write buffer of a client that does not read; beyond it the client is cut off."""
 
 CLOSE_TIMEOUT = 0.5
-"""Seconds that the goodbye of a link may take."""
+"""Seconds that the goodbye of a link may take without a byte that gets through."""
+
+CLOSE_LIMIT: Final = 2.0
+"""Seconds that it may take in all."""
 
 WRITE_BUFFER: Final = 256 * 1024
 """Bytes in the write buffer from which on nothing more is to be written."""
+
+LONG_READ: Final = 64 * 1024
+"""Bytes read at once from which on others have their turn first.
+
+libuv reads on from one socket for as long as it fills its buffer, 32 times: 8 MiB of
+heartbeats took seconds. That buffer has 256 KiB in uvloop, and 64 KiB by libuv's own advice.
+"""
+
+PIECE: Final = 16 * 1024
+"""Bytes that the library gets in one turn of the loop: it may take 30 microseconds for a ping of six."""
 
 _LARGE: Final = 16 * 1024
 """Bytes of a message from which on it is written without being copied behind its head."""
@@ -52,6 +68,17 @@ class LinkConnection(Connection):
     _wire: WebsocketTransport | None = None
     when_writable: Callable[[], None] | None = None
     """Called when the write buffer has room again."""
+    # Whether bytes came in one piece with the handshake, so that the library has them.
+    _is_ahead = False
+    # Whether others have their turn before more is read, and what the library gets after that.
+    _is_waiting = False
+    _rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take note that there is a socket."""
+        super().connection_made(transport)
+        # The library, the wire and fairness each may want that nothing is read.
+        self.recv_messages.resume = self.read_on
 
     def as_transport(self, peer: str) -> WebsocketTransport:
         """Return what a link uses; the connection is its own from now on.
@@ -60,17 +87,60 @@ class LinkConnection(Connection):
             peer: Address of the other end, for people.
 
         """
-        if self._wire is None:
-            self._wire = WebsocketTransport(self)
-        self._wire.set_peer(peer)
-        return self._wire
+        wire = self._wire or self._begin_link()
+        wire.set_peer(peer)
+        return wire
+
+    def _begin_link(self) -> WebsocketTransport:
+        wire = self._wire = WebsocketTransport(self)
+        if self._is_ahead:
+            wire.cutter.is_done = True
+            wire.library_reads_on()
+        return wire
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
+        self._take(data)
+        if self._rest or len(data) >= LONG_READ:
+            self._let_others()
+
+    def _let_others(self) -> None:
+        transport = self.transport
+        if transport.is_closing():
+            self._rest = b""
+        elif not self._is_waiting:
+            self._is_waiting = True
+            transport.pause_reading()
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_waiting = False
+        rest, self._rest = self._rest, b""
+        if rest and not self.transport.is_closing():
+            self._give(rest)
+        if self._rest:
+            self._let_others()
+        else:
+            self.read_on()
+
+    def read_on(self) -> None:
+        """Read from the socket again, unless somebody still wants that nothing is read."""
         wire = self._wire
-        if wire is None and self.subprotocol == SUBPROTOCOL and self.state is State.OPEN:
-            # The first bytes of a link, before anybody has asked for it.
-            wire = self._wire = WebsocketTransport(self)
+        if not (
+            self._is_waiting
+            or self.recv_messages.paused
+            or (wire is not None and wire.is_held_back)
+            or self.transport.is_closing()
+        ):
+            self.transport.resume_reading()
+
+    def _take(self, data: bytes) -> None:
+        wire = self._wire
+        if wire is None:
+            if self.state is State.CONNECTING:
+                self._is_ahead = not data.endswith(b"\r\n\r\n")
+            elif self.subprotocol == SUBPROTOCOL and self.state is State.OPEN:
+                wire = self._begin_link()  # before anybody has asked for it
         if wire is not None and not wire.cutter.is_done:
             messages, data = wire.cutter.feed(data)
             if messages:
@@ -78,17 +148,25 @@ class LinkConnection(Connection):
             if not data:
                 return
             wire.library_reads_on()
+        self._give(data)
+
+    def _give(self, data: bytes) -> None:
+        """Let the library have a piece of what came, and keep the rest for the next turn."""
+        if len(data) > PIECE and self.state is not State.CONNECTING:
+            data, self._rest = data[:PIECE], data[PIECE:]
         if self.transport.get_write_buffer_size() > MAX_UNREAD:
             # Who sends pings and never reads their answers would fill our memory.
             abort(self)
         else:
             super().data_received(data)
-            if wire is not None and self.state is not State.OPEN:
-                wire.is_open = False  # that was the peer's goodbye
+            if self._wire is not None and self.state is not State.OPEN:
+                self._wire.is_open = False  # that was the peer's goodbye
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the socket is closed."""
         super().connection_lost(exc)
+        self._rest = b""
+        self.recv_messages.resume = _nothing  # else the two would refer to each other
         if self._wire is not None:
             self._wire.socket_closed(self.protocol.close_exc)
 
@@ -164,11 +242,29 @@ class WebsocketTransport(Transport):
     async def close(self, reason: str = "") -> None:
         """Say goodbye and close; see ``Transport.close``."""
         self.is_open = False
+        # The library's own limit knows nothing of slow wires.
+        self._connection.close_timeout = None
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._connection.close(1000, reason[:100])
+            async with asyncio.timeout(CLOSE_TIMEOUT) as limit:
+                flow = _Flow(self, limit)
+                try:
+                    await self._connection.close(1000, reason[:100])
+                finally:
+                    flow.stop()
         except TimeoutError:
             self.abort()
+
+    def unsent(self) -> int:
+        """Return the bytes that the peer has not taken yet, as far as one can tell."""
+        unsent = self._wire.get_write_buffer_size()
+        if self._socket is not None and sys.platform.startswith("linux"):
+            import fcntl
+            import termios
+
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+                queued = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
+                unsent += int.from_bytes(queued, sys.byteorder)
+        return unsent
 
     def abort(self) -> None:
         """Close at once."""
@@ -218,11 +314,46 @@ class WebsocketTransport(Transport):
         """Take note of the state of the write buffer."""
         self._may_write(not full)
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether nothing is to be read for now."""
+        return self._held_back
+
     def _hold_back(self, on: bool) -> None:
-        if on:
+        if not on:
+            self._connection.read_on()
+        elif not self._wire.is_closing():
             self._wire.pause_reading()
-        else:
-            self._wire.resume_reading()
+
+
+class _Flow:
+    """Puts the end of a goodbye off for as long as bytes get through."""
+
+    def __init__(self, wire: WebsocketTransport, limit: asyncio.Timeout) -> None:
+        self._wire = wire
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        self._latest = self._loop.time() + CLOSE_LIMIT
+        self._least = wire.unsent()
+        self._timer = self._look_later()
+
+    def _look_later(self) -> asyncio.TimerHandle:
+        return self._loop.call_later(CLOSE_TIMEOUT / 4, self._look)
+
+    def _look(self) -> None:
+        unsent = self._wire.unsent()
+        if unsent < self._least and not self._limit.expired():
+            self._least = unsent
+            self._limit.reschedule(min(self._loop.time() + CLOSE_TIMEOUT, self._latest))
+        self._timer = self._look_later()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+
+def _nothing() -> None:
+    pass
 
 
 def abort(connection: Connection) -> None:

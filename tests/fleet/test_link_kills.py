@@ -43,6 +43,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 """Streams numbers; dies by its own hand once it has so many acks."""
 
 
+@pytest.mark.usefixtures("each_loop")
 @pytest.mark.timeout(60)
 def test_a_receiver_killed_in_mid_stream_gets_the_rest_once_it_is_back(tmp_path: Path) -> None:
     (port,) = free_ports(1)
@@ -70,6 +71,7 @@ def test_a_receiver_killed_in_mid_stream_gets_the_rest_once_it_is_back(tmp_path:
                 assert again.process.poll() is None
 
 
+@pytest.mark.usefixtures("each_loop")
 def test_a_sender_killed_in_mid_stream_disturbs_nobody(tmp_path: Path) -> None:
     with start_sink(tmp_path) as sink, client(serving_port(sink), "same") as bystander:
         port = serving_port(sink)
@@ -90,6 +92,7 @@ def test_a_sender_killed_in_mid_stream_disturbs_nobody(tmp_path: Path) -> None:
         assert not [line for line in sink.stderr if "registering new node" not in line], sink
 
 
+@pytest.mark.usefixtures("each_loop")
 @pytest.mark.timeout(60)
 def test_a_receiver_that_stands_still_is_noticed_and_nothing_is_handled_twice(tmp_path: Path) -> None:
     handled = tmp_path / "handled"
@@ -116,6 +119,7 @@ def test_a_receiver_that_stands_still_is_noticed_and_nothing_is_handled_twice(tm
             assert theirs["handled"] == said["count"]
 
 
+@pytest.mark.usefixtures("each_loop")
 def test_a_receiver_that_is_terminated_answers_what_it_has_and_leaves_the_rest(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     before, after, pipe = tmp_path / "before", tmp_path / "after", tmp_path / "pipe"
@@ -159,6 +163,7 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
+@pytest.mark.usefixtures("each_loop")
 def test_at_most_once_across_a_restart_is_told_by_name(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     before, after = tmp_path / "before", tmp_path / "after"

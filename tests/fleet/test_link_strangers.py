@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 import struct
 import threading
@@ -110,6 +111,7 @@ def test_garbage_in_place_of_hello_is_refused(sink: Proc, what: str) -> None:
     assert len([line for line in said if "done processing" not in line]) == 0, sink
 
 
+@pytest.mark.usefixtures("each_loop")
 @pytest.mark.parametrize("what", [*GARBAGE])
 def test_garbage_after_the_handshake_ends_the_session(sink: Proc, what: str, tmp_path: Path) -> None:
     port = serving_port(sink)
@@ -134,6 +136,7 @@ def test_garbage_after_the_handshake_ends_the_session(sink: Proc, what: str, tmp
     is_well(sink, port)
 
 
+@pytest.mark.usefixtures("each_loop")
 def test_a_frame_that_breaks_off_and_one_without_end(sink: Proc, tmp_path: Path) -> None:
     port = serving_port(sink)
     with steady(tmp_path, port) as other:
@@ -194,6 +197,7 @@ def test_who_says_no_hello_is_hung_up_on(sink: Proc) -> None:
     assert sink.count("no HELLO") <= 1
 
 
+@pytest.mark.usefixtures("each_loop")
 def test_who_says_nothing_after_hello_is_dropped_within_three_seconds(sink: Proc) -> None:
     port = serving_port(sink)
     with dialled(port) as sock:
@@ -205,6 +209,7 @@ def test_who_says_nothing_after_hello_is_dropped_within_three_seconds(sink: Proc
     is_well(sink, port)
 
 
+@pytest.mark.usefixtures("each_loop")
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("kind", ["plain", "link"])
 def test_a_flood_of_pings_that_never_reads_is_bounded(sink: Proc, tmp_path: Path, kind: str) -> None:
@@ -237,3 +242,62 @@ def test_a_flood_of_pings_that_never_reads_is_bounded(sink: Proc, tmp_path: Path
         assert grown < 40
         assert end_steady(other) > 100
     is_well(sink, port)
+
+
+FLOODS = {
+    "heartbeats": (True, masked(2, b"\x90")),
+    "pings": (True, masked(9, b"")),
+    "pings of a plain client": (False, masked(9, b"")),
+}
+
+
+@pytest.mark.usefixtures("each_loop")
+@pytest.mark.parametrize("what", [*FLOODS])
+def test_a_flood_that_never_pauses_delays_nobody_for_long(sink: Proc, what: str) -> None:
+    """Here the stranger reads what it is answered, so that nothing but the worker holds it up."""
+    port = serving_port(sink)
+    is_link, frame = FLOODS[what]
+    flood = frame * 2**16
+    with RawLink(port) as link, dialled(port, link=is_link, path="/same") as sock:
+        assert link.hello()[0] == 1
+        if is_link:
+            sock.sendall(masked(2, HELLO.replace(b"\xa3raw", b"\xa3mad")) + masked(2, b"\x90"))
+        sent = 0
+
+        def pour() -> None:
+            nonlocal sent
+            with suppress(OSError):
+                while True:
+                    sock.sendall(flood)
+                    sent += len(flood)
+
+        threads = [threading.Thread(target=pour), threading.Thread(target=read_all, args=(sock,))]
+        for thread in threads:
+            thread.start()
+        times: list[float] = []
+        begin = time.monotonic()
+        while time.monotonic() - begin < 2.5:
+            asked = time.monotonic()
+            link.send([3, "same", len(times) + 1, len(times) + 1, ["x"]])
+            assert link.until([4], 1)
+            times.append(time.monotonic() - asked)
+            time.sleep(0.01)
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(DEADLINE)
+    print(f"\n{what}: {sent / MIB:.0f} MiB, {len(times)} questions, answered within {max(times):.3f} s")
+    assert sent > 2 * len(flood)
+    assert max(times) < 0.5 * SCALE
+    is_well(sink, port)
+
+
+@pytest.mark.usefixtures("each_loop")
+def test_who_said_no_hello_holds_up_no_stop(sink: Proc) -> None:
+    port = serving_port(sink)
+    with dialled(port), dialled(port) as slow:
+        slow.sendall(masked(2, HELLO[:10], length=len(HELLO)))
+        is_well(sink, port)
+        begun = time.monotonic()
+        assert sink.stop(signal.SIGTERM) == 0, sink
+        assert time.monotonic() - begun < 1.5 * SCALE

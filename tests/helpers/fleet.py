@@ -40,7 +40,7 @@ nodes:
 
 
 @contextmanager
-def trio(grid: Path, env: Mapping[str, str] | None = None) -> Iterator[dict[str, Proc]]:
+def trio(grid: Path, env: Mapping[str, str | None] | None = None) -> Iterator[dict[str, Proc]]:
     """Run the three sketches of a grid, by the name of the sketch."""
     with ExitStack() as stack:
         yield {

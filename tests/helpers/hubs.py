@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from mesh.dialling import AbsentError
 from mesh.links.asking import Asking
-from mesh.links.hub import Dialler, Hub
+from mesh.links.dialler import Dialler
+from mesh.links.hub import Hub
 from mesh.links.inbox import Route
 from mesh.links.publishing import Publication, Publishing
 from mesh.links.sending import sending
@@ -148,7 +149,7 @@ class Place:
                 wanted,
                 peer=target,
                 window=window,
-                explain=lambda failure: explained(failure, node, dialler, wanted),
+                explain=lambda failure: explained(failure, node, dialler),
             )
 
         return Stream(target, start, on_nack=on_nack)
@@ -160,13 +161,12 @@ class Place:
             dialler = self.dialler(target)
             link = await dialler.first_contact(patience)
             node = Node(target, "memory", 1)
-            wanted = Delivery(patience=patience)
             return link.asks.ask(
                 channel,
                 msg,
                 peer=target,
                 patience=patience,
-                explain=lambda failure: explained(failure, node, dialler, wanted),
+                explain=lambda failure: explained(failure, node, dialler),
             )
 
         return Ask(target, start)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
+from mesh.errors import FrameTooLargeError
 from mesh.protocol.link import (
     Acked,
     Attached,
@@ -26,11 +27,13 @@ from mesh.protocol.link import (
     LinkSettings,
     Received,
     Refused,
+    RoomOpened,
     SessionEnded,
     State,
     WorkAbandoned,
     read_hello,
 )
+from mesh.protocol.link.records import MAX_CHANNELS
 
 
 class Owner:
@@ -84,6 +87,7 @@ class Shell:
         self.owners: list[Owner] = []
         self.log: list[Event] = []
         self.inbox: dict[Inbound, deque[Any]] = {}
+        self.roomless: set[str] = set()  # channels that were promised RoomOpened
         # What the handlers did: every item in order, for each incarnation, session and channel.
         self.delivered: dict[tuple[str, str, str], list[Any]] = {}
         self.handled: Counter[Any] = Counter()
@@ -103,6 +107,7 @@ class Shell:
         self.boots += 1
         self.link = Link(self.name, f"boot-{self.boots}", self.pair.now, settings=self.settings)
         self.inbox.clear()
+        self.roomless.clear()
         self.owners.clear()
 
     @property
@@ -120,7 +125,14 @@ class Shell:
             owner = Owner(self, channel)
             self.owners.append(owner)
         room = self.link.room(channel)
-        taken = self.link.send(channel, items, self.pair.now, owner=owner, delivery=delivery or Delivery())
+        try:
+            taken = self.link.send(
+                channel, items, self.pair.now, owner=owner, delivery=delivery or Delivery()
+            )
+        except FrameTooLargeError:
+            taken = 0
+        else:
+            (self.roomless.discard if taken == len(items) else self.roomless.add)(channel)
         assert taken <= room, "more was taken than there was room for"
         owner.items += items[:taken]
         self.drain()
@@ -212,6 +224,7 @@ class Shell:
 
     def drain(self) -> None:
         """Act on all events."""
+        hang_up = False
         for event in self.link.events():
             self.log.append(event)
             match event:
@@ -226,7 +239,9 @@ class Shell:
                 case WorkAbandoned(work, n):
                     assert len(self.inbox.pop(work)) == n
                 case ConnectionSilent() | ConnectionRefused():
-                    self.drop("silent or refused")
+                    hang_up = True  # in the end: what happened besides was before
+                case RoomOpened(channel):
+                    self.roomless.discard(channel)
                 case SessionEnded():
                     self.pair.sessions_ended += 1
                 case Closed():
@@ -239,6 +254,8 @@ class Shell:
                     self.pair.resumes += resumed
         for work in [work for work, items in self.inbox.items() if not items]:
             del self.inbox[work]
+        if hang_up:
+            self.drop("silent or refused")
 
     # -- what must hold at every moment
 
@@ -253,6 +270,9 @@ class Shell:
                 assert out.next - out.base <= limit.messages
                 numbered = [run for run in (*out.flight, *out.queue) if run.first]
                 assert sum(run.size for run in numbered) == out.flight_bytes
+                dead = [run for run in numbered if run.body is None]
+                assert sum(run.count for run in dead) == out.given_up
+                assert sum(run.size for run in dead) == out.given_up_bytes
                 assert out.flight_bytes <= limit.bytes or len(numbered) == 1
             fresh = [run for run in (*out.returned, *out.queue) if not run.first]
             assert sum(run.count for run in fresh) == out.queued
@@ -269,8 +289,14 @@ class Shell:
             assert work.expected - work.base <= traffic.window.messages
             assert work.remembered == sum(len(answer.body) for answer in work.answers)
         waiting = sum(len(owner.items) - len(owner.outcomes) for owner in self.owners)
-        lines = link.books()["sent"].values()
-        assert waiting == sum(int(str(line["in_flight"])) for line in lines)
+        lines: list[Any] = list(link.books()["sent"].values())
+        assert waiting == sum(line["in_flight"] for line in lines)
+        doubtful = sum(
+            what == "failed" and facts[1] for owner in self.owners for what, facts in owner.outcomes
+        )
+        later = ("unknown", "late_acked", "late_refused", "late_skipped")
+        assert doubtful == sum(line[key] for line in lines for key in later)
+        assert len(traffic._unsure) <= 2 * MAX_CHANNELS
         for owner in self.owners:
             self._check_outcomes(owner)
         for items in self.delivered.values():
@@ -389,7 +415,12 @@ class LinkPair:
                 break
         else:
             raise AssertionError("not everything settled")
-        self.check()
+        self.advance(1.0)
+        self.exchange()
+        for shell in self.shells.values():
+            assert not shell.link._traffic._outbound, "an idle channel stays open"
+            assert not shell.link._traffic._inbound, "a settled channel stays open"
+            assert not shell.roomless, "no RoomOpened came"
         for shell in self.shells.values():
             assert all(owner.settled for owner in shell.owners)
             assert not shell.inbox

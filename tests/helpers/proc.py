@@ -27,6 +27,9 @@ SCALE = float(os.environ.get("TEST_TIME_SCALE") or 1)
 DEADLINE = 15.0 * SCALE
 """Seconds that anything may take which nothing is said of."""
 
+LOOP: dict[str, str | None] = {"SKETCHMESH_UVLOOP": "0"}
+"""Which event loop workers run in: the one that everybody has, unless a test asks for ``each_loop``."""
+
 # Marks a process and all that it starts, so that also those are found who left its group.
 _TAG = "SKETCHMESH_TEST_PROCESS"
 
@@ -74,7 +77,7 @@ class Proc:
         self.command = [str(part) for part in command]
         self.tag = uuid.uuid4().hex
         clean = {name: value for name, value in os.environ.items() if name not in OUR_VARIABLES}
-        given = {**clean, **(env or {}), _TAG: self.tag}
+        given = {**clean, **LOOP, **(env or {}), _TAG: self.tag}
         self.lines: list[Line] = []
         self._news = threading.Condition()
         self._open = {"out", "err"}

@@ -16,6 +16,7 @@ from mesh.errors import (
     LocalProtocolError,
     MeshError,
     NackedError,
+    NameTakenError,
     NotAServerError,
     OutcomeUnknownError,
     PayloadError,
@@ -24,6 +25,7 @@ from mesh.errors import (
     RemoteProtocolError,
     ServeError,
     UnknownNodeError,
+    VersionMismatchError,
 )
 
 TREE: dict[type[MeshError], tuple[type[BaseException], ...]] = {
@@ -33,12 +35,14 @@ TREE: dict[type[MeshError], tuple[type[BaseException], ...]] = {
     ProtocolError: (MeshError,),
     LocalProtocolError: (ProtocolError,),
     RemoteProtocolError: (ProtocolError,),
-    FrameTooLargeError: (ProtocolError,),
     DeliveryError: (MeshError,),
     NackedError: (DeliveryError,),
     AckTimeoutError: (DeliveryError, TimeoutError),
     OutcomeUnknownError: (DeliveryError,),
     PeerDownError: (DeliveryError, ConnectionError),
+    NameTakenError: (DeliveryError, ConnectionError),
+    VersionMismatchError: (DeliveryError, ConnectionError),
+    FrameTooLargeError: (DeliveryError, ValueError),
     PayloadError: (MeshError, ValueError),
     ServeError: (MeshError, OSError),
 }
@@ -70,6 +74,9 @@ def test_the_module_text_draws_the_tree() -> None:
         (DeliveryError("buzzer", "refused"), {"peer"}),
         (NackedError("buzzer", "ValueError", "no such tone"), {"peer", "type", "reason", "acks"}),
         (PeerDownError("buzzer", "ws://localhost:1/", 1.25, "nobody"), {"peer", "waited"}),
+        (NameTakenError("buzzer", "ws://localhost:1/", "taken"), {"peer", "reason", "transmitted"}),
+        (VersionMismatchError("buzzer", "ws://localhost:1/", "1, 2"), {"peer", "reason", "transmitted"}),
+        (FrameTooLargeError(10, 5), {"peer", "acks", "size", "limit"}),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -14,10 +14,18 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from mesh import peers as peers_module
-from mesh.errors import DeliveryError, GridError, NotAServerError, PeerDownError
+from mesh.errors import (
+    AckTimeoutError,
+    DeliveryError,
+    GridError,
+    NotAServerError,
+    OutcomeUnknownError,
+    PeerDownError,
+)
 from mesh.node import Node
 from mesh.peers import Peers
 from mesh.protocol.books import is_balanced
+from mesh.protocol.link import Delivery
 from mesh.protocol.values import Refusal, Wire, refusal_to_wire
 from tests.helpers.log import DEADLINE, Log
 from tests.helpers.raw import Script, hangs_up, http, is_silent, raw_server, says
@@ -790,6 +798,109 @@ async def test_cancellation_after_any_number_of_turns_is_counted_once(turns: int
         found = counts(ours)
         assert found["sent"] == 2 + is_connected
         assert found.get("cancelled", 0) == isinstance(outcome, asyncio.CancelledError)
+
+
+# -- as its sender wants it delivered ----------------------------------------------------------------
+
+ONCE = Delivery(at_most_once=True)
+
+
+async def test_an_answer_that_is_overdue_is_an_error_and_holds_up_what_comes_after() -> None:
+    gate = asyncio.Event()
+    handled = []
+
+    async def slow(connection: ServerConnection, message: Wire) -> None:
+        await gate.wait()
+        handled.append(message)
+        await connection.send(f"{message!s} done")
+
+    async with server(slow) as there, peers() as (ours, _):
+        with pytest.raises(AckTimeoutError, match="buzzer did not answer within") as caught:
+            await ours.exchange(there.node, "", "first", Delivery(ack_timeout=SHORT))
+        assert caught.value.waited == pytest.approx(SHORT, abs=SHORT)
+        assert counts(ours) == {"sent": 1, "failed": {"ack timeout": 1}, "unknown": 1}
+        after = asyncio.create_task(exchange(ours, there.node, "second"))
+        await asyncio.sleep(SHORT)
+        assert len(there.messages) == 1, "it does not overtake the one in the handler"
+        gate.set()
+        assert await after == "second done"
+        assert handled == ["first", "second"]
+        assert counts(ours) == {"sent": 2, "acked": 1, "failed": {"ack timeout": 1}, "late_acked": 1}
+
+
+async def test_an_ack_timeout_counts_from_the_first_transmission(free_port: int) -> None:
+    # Of a peer that was never there, nothing is overdue.
+    gone = Node("buzzer", "127.0.0.1", free_port)
+    async with peers(SHORT) as (ours, _):
+        with pytest.raises(PeerDownError):
+            await ours.exchange(gone, "", "x", Delivery(patience=SHORT, ack_timeout=0.01))
+    # And once it was sent, dialling again is no way out.
+    async with server(drops) as there, peers(random=Sluggish(1)) as (ours, _):
+        with pytest.raises(AckTimeoutError):
+            await ours.exchange(there.node, "", "x", Delivery(ack_timeout=SHORT))
+        assert counts(ours)["failed"] == {"ack timeout": 1}
+
+
+async def test_an_answer_in_time_is_none_too_late() -> None:
+    async with server(echoes) as there, peers() as (ours, _):
+        for _ in range(3):
+            assert await ours.exchange(there.node, "", "x", Delivery(ack_timeout=DEADLINE)) == "x"
+        assert there.paths == ["/"]
+
+
+@pytest.mark.parametrize("loss", [drops, closes(1001), closes(1012, "restarting")])
+async def test_at_most_once_is_never_sent_again(loss: Any) -> None:
+    async with server(loss, echoes) as there, peers() as (ours, notices):
+        with pytest.raises(OutcomeUnknownError, match="sent to buzzer, but its answer will not come"):
+            await ours.exchange(there.node, "", "x", ONCE)
+        assert len(there.messages) == 1
+        assert notices == []
+        assert counts(ours) == {"sent": 1, "failed": {"connection lost": 1}, "unknown": 1}
+        assert await ours.exchange(there.node, "", "y", ONCE) == "y"
+
+
+async def test_at_most_once_too_is_sent_when_the_connection_was_lost_before() -> None:
+    async with server(echoes) as there, peers() as (ours, _):
+        assert await ours.exchange(there.node, "", "x", ONCE) == "x"
+        for connection in list(there.server.connections):
+            await connection.close(1001)
+        await there.closed.until(1)
+        assert await ours.exchange(there.node, "", "y", ONCE) == "y"
+        assert [message for _, message in there.messages] == ["x", "y"]
+
+
+async def test_each_message_has_its_own_patience(free_port: int) -> None:
+    gone = Node("buzzer", "127.0.0.1", free_port)
+    async with peers(None) as (ours, _), asyncio.timeout(DEADLINE):
+        for patience in (0.05, SHORT):
+            with pytest.raises(PeerDownError) as caught:
+                await ours.exchange(gone, "", "x", Delivery(patience=patience))
+            assert caught.value.waited == pytest.approx(patience, abs=0.1)
+
+
+async def test_whoever_wants_to_know_is_told_when_a_peer_was_lost(free_port: int) -> None:
+    async with server(echoes, drops, echoes) as there, peers(SHORT) as (ours, _):
+        lost: list[str] = []
+        ours.when_lost = lost.append
+        where, uri = there.node.uri(), there.node.uri("c")
+        assert not ours.is_open(uri)
+        await exchange(ours, there.node, "x", "c")
+        assert ours.is_open(uri)
+        assert lost == []
+        for connection in list(there.server.connections):
+            await connection.close(1001)
+        await there.closed.until(1)
+        assert not ours.is_open(uri)
+        await exchange(ours, there.node, "x", "c")
+        assert lost == [where, where], "once closed while it was idle, once dropped"
+        gone = Node("gone", "127.0.0.1", free_port)
+        await failure(ours, gone)
+        assert lost[2] == gone.uri()
+    async with raw_server(http("403 Forbidden")) as (port, _), peers() as (ours, _):
+        ours.when_lost = lost.append
+        refuses = Node("refuses", "127.0.0.1", port)
+        await failure(ours, refuses)
+        assert lost[-1] == refuses.uri()
 
 
 # -- how many, and the end ---------------------------------------------------------------------------

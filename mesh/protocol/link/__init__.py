@@ -4,6 +4,7 @@ from mesh.protocol.link.events import (
     Acked,
     AnswerUnsendable,
     Attached,
+    ChannelQuiet,
     Closed,
     ConnectionRefused,
     ConnectionSilent,
@@ -20,9 +21,9 @@ from mesh.protocol.link.events import (
     WorkAbandoned,
 )
 from mesh.protocol.link.inbound import Inbound
-from mesh.protocol.link.link import Link, LinkSettings, read_hello
-from mesh.protocol.link.meeting import State
-from mesh.protocol.link.records import SUBPROTOCOL, HelloTerms, refusal
+from mesh.protocol.link.link import Link, LinkSettings
+from mesh.protocol.link.meeting import State, read_hello
+from mesh.protocol.link.records import SUBPROTOCOL, HelloTerms, read_refusal, refusal
 from mesh.protocol.link.run import Delivery
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Acked",
     "AnswerUnsendable",
     "Attached",
+    "ChannelQuiet",
     "Closed",
     "ConnectionRefused",
     "ConnectionSilent",
@@ -51,5 +53,6 @@ __all__ = [
     "State",
     "WorkAbandoned",
     "read_hello",
+    "read_refusal",
     "refusal",
 ]

@@ -32,6 +32,8 @@ class Reason(enum.StrEnum):
     """Sent at most once to a process that is gone."""
     TOO_LARGE = "too large"
     """Larger than the peer takes, which was not known when it was sent."""
+    TURNED_AWAY = "turned away"
+    """The peer refuses this process (name taken, no version in common), or cannot be dialled at all."""
     CANCELLED = "cancelled"
     """``cancel()`` was called."""
     CLOSED = "closed"
@@ -77,6 +79,8 @@ class Failed(Struct, frozen=True):
         reason: Why.
         transmitted: Whether they were ever sent: if so their outcome is unknown,
             if not they certainly were not handled.
+        waited: Of those that came too late (``PEER_DOWN``, ``ACK_TIMEOUT``), the seconds that were
+            spent waiting for the peer, or for its answer.
 
     """
 
@@ -84,6 +88,7 @@ class Failed(Struct, frozen=True):
     count: int
     reason: Reason
     transmitted: bool
+    waited: float = 0.0
 
 
 class RoomOpened(Struct, frozen=True):
@@ -120,6 +125,17 @@ class HandlingResumed(Struct, frozen=True):
     """
 
     work: Inbound
+
+
+class ChannelQuiet(Struct, frozen=True):
+    """Everything that came on a channel is settled, for a while: nothing need be kept for it.
+
+    Attributes:
+        channel: Name of the channel.
+
+    """
+
+    channel: str
 
 
 class AnswerUnsendable(Struct, frozen=True):
@@ -195,7 +211,7 @@ class ConnectionRefused(Struct, frozen=True):
     """The peer said no: close the connection, then call ``connection_lost()``.
 
     Attributes:
-        code: ``version``, ``name-taken``, ``duplicate``, ``closing``, ``too-many``
+        code: ``version``, ``name-taken``, ``unsure``, ``duplicate``, ``closing``, ``too-many``
             or ``protocol``, or one that is not known yet.
         reason: Why, in the peer's words.
 
@@ -238,6 +254,7 @@ Event = (
     | RoomOpened
     | Received
     | HandlingResumed
+    | ChannelQuiet
     | AnswerUnsendable
     | WorkAbandoned
     | Attached

@@ -99,12 +99,13 @@ class Inbound:
         self.line = line
         self.base = self.answered = self.expected = first
         self.asked = 0
-        self.answers: deque[Answer] = deque()
+        # Lists, though taken from the left: they are short, and an empty deque has 600 bytes.
+        self.answers: list[Answer] = []
         self.remembered = 0  # bytes of them
-        self.unsent: deque[Answer] = deque()
+        self.unsent: list[Answer] = []
         self.closed = False
         self.ready = False  # whether the link has this channel in its list of those with answers
-        self._segments: deque[Segment] = deque()
+        self._segments: list[Segment] = []
         self._skips = 0  # messages that no handler will see
         self._waiting = 0  # bytes of segments of which nothing is answered yet
         self._paused = False
@@ -241,9 +242,13 @@ class Inbound:
         if base <= self.base:
             return
         self.base = base
-        answers = self.answers
-        while answers and answers[0].first + answers[0].count <= base:
-            self.remembered -= len(answers.popleft().body)
+        answers, gone = self.answers, 0
+        for answer in answers:
+            if answer.first + answer.count > base:
+                break
+            self.remembered -= len(answer.body)
+            gone += 1
+        del answers[:gone]
         if self._paused and self.remembered <= self._window.bytes:
             self._paused = False
             self._events.append(HandlingResumed(self))
@@ -326,9 +331,9 @@ class Inbound:
         if self.asked:
             self.unsent.append(answer)
         self.answered += count
-        segments = self._segments
+        segments, gone = self._segments, 0
         while count:
-            segment = segments[0]
+            segment = segments[gone]
             # Once a part is answered none of it counts any more: the sender knows the size
             # of each message and we do not, and must not find fault with one that is right.
             self._waiting -= segment.size
@@ -337,7 +342,8 @@ class Inbound:
                 segment.count -= count
                 break
             count -= segment.count
-            segments.popleft()
+            gone += 1
+        del segments[:gone]
 
     def _answer_skips(self) -> None:
         while self._skips and (answer := self._segments[0].answer) is not None:
@@ -352,32 +358,35 @@ class Inbound:
         unsent = self.unsent
         if len(unsent) != 1 or unsent[0].refusal or len(unsent[0].body) > FRAME_TARGET:
             return None
-        answer = unsent.popleft()
+        answer = unsent.pop()
         return b"".join(
             (b"\x91\x94\x04", self._head, encode(answer.first), array_head(answer.count), answer.body)
         )
 
     def fill(self, frame: Frame) -> bool:
         """Put answers into a frame; return whether that was all."""
-        unsent = self.unsent
-        while unsent:
-            if frame.count and (frame.closed or frame.size + len(unsent[0].body) > FRAME_TARGET):
-                return False
-            answer = unsent.popleft()
+        unsent, at, end = self.unsent, 0, len(self.unsent)
+        while at < end:
+            answer = unsent[at]
+            if frame.count and (frame.closed or frame.size + len(answer.body) > FRAME_TARGET):
+                break
+            at += 1
             if answer.refusal:
                 frame.add(b"\x96\x05", self._head, encode(answer.first), encode(answer.count), answer.body)
                 continue
             count, size = answer.count, len(answer.body)
             bodies = [answer.body]
-            while (
-                unsent and not unsent[0].refusal and frame.size + size + len(unsent[0].body) <= FRAME_TARGET
-            ):
-                more = unsent.popleft()
+            while at < end and not unsent[at].refusal:
+                more = unsent[at]
+                if frame.size + size + len(more.body) > FRAME_TARGET:
+                    break
+                at += 1
                 bodies.append(more.body)
                 count += more.count
                 size += len(more.body)
             frame.add(b"\x94\x04", self._head, encode(answer.first), array_head(count), *bodies)
-        return True
+        del unsent[:at]
+        return not unsent
 
     # -- connections and sessions
 

@@ -8,7 +8,8 @@ that is what makes a balance mean something.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 from mesh.protocol.link.events import Reason
 
@@ -18,8 +19,10 @@ OTHERS: Final = "(others)"
 PARTS: Final = "$part"
 """The line of all channels ``$part/ID``: each is for one ask alone, so there are very many."""
 
-
 _KEPT: Final = (OTHERS, PARTS)
+
+_LOOKS: Final = 8
+"""Old lines that are looked at for one to fold, when a new one is made."""
 
 
 def line_of(channel: str) -> str:
@@ -39,6 +42,7 @@ class Sent:
         "late_skipped",
         "refused",
         "sent",
+        "unknown",
     )
 
     def __init__(self) -> None:
@@ -50,6 +54,7 @@ class Sent:
         self.late_acked = 0
         self.late_refused = 0
         self.late_skipped = 0
+        self.unknown = 0
 
     def fail(self, count: int, reason: str) -> None:
         """Count messages that were given up, for a ``Reason`` or another one of few."""
@@ -75,12 +80,15 @@ class Sent:
             "late_acked": self.late_acked,
             "late_refused": self.late_refused,
             "late_skipped": self.late_skipped,
+            "unknown": self.unknown,
             "balanced": self.sent == settled + in_flight,
         }
 
     def add(self, other: Sent) -> None:
         """Take over the numbers of another line."""
-        for field in ("acked", "cancelled", "late_acked", "late_refused", "late_skipped", "refused", "sent"):
+        for field in Sent.__slots__:  # not those that a kind of line adds
+            if field == "failed":
+                continue
             setattr(self, field, getattr(self, field) + getattr(other, field))
         for reason, count in (other.failed or {}).items():
             self.fail(count, reason)
@@ -141,10 +149,11 @@ class Ledger:
         line = self.sent.get(channel)
         if line is None:
             if len(self.sent) >= self._most:
-                idle = next((name for name in self.sent if name not in busy and name not in _KEPT), None)
+                idle = _oldest_idle(self.sent, busy)
                 if idle is not None:
                     self.sent.setdefault(OTHERS, Sent()).add(self.sent.pop(idle))
-            line = self.sent[channel] = Sent()
+            # A channel may really have that name, and the line have been made just now.
+            line = self.sent.setdefault(channel, Sent())
         return line
 
     def receiver(self, channel: str, busy: Container[str]) -> Taken:
@@ -153,8 +162,17 @@ class Ledger:
         line = self.taken.get(channel)
         if line is None:
             if len(self.taken) >= self._most:
-                idle = next((name for name in self.taken if name not in busy and name not in _KEPT), None)
+                idle = _oldest_idle(self.taken, busy)
                 if idle is not None:
                     self.taken.setdefault(OTHERS, Taken()).add(self.taken.pop(idle))
-            line = self.taken[channel] = Taken()
+            line = self.taken.setdefault(channel, Taken())
         return line
+
+
+def _oldest_idle(lines: dict[str, Any], busy: Container[str]) -> str | None:
+    """Return the oldest line that may be folded; the first few, if they may not, become the youngest."""
+    for name in list(islice(lines, _LOOKS)):
+        if name not in busy and name not in _KEPT:
+            return name
+        lines[name] = lines.pop(name)
+    return None

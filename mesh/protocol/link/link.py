@@ -4,8 +4,10 @@ Contract with a shell
 ---------------------
 The link reads no clock, opens no socket and draws no random numbers: ``now`` is any
 monotonic clock in seconds, ids are given. All calls come from one thread, none blocks. After any
-call, in this order: take ``events()``, send ``data_to_send(now)`` until it gives nothing, set
-the one timer to ``next_deadline()``, and call ``handle_timer(now)`` when it is due.
+call, in this order: take what ``happened``, from the left (or all at once, with ``events()``), send
+``data_to_send(now)`` until it gives nothing, and if ``deadlines.moved`` set the one timer to
+``next_deadline()``, which unsets ``moved``. When the timer is due, call ``handle_timer(now)``. A
+deadline that gets later moves nothing, so the timer may be early; that does no harm.
 
 - *Dialling*: open a connection, then ``dial(now)``. *Accepting*: read the first frame with
   ``read_hello()``, find or make the ``Link`` of that name, then ``accept()``; if it returns a frame,
@@ -17,6 +19,7 @@ the one timer to ``next_deadline()``, and call ``handle_timer(now)`` when it is 
 - *Sending*: ``data_to_send()`` gives a burst of frames of bounded size. Call it only while the transport
   takes them (that is what bounds the write buffer), and go on calling it when the buffer has drained.
 - *Losing*: ``connection_lost()`` once per connection, whoever closed it, but not for one that was replaced.
+  ``turn_away()`` when nobody will dial again, so that nothing waits in vain.
 - *Handling*: for each ``Received``, hand the items in order to the one task of ``work.channel``; collect what
   the handler returns and call ``ack(work, values, now)`` with as many as there are, or ``nack()``. Before
   each message check ``work.may_handle``, and if false wait for ``HandlingResumed``; stop if ``work.closed``.
@@ -26,20 +29,24 @@ the one timer to ``next_deadline()``, and call ``handle_timer(now)`` when it is 
 A usage sketch, of a shell on asyncio with one connection::
 
     def pump() -> None:
-        for event in link.events():
-            match event:
+        while link.happened:
+            match link.happened.popleft():
                 case Received(work, items): tasks[work.channel].put(work, items)
+                case ChannelQuiet(channel): tasks[channel].retire()
                 case Acked(owner, values): owner.acked(values)
                 case Refused(owner, count, type, message): owner.refused(count, type, message)
-                case Failed(owner, count, reason, transmitted): owner.failed(count, reason, transmitted)
+                case Failed() as failure: failure.owner.failed(failure)
                 case RoomOpened(channel): writers[channel].wake()
-                case HandlingResumed(work): tasks[work.channel].wake()
-                case WorkAbandoned(work): tasks[work.channel].drop(work)
-                case ConnectionSilent() | ConnectionRefused() | Closed(): transport.abort()
-                case Attached() | Detached(): tell(on_peer, event)
+                case HandlingResumed(work) | WorkAbandoned(work): tasks[work.channel].wake()
+                case ConnectionSilent() | ConnectionRefused(): transport.abort()
+                case Closed(): goodbye.set()     # closes when the last frames are written
+                case Attached() | Detached() as change: tell(on_peer, change)
+                case AnswerUnsendable() | PeerLeaving() | SessionEnded(): pass  # for the log
         while transport.writable and (frames := link.data_to_send(clock())):
-            transport.write(frames)
-        timer.set(link.next_deadline())          # when due: link.handle_timer(clock()); pump()
+            for frame in frames:
+                transport.write(frame)
+        if link.deadlines.moved:
+            timer.set(link.next_deadline())      # when due: link.handle_timer(clock()); pump()
 
     async def serve(connection) -> None:         # link.dial(clock()) or link.accept(...) came before
         pump()
@@ -52,10 +59,10 @@ A usage sketch, of a shell on asyncio with one connection::
             pump()                               # the refusal goes out
         finally:
             await connection.close()
-            link.connection_lost(clock(), "connection lost")
+            link.connection_lost(clock(), "connection lost")  # unless another one took its place
             pump()
 
-    async def handle(work, items) -> None:       # one long-lived task per channel
+    async def handle(work, items) -> None:       # one task per channel, until it is quiet
         done = []
         for item in items:
             done.append(await handler(item))
@@ -84,7 +91,16 @@ from mesh.protocol.link.events import (
 )
 from mesh.protocol.link.inbound import Inbound
 from mesh.protocol.link.liveness import Liveness, agree
-from mesh.protocol.link.meeting import Answer, No, Standing, State, choose_version, judge
+from mesh.protocol.link.meeting import (
+    Answer,
+    No,
+    Standing,
+    State,
+    check_welcome,
+    choose_version,
+    judge,
+    read_welcome,
+)
 from mesh.protocol.link.outbound import Grant
 from mesh.protocol.link.records import (
     FRAME_OVERHEAD,
@@ -114,8 +130,8 @@ from mesh.protocol.link.traffic import Traffic
 BURST: Final = 256 * 1024
 """About how many bytes ``data_to_send()`` gives at most in one call."""
 
-MAX_HELLO: Final = 8192
-"""Most bytes of a frame with HELLO or WELCOME."""
+FOR_GOOD: Final = frozenset(("name-taken", "version"))
+"""Codes of a refusal that the same process will get again: what waits for the peer fails."""
 
 _DEFAULT: Final = Delivery()
 
@@ -154,19 +170,6 @@ class LinkSettings:
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"{field} must be from {low} to {high}, got {value}")
-
-
-def read_hello(data: bytes) -> HelloTerms:
-    """Return what a dialler says of itself in its first frame.
-
-    Raises:
-        RemoteProtocolError: If the frame is not exactly one HELLO.
-
-    """
-    match decode_frame(data, MAX_HELLO):
-        case [(Hello(terms), _)]:
-            return terms
-    raise RemoteProtocolError("the first frame of a dialler holds one HELLO and nothing else")
 
 
 class Link:
@@ -279,14 +282,22 @@ class Link:
             send on it before closing it, and the link has not changed.
 
         """
+        live = self._live
         known = Standing(
-            self.state, self.peer_incarnation, self.session, self._connections, self._dialled, self._leaving
+            self.state,
+            self.peer_incarnation,
+            self.session,
+            self._connections,
+            self._dialled,
+            self._leaving,
+            going=self._peer_leaving or (live is not None and now - live.heard_at > 2 * live.heartbeat),
         )
         if self.peer is not None and hello.name != self.peer:
             raise LocalProtocolError(f"the HELLO of {hello.name} was given to the link with {self.peer}")
         answer = judge(hello, self.name, known)
         if isinstance(answer, No):
-            return refusal(answer.code, answer.reason)
+            # The dialler may know us by another name: it finds the link there is by our incarnation.
+            return refusal(answer.code, self.incarnation if answer.code == "duplicate" else answer.reason)
         if self._traffic.lost_at is None:
             self._traffic.pause(now)
         self.peer = hello.name
@@ -314,14 +325,34 @@ class Link:
         self._live = None
         self._control.clear()
         self._beat = False
+        gone = self._peer_leaving and self.idle
         if self._traffic.lost_at is None:
             self._traffic.pause(now)
             self.happened.append(Detached(reason))
-        if self.session and self._expires_at == inf:
+        if gone and self.session and not self._leaving:
+            # It said goodbye and nobody owes anything: nothing is left to resume.
+            self._end_session("the peer has left")
+        # Also after a protocol error, though there is nothing to resume: SessionEnded came while there was
+        # a connection, so only what comes now tells the shell that nothing is left.
+        elif self.peer_incarnation and self._expires_at == inf:
             self._expires_at = now + self.settings.session_ttl
         self._peer_leaving = False
         if self._leaving:
             self._finish()
+
+    def turn_away(self, why: str = "") -> None:
+        """Fail what waits for a connection, for the peer will not be dialled any more.
+
+        Without effect if there is one. Whoever sends again later may be luckier.
+
+        Args:
+            why: If the session cannot be resumed either, why not.
+
+        """
+        if self.state is State.DETACHED:
+            if why and self.session:
+                self._end_session(why)
+            self._traffic.fail_all(Reason.TURNED_AWAY)
 
     def heard(self, now: float) -> None:
         """Note that bytes came, though no frame is complete yet."""
@@ -343,7 +374,7 @@ class Link:
         self._live.heard(now)
         try:
             if self.state is State.GREETING:
-                self._greeted(decode_frame(data, MAX_HELLO), now)
+                self._greeted(read_welcome(data), now)
             elif self.state is State.ATTACHED:
                 self._proven = True
                 for record, size in decode_frame(data, self._limit):
@@ -408,7 +439,7 @@ class Link:
                 self.happened.append(ConnectionSilent(silence))
         # Not while a dial asks for the session: the answer may be that it goes on.
         if self._expires_at <= now and self._live is None:
-            self._end_session("it was not resumed in time")
+            self._end_session("it was not resumed in time" if self.session else "the peer did not come back")
         self._traffic.handle_timer(now)
         if self._leaving:
             self._check_finished()
@@ -494,7 +525,7 @@ class Link:
         What was not transmitted is withdrawn; of the rest the outcome is unknown. Both come
         as ``Failed`` with reason ``CANCELLED``.
         """
-        self._traffic.cancel(channel, owner)
+        self._traffic.cancel(channel, owner, now)
         if self._leaving:
             self._check_finished()
 
@@ -575,30 +606,18 @@ class Link:
             "timeout": settings.timeout,
         }
 
-    def _greeted(self, records: list[tuple[Record, int]], now: float) -> None:
-        match records:
-            case []:
-                pass
-            case [(Refused(code, reason), _)]:
-                self._refused(code, reason, now)
-            case [(Welcome(terms), _)]:
-                if self._expected is not None and terms.name != self._expected:
-                    raise RemoteProtocolError(f"dialled {self._expected}, but {terms.name} answers there")
-                if terms.v not in VERSIONS:
-                    raise RemoteProtocolError(f"{terms.name} chose version {terms.v}, which was not offered")
-                if terms.resumed and (
-                    terms.session != self.session or terms.incarnation != self.peer_incarnation
-                ):
-                    raise RemoteProtocolError(f"{terms.name} resumed a session that was not asked for")
-                self.peer = terms.name
-                self._proven = True
-                # It proves to the acceptor that we know the session, even if there is nothing to say.
-                self._beat = True
-                self._attach(terms, now, terms.session, terms.connections, resumed=terms.resumed)
-            case _:
-                raise RemoteProtocolError(
-                    "the first frame of an acceptor holds WELCOME or REFUSED, and only that"
-                )
+    def _greeted(self, answer: WelcomeTerms | Refused | None, now: float) -> None:
+        if isinstance(answer, Refused):
+            self._refused(answer.code, answer.reason, now)
+            if answer.code in FOR_GOOD:
+                self._traffic.fail_all(Reason.TURNED_AWAY)
+        elif answer is not None:
+            check_welcome(answer, self._expected, self.session, self.peer_incarnation)
+            self.peer = answer.name
+            self._proven = True
+            # It proves to the acceptor that we know the session, even if there is nothing to say.
+            self._beat = True
+            self._attach(answer, now, answer.session, answer.connections, resumed=answer.resumed)
 
     def _attach(self, terms: Terms, now: float, session: str, connections: int, *, resumed: bool) -> None:
         restarted = bool(self.peer_incarnation) and self.peer_incarnation != terms.incarnation
@@ -620,7 +639,7 @@ class Link:
         self._peer_leaving = False
         self.state = State.ATTACHED
         self.happened.append(Attached(terms.name, terms.incarnation, session, resumed, restarted))
-        self._traffic.resume()
+        self._traffic.resume(now)
 
     def _take(self, record: Record, size: int, now: float) -> None:
         traffic = self._traffic

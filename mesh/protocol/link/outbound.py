@@ -8,7 +8,8 @@ with its numbers kept.
 
 A run that is given up after it was transmitted stays in its place without its bytes: its
 number will still be answered and holds credit until then, because the peer may hold the
-message. On a new connection SKIP is sent in its place.
+message. On a new connection SKIP is sent in its place. When nothing else holds credit, those
+that wait for some are *stuck*: they may never be sent, so their ``ack_timeout`` counts already.
 """
 
 from __future__ import annotations
@@ -77,9 +78,14 @@ class Outbound:
         "flight",
         "flight_bytes",
         "fruitless",
+        "given_up",
+        "given_up_bytes",
         "line",
+        "moved_at",
         "name",
         "next",
+        "opened_at",
+        "oversized",
         "owed_bytes",
         "queue",
         "queued",
@@ -87,6 +93,7 @@ class Outbound:
         "ready",
         "retired",
         "returned",
+        "shortest",
         "told",
         "wanting",
     )
@@ -101,6 +108,12 @@ class Outbound:
         self.returned: deque[Run] = deque()  # turned away by a peer that leaves; for its successor
         self.queued = 0  # messages in the queue without a number
         self.queued_bytes = 0
+        self.given_up = 0  # messages that have a number and no bytes any more, for they were given up
+        self.given_up_bytes = 0  # what they had, and still hold of the window
+        self.moved_at = -inf  # when those that wait for credit last had reason to hope
+        self.shortest = inf  # no ack timeout that anybody here wants is shorter
+        self.oversized = False  # whether a message too large for the peer waits to be failed in its turn
+        self.opened_at = 0  # how many bases the link had told by then
         self.owed_bytes = 0  # of answers since the peer was last told our base
         self.fruitless = 0
         self.earliest = inf  # no deadline of a run here is earlier
@@ -122,13 +135,15 @@ class Outbound:
         return sum(run.count for run in self._all() if run.body is not None)
 
     def _all(self) -> list[Run]:
-        return [*self.flight, *self.returned, *self.queue]
+        # What was turned away had lower numbers than what is still in flight.
+        return [*self.returned, *self.flight, *self.queue]
 
     def room(self) -> int:
         """Return how many messages may be given to ``send()``; after 0, ``RoomOpened`` will come."""
         grant = self._grant
-        free = grant.messages - (self.next - self.base) - self.queued
-        if free <= 0 or self.flight_bytes + self.queued_bytes >= grant.bytes:
+        # What was given up holds credit, but no bytes here: others may wait in its place, and time out.
+        free = grant.messages - (self.next - self.base) + self.given_up - self.queued
+        if free <= 0 or self.flight_bytes - self.given_up_bytes + self.queued_bytes >= grant.bytes:
             self.wanting = True
             return 0
         return free
@@ -155,7 +170,7 @@ class Outbound:
         packed = pack(
             items if len(items) <= free else items[:free],
             largest=grant.largest,
-            room=grant.bytes - self.flight_bytes - self.queued_bytes,
+            room=grant.bytes - self.flight_bytes + self.given_up_bytes - self.queued_bytes,
             # Credit for bytes comes back run by run, so there should be a few in a window.
             chunk=min(CHUNK, max(grant.bytes // 4, 256)),
         )
@@ -200,7 +215,7 @@ class Outbound:
         """
         while self.queue:
             run = self.queue[0]
-            if run.first == 0 and not self._fits(run):
+            if run.first == 0 and (self._is_oversized(run) or not self._fits(run)):
                 return True
             run = self.queue[0]
             if frame.count and (frame.closed or frame.size + run.size > FRAME_TARGET or run.large):
@@ -322,6 +337,7 @@ class Outbound:
         for run, count in self._take(total):
             if run.body is None:
                 self.line.late_acked += count
+                self.line.unknown -= count
             else:
                 self.line.acked += count
                 self._events.append(Acked(run.owner, values if count == total else values[at : at + count]))
@@ -342,10 +358,12 @@ class Outbound:
             elif run.body is not None:
                 self.line.refused += count
                 self._events.append(Refused(run.owner, count, type, message))
-            elif type in (SKIPPED, TURNED_AWAY):
-                self.line.late_skipped += count
             else:
-                self.line.late_refused += count
+                self.line.unknown -= count
+                if type in (SKIPPED, TURNED_AWAY):
+                    self.line.late_skipped += count
+                else:
+                    self.line.late_refused += count
         self._after_answers(size)
 
     def _take_back(self, run: Run, count: int) -> None:
@@ -353,7 +371,7 @@ class Outbound:
         body = run.body or b""
         if run.skip or count < run.count:
             body = b"".join(pieces(run.skip + run.count, body)[run.skip : run.skip + count])
-        back = Run(run.owner, run.delivery, run.since, count, body, len(body))
+        back = Run(run.owner, run.delivery, run.since, count, body, len(body), sent_before=run.sent_before)
         self.returned.append(back)
         self.queued += count
         self.queued_bytes += back.size
@@ -378,6 +396,10 @@ class Outbound:
             run = runs[0]
             count = min(run.count, total)
             yield run, count
+            if run.body is None:
+                self.given_up -= count
+                if count == run.count:
+                    self.given_up_bytes -= run.size
             if count == run.count:
                 runs.popleft()
                 self.flight_bytes -= run.size
@@ -408,21 +430,47 @@ class Outbound:
 
     def soonest(self, lost_at: float | None) -> float:
         """Return the earliest deadline of all runs."""
-        return min((run.deadline(lost_at) for run in self._all()), default=inf)
+        due = min((run.deadline(lost_at) for run in self._all()), default=inf)
+        if self.given_up and self._is_stuck(lost_at):
+            return min(due, min(map(self._stuck_until, self.queue), default=inf))
+        return due
 
     def expire(self, now: float, lost_at: float | None) -> None:
         """Give up what is past its deadline."""
         late = [run for run in self._all() if run.deadline(lost_at) <= now]
         for run in late:
-            self._give_up(run, Reason.ACK_TIMEOUT if run.due <= now else Reason.PEER_DOWN)
+            if run.due <= now:
+                self._give_up(run, Reason.ACK_TIMEOUT, now - run.due + (run.delivery.ack_timeout or 0.0))
+            else:
+                self._give_up(run, Reason.PEER_DOWN, now - max(run.since, lost_at or run.since))
         if late:
+            self.moved_at = now
             self._drop_withdrawn()
+        elif self.given_up and self._is_stuck(lost_at):
+            stuck = [run for run in self.queue if self._stuck_until(run) <= now]
+            for run in stuck:
+                self._give_up(run, Reason.ACK_TIMEOUT, now - max(run.since, self.moved_at))
+            if stuck:
+                self._drop_withdrawn()
 
-    def cancel(self, owner: object) -> None:
+    def _is_stuck(self, lost_at: float | None) -> bool:
+        """Say whether what is queued has no credit, and only messages that were given up hold any."""
+        if lost_at is not None or self.given_up < self.next - self.base or not self.queue:
+            return False
+        run = self.queue[0]
+        free = self._grant.messages - self.given_up
+        return run.first == 0 and not run.count > free > 0 and not self._fits(run, cut=False)
+
+    def _stuck_until(self, run: Run) -> float:
+        timeout = run.delivery.ack_timeout
+        return inf if timeout is None or run.body is None else max(run.since, self.moved_at) + timeout
+
+    def cancel(self, owner: object, now: float) -> None:
         """Give up every message of an owner."""
         for run in self._all():
             if run.owner is owner and run.body is not None:
                 self._give_up(run, Reason.CANCELLED)
+        self.moved_at = now
         self._drop_withdrawn()
 
     def fail_all(self, reason: Reason) -> None:
@@ -433,31 +481,48 @@ class Outbound:
         self._drop_withdrawn()
 
     def fail_too_large(self) -> None:
-        """Give up what the peer, now that its terms are known, would not take."""
-        for run in self.queue:
-            if run.first == 0 and run.count == 1 and run.body is not None and run.size > self._grant.largest:
+        """Give up what the peer, now that its terms are known, would not take.
+
+        Each in its turn: not before what the same owner sent earlier is settled.
+        """
+        self.oversized = False
+        unsettled: set[int] = set()
+        for run in self._all():
+            if run.body is not None and self._is_oversized(run) and id(run.owner) not in unsettled:
                 self._give_up(run, Reason.TOO_LARGE)
+            elif run.body is not None:
+                unsettled.add(id(run.owner))
+                self.oversized = self.oversized or self._is_oversized(run)
         self._drop_withdrawn()
 
-    def _give_up(self, run: Run, reason: Reason) -> None:
-        self._events.append(Failed(run.owner, run.count, reason, run.first > 0))
+    def _is_oversized(self, run: Run) -> bool:
+        return run.size > self._grant.largest and run.count == 1 and run.first == 0
+
+    def _give_up(self, run: Run, reason: Reason, waited: float = 0.0) -> None:
+        transmitted = run.first > 0 or run.sent_before
+        self._events.append(Failed(run.owner, run.count, reason, transmitted, waited))
         self.line.fail(run.count, reason)
+        if transmitted:
+            self.line.unknown += run.count
+        if run.first:
+            self.given_up += run.count
+            self.given_up_bytes += run.size
         run.body = run.owner = None
         run.skip = 0
 
     def _drop_withdrawn(self) -> None:
-        """Forget runs that were given up before they ever had a number."""
+        """Forget runs that were given up before they ever had a number, and tell who wants room."""
         gone = [run for run in (*self.returned, *self.queue) if run.body is None and run.first == 0]
         if gone:
             self.returned = deque(run for run in self.returned if run.body is not None)
             self.queue = deque(run for run in self.queue if run.body is not None or run.first)
             self.queued -= sum(run.count for run in gone)
             self.queued_bytes -= sum(run.size for run in gone)
-            self.notice_room()
+        self.notice_room()
 
     # -- connections and sessions
 
-    def rewind(self) -> None:
+    def rewind(self, now: float) -> None:
         """Prepare to send everything unanswered again: the connection was lost."""
         self._requeue()
         if self.base != self.next:
@@ -465,7 +530,7 @@ class Outbound:
         if self.fruitless > MAX_FRUITLESS:
             for run in self.queue:
                 if run.first and run.body is not None:
-                    self._give_up(run, Reason.PEER_DOWN)
+                    self._give_up(run, Reason.PEER_DOWN, max(now - run.since, 0.0))
 
     def _requeue(self) -> None:
         self.queue.extendleft(reversed(self.flight))
@@ -487,6 +552,7 @@ class Outbound:
             if run.first and run.body is not None and (not again or run.delivery.at_most_once):
                 self._give_up(run, reason)
             if run.body is not None:
+                run.sent_before = run.sent_before or run.first > 0
                 run.first = 0
                 run.size = len(run.body)
                 kept.append(run)
@@ -495,5 +561,5 @@ class Outbound:
         self.queued = sum(run.count for run in kept)
         self.queued_bytes = sum(run.size for run in kept)
         self.base = self.next = self.told = 1
-        self.flight_bytes = self.owed_bytes = self.fruitless = 0
+        self.flight_bytes = self.owed_bytes = self.fruitless = self.given_up = self.given_up_bytes = 0
         self.notice_room()

@@ -13,11 +13,15 @@ from typing import Final, NamedTuple
 import msgspec
 
 from mesh.errors import FrameTooLargeError, PayloadError
-from mesh.protocol.link.records import LARGE, encode
+from mesh.protocol.link.records import LARGE, MAX_CONTAINERS, encode, too_many_containers
 
 CHUNK: Final = 32 * 1024
 """Most bytes of a chunk of several values."""
 
+MOST_CONTAINERS: Final = MAX_CONTAINERS - 8
+"""Most lists and dicts in one value: a frame adds a few arrays of its own."""
+
+_TOO_MANY: Final = f"it holds more than {MOST_CONTAINERS} lists and dicts"
 _UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
@@ -72,6 +76,8 @@ def pack(values: Sequence[object], *, largest: int, room: int | None = None, chu
         length = len(body)
         if length > largest:
             return Packed(chunks, at, size, FrameTooLargeError(length, largest))
+        if length > MOST_CONTAINERS and too_many_containers(body, MOST_CONTAINERS):
+            return Packed(chunks, at, size, _explain(part[0], ValueError(_TOO_MANY)))
         chunks.append((count, body))
         at += count
         size += length
@@ -89,7 +95,10 @@ def pack_one(value: object, largest: int) -> bytes | None:
         body = encode(value)
     except _UNENCODABLE:
         return None
-    return body if len(body) <= largest else None
+    size = len(body)
+    if size > MOST_CONTAINERS and too_many_containers(body, MOST_CONTAINERS):
+        return None
+    return body if size <= largest else None
 
 
 def _guess(first: object, chunk: int) -> int:

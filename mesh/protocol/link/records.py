@@ -9,6 +9,7 @@ no other exception leaves this module, whatever the bytes.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -31,6 +32,8 @@ FRAME_TARGET: Final = 64 * 1024
 """Small records are collected up to about this many bytes in a frame."""
 LARGE: Final = 16 * 1024
 """A message above this size has a frame of its own: batching it only costs copies."""
+MAX_CONTAINERS: Final = 2**20
+"""Most arrays and maps in a frame: each takes a hundred bytes of memory, and may take one in the frame."""
 IGNORED_KINDS: Final = 32
 """Records of this kind and above are additions that an older peer skips."""
 HEARTBEAT_FRAME: Final = b"\x90"
@@ -154,8 +157,6 @@ encode = msgspec.msgpack.Encoder().encode
 _cut = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _read: Any = msgspec.msgpack.Decoder(Record).decode
 _read_all: Any = msgspec.msgpack.Decoder(list[Record]).decode
-_read_any = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-_read_kind = msgspec.msgpack.Decoder(int).decode
 
 
 def decode_frame(data: bytes, limit: int) -> list[tuple[Record, int]]:
@@ -171,6 +172,8 @@ def decode_frame(data: bytes, limit: int) -> list[tuple[Record, int]]:
     """
     if len(data) > limit:
         raise RemoteProtocolError(f"a frame of {len(data)} bytes, the limit is {limit}")
+    if len(data) > MAX_CONTAINERS and too_many_containers(data):
+        raise RemoteProtocolError(f"a frame of more than {MAX_CONTAINERS} arrays and maps")
     if data[:1] == _ONE:
         # The usual frame; if it is not as it should be, what follows finds out why.
         try:
@@ -215,11 +218,74 @@ def _count(data: bytes) -> int:
 
 def _ignorable(raw: msgspec.Raw) -> bool:
     """Say whether a record that could not be read is one of a kind that may be skipped."""
-    try:
-        fields = _read_any(raw)
-        return bool(fields) and _read_kind(fields[0]) >= IGNORED_KINDS
-    except msgspec.MsgspecError:
-        return False
+    # Only its beginning is looked at: a frame full of such records must not cost much either.
+    begin = bytes(memoryview(raw)[:16])
+    at = {0xDC: 3, 0xDD: 5}.get(begin[0], 1 if 0x91 <= begin[0] <= 0x9F else 16)
+    head = begin[at] if at < len(begin) else 0xC0
+    if head < 0x80:
+        return head >= IGNORED_KINDS
+    size = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}.get(head, 0)
+    return int.from_bytes(begin[at + 1 : at + 1 + size], "big") >= IGNORED_KINDS
+
+
+def too_many_containers(data: bytes, most: int = MAX_CONTAINERS) -> bool:
+    """Say whether MessagePack holds more than so many arrays and maps, without decoding it."""
+    if len(data) - len(data.translate(None, _LIKE_HEADS)) <= most:
+        return False  # not even if each such byte were the head of one, and none a part of a text
+    # Heads follow each other, whatever is nested in what, so one pass finds them all.
+    skip, count, at, end = _LEAVES.match, 0, 0, len(data)
+    while at < end:
+        found = skip(data, at)
+        at = found.end() if found else end
+        if at >= end:
+            break
+        head = data[at]
+        if head in _LENGTHS:
+            width, more = _LENGTHS[head]
+            at += 1 + width + more + int.from_bytes(data[at + 1 : at + 1 + width], "big")
+        else:
+            count += 1
+            at += {0xDC: 3, 0xDD: 5, 0xDE: 3, 0xDF: 5}.get(head, 1)
+            if count > most:
+                return True
+    return False
+
+
+_LIKE_HEADS: Final = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
+# Heads of texts, bytes and extensions whose length is told: in how many bytes, and what else is there.
+_LENGTHS: Final = {
+    0xD9: (1, 0),
+    0xDA: (2, 0),
+    0xDB: (4, 0),
+    0xC4: (1, 0),
+    0xC5: (2, 0),
+    0xC6: (4, 0),
+    0xC7: (1, 1),
+    0xC8: (2, 1),
+    0xC9: (4, 1),
+}
+
+
+def _leaves() -> re.Pattern[bytes]:
+    """Return a pattern for any number of values that are no containers, and short."""
+    heads: dict[int, list[int]] = {1: [0xCC, 0xD0], 2: [0xCD, 0xD1, 0xD4], 3: [0xD5]}
+    heads |= {4: [0xCA, 0xCE, 0xD2], 5: [0xD6], 8: [0xCB, 0xCF, 0xD3], 9: [0xD7], 17: [0xD8]}
+    for size in range(1, 32):
+        heads.setdefault(size, []).append(0xA0 + size)
+    kinds = [rb"[\x00-\x7f\xa0\xc0-\xc3\xe0-\xff]++"]
+    kinds += [b"[%b].{%d}" % (re.escape(bytes(some)), size) for size, some in heads.items()]
+    # Short ones among those of told length too, or there might be millions left to step over.
+    for told, more in (
+        (rb"(?:[\xc4\xd9]|[\xc5\xda]\x00|[\xc6\xdb]\x00{3})", 0),
+        (rb"(?:\xc7|\xc8\x00|\xc9\x00{3})", 1),
+    ):
+        sizes = [b"%b.{%d}" % (re.escape(bytes((size,))), size + more) for size in range(32)]
+        kinds.append(b"%b(?:%b)" % (told, b"|".join(sizes)))
+    # Possessive: nothing is remembered for a way back, however long it gets.
+    return re.compile(b"(?s:%b)*+" % b"|".join(kinds))
+
+
+_LEAVES: Final = _leaves()
 
 
 def array_head(count: int) -> bytes:
@@ -239,6 +305,13 @@ def pieces(count: int, body: bytes) -> list[bytes]:
 def refusal(code: str, reason: str) -> bytes:
     """Return the frame that refuses a peer."""
     return encode([Refused(code, clip(reason))])
+
+
+def read_refusal(frame: bytes) -> tuple[str, str]:
+    """Return code and reason of a frame that ``refusal()`` made."""
+    ((record, _),) = decode_frame(frame, len(frame))
+    assert isinstance(record, Refused)
+    return record.code, record.reason
 
 
 def clip(text: str) -> str:

@@ -22,8 +22,8 @@ class Delivery:
     Attributes:
         patience: Seconds to wait for an absent peer before the messages fail;
             ``None`` waits for ever.
-        ack_timeout: Seconds to wait for the answer, from the first transmission;
-            ``None`` waits for ever.
+        ack_timeout: Seconds to wait for the answer, from the first transmission, or for
+            credit that only messages hold that were given up; ``None`` waits for ever.
         at_most_once: Rather fail than send again to a restarted peer.
 
     """
@@ -46,6 +46,7 @@ class Run(Struct, eq=False):
         skip: How many at the front of ``body`` are answered.
         body: The encoded messages without array head; ``None`` once they were given up.
         size: Bytes that count in the window, until all are answered.
+        sent_before: Whether an earlier incarnation of the peer may have handled it.
 
     """
 
@@ -58,6 +59,7 @@ class Run(Struct, eq=False):
     due: float = inf
     first: int = 0
     skip: int = 0
+    sent_before: bool = False
 
     def deadline(self, lost_at: float | None) -> float:
         """Return when the run fails; ``lost_at`` is since when there is no connection."""
@@ -100,6 +102,7 @@ class Run(Struct, eq=False):
                 b"".join(part),
                 sum(map(len, part)),
                 due=self.due,
+                sent_before=self.sent_before,
             )
             for part in parts
         ]

@@ -3,6 +3,10 @@
 Channels take turns frame by frame, and a channel without credit is not in the list of those that
 want to send, so a slow one holds up nobody. What a channel needs while nothing happens on it is kept
 to one number for a sender and nothing at all for a receiver.
+
+What was told as settled is told again after a lost connection, until it is known to have arrived.
+The proof costs nothing: SETTLED goes before DATA, so a channel that was opened after it, and is all
+answered, proves it. Those without proof were all open at once, so there are never many.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from math import inf
 from typing import Final
 
 from mesh.errors import LocalProtocolError, RemoteProtocolError
-from mesh.protocol.link.events import Event, Reason, Received, WorkAbandoned
+from mesh.protocol.link.events import ChannelQuiet, Event, Reason, Received, RoomOpened, WorkAbandoned
 from mesh.protocol.link.inbound import Inbound
 from mesh.protocol.link.ledger import Ledger, line_of
 from mesh.protocol.link.outbound import Grant, Outbound
@@ -27,8 +32,8 @@ ONCE: Final = "$part/"
 RETIRED_AT_ONCE: Final = 128
 """Channels of no further use that are settled together, if the next heartbeat is not there before."""
 
-MAX_UNSURE: Final = 1024
-"""SETTLED records that are repeated after a lost connection, at most."""
+MAX_LINES: Final = 1024
+"""Lines of the ledger per direction, besides those of channels in use; what is older is folded."""
 
 
 class Deadlines:
@@ -64,6 +69,7 @@ class Traffic:
 
     __slots__ = (
         "_alarms",
+        "_crowd",
         "_events",
         "_floor",
         "_heartbeat",
@@ -75,6 +81,7 @@ class Traffic:
         "_owing",
         "_retired",
         "_settle_at",
+        "_settled",
         "_unsure",
         "deadlines",
         "grant",
@@ -96,20 +103,24 @@ class Traffic:
         self.deadlines = Deadlines()
         self._heartbeat = heartbeat
         self._events = events
-        self._ledger = Ledger(MAX_CHANNELS)
+        self._ledger = Ledger(MAX_LINES)
         self._outbound: dict[str, Outbound] = {}
         self._inbound: dict[str, Inbound] = {}
         # Idle outgoing channels: the next number of each; of those forgotten, a number not below any.
         self._idle: dict[str, int] = {}
         self._floor = 1
-        self.senders: deque[Outbound] = deque()
-        self.replies: deque[Inbound] = deque()
+        # Lists, though taken from the left: they are short, and an empty deque has 600 bytes.
+        self.senders: list[Outbound] = []
+        self.replies: list[Inbound] = []
         # Channels that have not told their base, those that do so in the next frame, those that did.
         self._owing: set[Outbound] = set()
         self._retired: list[Outbound] = []
         self._settle_at = inf
-        self.settling: deque[tuple[str, int]] = deque()
-        self._unsure: dict[str, int] = {}
+        self.settling: list[tuple[str, int]] = []
+        # Bases that were told and may not have arrived, oldest first; each with its number among all told.
+        self._unsure: dict[str, tuple[int, int]] = {}
+        self._settled = 0
+        self._crowd: dict[str, None] = {}  # channels that wait, for too many are open
         self._alarms: list[tuple[float, int, Outbound]] = []
         self._order = 0
 
@@ -118,14 +129,22 @@ class Traffic:
     def room(self, channel: str) -> int:
         """Return how many messages ``send()`` takes on a channel now."""
         out = self._outbound.get(channel)
-        return out.room() if out is not None else self.grant.messages
+        if out is not None:
+            return out.room()
+        return self.grant.messages if self._has_place(channel) else 0
 
     def send(
         self, channel: str, items: Sequence[object], now: float, owner: object, delivery: Delivery
     ) -> int:
         """Queue items; see ``Link.send()``."""
         out = self._outbound.get(channel) or self._open(channel)
-        taken = out.send(items, now, owner, delivery)
+        if out is None:
+            return 0
+        try:
+            taken = out.send(items, now, owner, delivery)
+        finally:
+            if out.base == out.next and not out.queue:
+                self._tidy(out)  # nothing was taken
         if taken:
             self._queued(out, now, delivery)
         return taken
@@ -135,10 +154,16 @@ class Traffic:
     ) -> bool:
         """Queue items that are encoded already; see ``Link.send_encoded()``."""
         out = self._outbound.get(channel) or self._open(channel)
-        if not out.send_encoded(count, body, now, owner, delivery):
+        if out is None:
             return False
-        self._queued(out, now, delivery)
-        return True
+        try:
+            taken = out.send_encoded(count, body, now, owner, delivery)
+        finally:
+            if out.base == out.next and not out.queue:
+                self._tidy(out)  # it was not taken
+        if taken:
+            self._queued(out, now, delivery)
+        return taken
 
     def _queued(self, out: Outbound, now: float, delivery: Delivery) -> None:
         if not out.ready:
@@ -146,12 +171,18 @@ class Traffic:
             self.senders.append(out)
         if self.lost_at is not None and delivery.patience is not None:
             self._arm(out, now + delivery.patience)
+        timeout = delivery.ack_timeout
+        if timeout is not None:
+            out.shortest = min(out.shortest, timeout)
+            if out.given_up:
+                self._arm(out, now + timeout)
 
-    def cancel(self, channel: str, owner: object) -> None:
+    def cancel(self, channel: str, owner: object, now: float) -> None:
         """Give up every message of an owner on a channel."""
         out = self._outbound.get(channel)
         if out is not None:
-            out.cancel(owner)
+            out.cancel(owner, now)
+            self._rearm(out)
             self._tidy(out)
 
     def retire(self, channel: str) -> None:
@@ -260,22 +291,22 @@ class Traffic:
                 work = self.replies[0]
                 done = work.fill(frame)
                 if done:
-                    self.replies.popleft()
+                    del self.replies[0]
                     work.ready = False
                 else:
-                    self.replies.rotate(-1)
+                    self.replies.append(self.replies.pop(0))
             elif self.settling:
                 done = self._fill_settled(frame)
             elif data and self.senders:
                 out = self.senders[0]
                 done = out.fill(frame, now)
                 if done:
-                    self.senders.popleft()
+                    del self.senders[0]
                     out.ready = False
                     if out.base == out.next and not out.queue:
                         self._tidy(out)  # all it had was given up
                 else:
-                    self.senders.rotate(-1)
+                    self.senders.append(self.senders.pop(0))
                 if out.earliest < out.armed:
                     self._arm(out, out.earliest)
             else:
@@ -296,14 +327,14 @@ class Traffic:
             frame = work.only_frame()
             if frame is None:
                 return False
-            self.replies.popleft()
+            del self.replies[0]
             work.ready = False
         else:
             out = self.senders[0]
             frame = out.only_frame(now) if data else None
             if frame is None:
                 return False
-            self.senders.popleft()
+            del self.senders[0]
             out.ready = False
             if out.earliest < out.armed:
                 self._arm(out, out.earliest)
@@ -311,12 +342,14 @@ class Traffic:
         return True
 
     def _fill_settled(self, frame: Frame) -> bool:
-        while self.settling:
+        done = 0
+        for name, base in self.settling:
             if frame.closed:
-                return False
-            name, base = self.settling.popleft()
+                break
             frame.add(b"\x93\x06", encode(name), encode(base))
-        return True
+            done += 1
+        del self.settling[:done]
+        return not self.settling
 
     # -- time
 
@@ -335,11 +368,9 @@ class Traffic:
             self._rearm(out)
             self._tidy(out)
         if self._settle_at <= now:
-            self._settle_at = inf
-            for out in (*self._owing, *self._retired):
-                self._settle(out)
-            self._owing.clear()
-            self._retired.clear()
+            self._settle_owing()
+        if self._crowd:
+            self._make_way(MAX_CHANNELS - len(self._outbound))
 
     def _arm(self, out: Outbound, at: float) -> None:
         if at < out.armed:
@@ -369,21 +400,21 @@ class Traffic:
             work.lose_connection()
         for out in self._outbound.values():
             out.ready = False
-            out.rewind()
+            out.rewind(now)
             self._rearm(out)
 
-    def resume(self) -> None:
+    def resume(self, now: float) -> None:
         """There is a connection, in the same session or after ``restart()``."""
         self.lost_at = None
         # What told a base on the lost connection may not have arrived.
-        self.settling.extend(self._unsure.items())
-        for out in self._outbound.values():
+        self.settling.extend((name, base) for name, (base, _) in self._unsure.items())
+        for out in list(self._outbound.values()):
             out.reclaim()
             out.fail_too_large()
-            out.notice_room()
-            if out.queue and not out.ready:
-                out.ready = True
-                self.senders.append(out)
+            out.moved_at = now
+            if out.given_up:
+                self._arm(out, now + out.shortest)
+            self._tidy(out)
 
     def restart(self, reason: Reason, *, again: bool) -> None:
         """The session is over; see ``Outbound.restart()``. To be called while paused."""
@@ -407,25 +438,44 @@ class Traffic:
 
     def fail_all(self, reason: Reason) -> None:
         """Give up everything that is not answered."""
-        for out in self._outbound.values():
+        for out in list(self._outbound.values()):
             out.fail_all(reason)
+            self._tidy(out)
 
     # -- within
 
-    def _open(self, channel: str) -> Outbound:
+    def _open(self, channel: str) -> Outbound | None:
         if len(channel) > 255:
             raise LocalProtocolError(f"a channel has a name of at most 255 characters, not {len(channel)}")
-        if len(self._outbound) >= MAX_CHANNELS:
-            raise LocalProtocolError(f"more than {MAX_CHANNELS} channels have messages that are not settled")
+        if not self._has_place(channel):
+            return None
         first = self._idle.pop(channel, self._floor)
-        self._unsure.pop(channel, None)
+        self._crowd.pop(channel, None)
         line = self._ledger.sender(channel, self._outbound)
         out = self._outbound[channel] = Outbound(channel, first, self.grant, line, self._events)
+        out.opened_at = self._settled
         return out
+
+    def _has_place(self, channel: str) -> bool:
+        """Say whether one more channel may be opened; if not, ``RoomOpened`` will come for it."""
+        if len(self._outbound) >= MAX_CHANNELS:
+            self._settle_owing()
+            if len(self._outbound) >= MAX_CHANNELS:
+                self._crowd[channel] = None
+                return False
+        return True
+
+    def _make_way(self, places: int) -> None:
+        """Tell channels that wait for a place; one that is not taken is offered again at the next beat."""
+        for name in list(islice(self._crowd, max(places, 0))):
+            del self._crowd[name]
+            self._events.append(RoomOpened(name))
 
     def _close(self, name: str) -> None:
         out = self._outbound.pop(name)
         out.armed = -inf  # so that an alarm that is still set finds it changed
+        if self._crowd:
+            self._make_way(1)
         if out.next == self._floor:
             return
         if name.startswith(ONCE):
@@ -459,14 +509,20 @@ class Traffic:
 
     def _moved(self, out: Outbound, now: float) -> None:
         """The base of a channel may have moved, or its queue have become shorter."""
-        if out.queue and not out.ready and self.lost_at is None:
-            out.ready = True
-            self.senders.append(out)
+        if out.queue:
+            out.moved_at = now
+            if out.oversized:
+                out.fail_too_large()
+            if out.given_up:
+                self._arm(out, now + out.shortest)
+            if not out.ready and self.lost_at is None:
+                out.ready = True
+                self.senders.append(out)
         if out.told == out.base:
             return
         grant = self.grant
         much = (out.base - out.told) * 4 >= grant.messages or out.owed_bytes * 4 >= grant.bytes
-        if much and not out.queue:  # what is queued will tell
+        if (much and not out.queue) or (self._crowd and out.idle):  # what is queued will tell
             self._settle(out)
             self._owing.discard(out)
             return
@@ -479,24 +535,46 @@ class Traffic:
 
     def _tidy(self, out: Outbound) -> None:
         """Messages were given up: what waited behind them may go, an empty channel is forgotten."""
+        if out.oversized:
+            out.fail_too_large()
         if out.queue:
             if not out.ready and self.lost_at is None:
                 out.ready = True
                 self.senders.append(out)
-        elif out.idle and out.told == out.base and not out.ready and out.name in self._outbound:
-            self._close(out.name)
+        elif out.idle and not out.ready and self._outbound.get(out.name) is out:
+            if out.told == out.base:
+                self._close(out.name)
+            elif out not in self._owing:
+                self._settle(out)
 
     def _settle(self, out: Outbound) -> None:
         """Tell the base of a channel, and forget the channel if that is all there is to it."""
+        name, unsure = out.name, self._unsure
+        if self._outbound.get(name) is not out:
+            return
         if out.told != out.base and self.lost_at is None:
-            self.settling.append((out.name, out.base))
+            self.settling.append((name, out.base))
             out.told = out.base
             out.owed_bytes = 0
-        if out.idle and self._outbound.get(out.name) is out:
-            self._close(out.name)
-            self._unsure[out.name] = out.base
-            if len(self._unsure) > MAX_UNSURE:
-                del self._unsure[next(iter(self._unsure))]
+        elif not out.idle:
+            return
+        self._settled += 1
+        unsure.pop(name, None)
+        unsure[name] = (out.base, self._settled)
+        if out.idle:
+            self._close(name)
+            while unsure:
+                oldest = next(iter(unsure))
+                if unsure[oldest][1] > out.opened_at:
+                    break
+                del unsure[oldest]
+
+    def _settle_owing(self) -> None:
+        self._settle_at = inf
+        owing, self._owing = self._owing, set()
+        retired, self._retired = self._retired, []
+        for out in (*owing, *retired):
+            self._settle(out)
 
     def _see_off(self, out: Outbound) -> None:
         """Settle a retired channel in time, so that there are never very many of them."""
@@ -513,6 +591,7 @@ class Traffic:
         # What is idle has sent its answers; what is not can neither be asked for again.
         if work.idle and not work.ready:
             self._inbound.pop(work.channel, None)
+            self._events.append(ChannelQuiet(work.channel))
 
 
 def _live(channels: Mapping[str, Outbound | Inbound]) -> Counter[str]:

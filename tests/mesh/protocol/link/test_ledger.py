@@ -23,6 +23,7 @@ def test_a_sender_line() -> None:
         "late_acked": 0,
         "late_refused": 0,
         "late_skipped": 0,
+        "unknown": 0,
         "balanced": True,
     }
     assert line.snapshot(2)["balanced"] is False
@@ -80,3 +81,34 @@ def test_the_parts_of_all_asks_have_one_line_which_is_never_folded() -> None:
     assert ledger.sent[PARTS] is line
     assert ledger.taken[PARTS] is taken
     assert ledger.sender("$parts/1", ()) is not line
+
+
+def test_the_search_for_a_line_to_fold_is_short() -> None:
+    class Busy(set[str]):
+        looks = 0
+
+        def __contains__(self, name: object) -> bool:
+            Busy.looks += 1
+            return super().__contains__(name)
+
+    ledger, busy = Ledger(10), Busy()
+    for n in range(1000):
+        busy.add(f"c{n}")
+        ledger.receiver(f"c{n}", busy).received += 1
+    assert len(ledger.taken) == 1000
+    assert Busy.looks < 10_000
+    busy.clear()
+    ledger.receiver("late", busy)
+    assert len(ledger.taken) == 1001
+    assert sum(line.received for line in ledger.taken.values()) == 1000
+
+
+def test_a_channel_may_be_named_like_the_line_of_the_others() -> None:
+    ledger = Ledger(4)
+    for n in range(4):
+        ledger.sender(f"c{n}", ()).sent = 10
+        ledger.receiver(f"c{n}", ()).received = 10
+    ledger.sender(OTHERS, {OTHERS}).sent += 1
+    ledger.receiver(OTHERS, {OTHERS}).received += 1
+    assert sum(line.sent for line in ledger.sent.values()) == 41
+    assert sum(line.received for line in ledger.taken.values()) == 41

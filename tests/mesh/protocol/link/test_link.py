@@ -23,16 +23,20 @@ from mesh.protocol.link import (
     Delivery,
     Detached,
     Failed,
+    HelloTerms,
     Link,
     LinkSettings,
     PeerLeaving,
     Reason,
     Received,
+    RoomOpened,
     SessionEnded,
     State,
     WorkAbandoned,
     read_hello,
+    read_refusal,
     refusal,
+    traffic,
 )
 from tests.helpers.link_pair import LinkPair
 from tests.helpers.raw_peer import TERMS, RawPeer
@@ -305,6 +309,36 @@ def test_a_refused_dial_says_why() -> None:
     assert link.state is State.DETACHED
 
 
+@pytest.mark.parametrize("code", ["name-taken", "version", "too-many", "unsure", "news"])
+def test_a_refusal_for_good_fails_what_waits(code: str) -> None:
+    link = greeting()
+    link.send("x", ["a", "b"], 0.0, owner="me")
+    link.receive(refusal(code, "because"), 0.1)
+    events = link.events()
+    assert events.pop(0) == ConnectionRefused(code, "because")
+    if code in ("name-taken", "version"):
+        assert events == [Failed("me", 2, Reason.TURNED_AWAY, False)]
+        assert link.books()["sent"]["x"]["failed"] == {"turned away": 2}
+        assert link.idle
+    else:
+        assert events == []
+        assert link.books()["sent"]["x"]["in_flight"] == 2
+    assert link.balanced()
+
+
+def test_who_may_be_gone_keeps_its_name_for_a_while_but_not_for_good() -> None:
+    peer = RawPeer()
+    other = HelloTerms(**{**TERMS, "name": peer.link.peer, "incarnation": "another"})
+    for silence, code in ((0.0, "name-taken"), (0.9, "name-taken"), (1.2, "unsure")):
+        no = peer.link.accept(other, peer.now + silence, session="s2")
+        assert no is not None
+        assert read_refusal(no)[0] == code
+    peer.say([7, "stopping"])
+    no = peer.link.accept(other, peer.now, session="s2")
+    assert no is not None
+    assert read_refusal(no)[0] == "unsure"
+
+
 def test_a_protocol_error_that_the_peer_found_ends_the_session() -> None:
     peer = RawPeer()
     peer.link.send("x", ["a"], peer.now, owner="me")
@@ -516,4 +550,127 @@ def test_retired_channels_are_forgotten_at_both_ends_in_time(cut: bool) -> None:
     pair.exchange(handle=True)
     assert owner.settled
     assert set(pair.a.link.books()["sent"]) == {"$part"}
+    pair.advance(25.0)
+    pair.exchange()
     pair.calm()
+
+
+def test_who_has_said_goodbye_leaves_no_session() -> None:
+    pair = LinkPair()
+    pair.attach()
+    pair.a.send("x", ["1:", "2:"])
+    pair.exchange(handle=True)
+    pair.a.leave()
+    pair.exchange(handle=True)
+    pair.cut()
+    assert [event.reason for event in events(pair, "b", SessionEnded)] == ["the peer has left"]
+    assert [type(event) for event in pair.b.log[-2:]] == [Detached, SessionEnded]
+    assert not pair.b.link.session
+    assert pair.b.link.next_deadline() == inf
+
+
+@pytest.mark.parametrize("owing", ["in hand", "in flight", "queued"])
+def test_who_leaves_while_something_is_owed_leaves_a_session(owing: str) -> None:
+    peer = RawPeer()
+    if owing == "in hand":
+        peer.say([3, "x", 1, 1, ["a"]])
+    elif owing == "in flight":
+        peer.link.send("x", ["a"], peer.now)
+        peer.heard()
+    peer.say([7, "going"])
+    if owing == "queued":
+        peer.link.send("x", ["a"], peer.now)
+    peer.link.connection_lost(peer.now)
+    assert peer.link.session
+    peer.now += 61
+    peer.link.handle_timer(peer.now)
+    assert not peer.link.session
+
+
+def wide(channels: int, name: str) -> list[str]:
+    return [f"{name}{n}" for n in range(channels)]
+
+
+def test_a_lost_settled_is_repeated_however_many_there_are() -> None:
+    pair = LinkPair()
+    pair.attach()
+    for turn in range(4):
+        for channel in wide(6000, f"r{turn}c"):
+            pair.a.link.send(channel, [1], pair.now)
+        pair.exchange(handle=True)
+        pair.a.link.handle_timer(pair.now + 0.6)
+        assert pair.a.link.data_to_send(pair.now), "SETTLED, which is lost"
+        for shell in pair.shells.values():
+            shell.delivered.clear()
+        pair.cut()
+        pair.attach()
+        assert not pair.b.link._traffic._inbound
+    assert not pair.sessions_ended
+
+
+def test_settled_is_told_again_until_it_is_known_to_have_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "MAX_CHANNELS", 8)
+    pair = LinkPair()
+    pair.attach()
+    for n in range(200):
+        pair.a.send(f"c{n}", [f"{n}:"])
+        pair.exchange(handle=True)
+        pair.advance(0.6)
+        if n % 3:
+            pair.exchange()
+        else:
+            pair.a.transfer()
+            pair.cut()
+            pair.attach()
+    assert len(pair.a.link._traffic._unsure) <= 8
+    pair.calm()
+
+
+def test_what_was_told_before_a_cancelled_message_is_told_again() -> None:
+    peer = RawPeer(window_messages=4)
+    peer.link.send("x", ["a", "b"], peer.now, owner="me")
+    peer.heard()
+    peer.say([4, "x", 1, [0, 0]])
+    assert peer.link.send("x", ["c"], peer.now, owner="me") == 1
+    peer.link.cancel("x", "me", peer.now)
+    assert peer.resume() == [[6, "x", 3]]
+
+
+def test_more_channels_than_may_be_open_wait_for_a_place() -> None:
+    pair = LinkPair()
+    pair.attach()
+    link, opened = pair.a.link, 0
+    for channel in wide(17_000, "c"):
+        assert link.room(channel) == 4096
+        opened += link.send(channel, [1], pair.now)
+        if opened % 4000 == 0:
+            pair.exchange(handle=True)
+            pair.b.delivered.clear()
+    assert opened == 17_000
+    assert not pair.sessions_ended
+
+
+def test_channels_wait_while_all_places_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "MAX_CHANNELS", 4)
+    pair = LinkPair()
+    pair.attach()
+    owners = [pair.a.send(f"c{n}", [f"{n}:"]) for n in range(4)]
+    waiting = wide(6, "w")
+    for channel in waiting:
+        assert pair.a.link.room(channel) == 0
+        assert pair.a.link.send(channel, ["no"], pair.now) == 0
+    assert not events(pair, "a", RoomOpened)
+    pair.exchange()
+    pair.b.handle("c1")
+    pair.exchange()
+    assert [event.channel for event in events(pair, "a", RoomOpened)] == ["w0"], "one place, one is told"
+    assert pair.a.link.room("w0")
+    # It has changed its mind; so the next one gets the place.
+    pair.advance(0.6)
+    assert [event.channel for event in events(pair, "a", RoomOpened)] == ["w0", "w1"]
+    more = pair.a.send("w1", ["5:"])
+    assert pair.a.link.room("w2") == 0
+    pair.exchange(handle=True)
+    assert {event.channel for event in events(pair, "a", RoomOpened)} == set(waiting)
+    assert more.settled
+    assert all(owner.settled for owner in owners)

@@ -20,6 +20,10 @@ from mesh.protocol.link import (
 from tests.helpers.raw_peer import RawPeer
 
 
+def about(seconds: float) -> Any:
+    return pytest.approx(seconds)
+
+
 def send(peer: RawPeer, *items: Any, channel: str = "x", owner: Any = "me", **delivery: Any) -> int:
     return peer.link.send(channel, items, peer.now, owner=owner, delivery=Delivery(**delivery))
 
@@ -295,7 +299,7 @@ def test_ack_timeout_counts_from_transmission() -> None:
     peer.wait(0.9)
     assert not peer.take(Failed)
     peer.wait(0.1)
-    assert peer.take(Failed) == [Failed("me", 1, Reason.ACK_TIMEOUT, True)]
+    assert peer.take(Failed) == [Failed("me", 1, Reason.ACK_TIMEOUT, True, about(1.0))]
     peer.say([4, "x", 1, ["late"]])
     assert not peer.take(Acked)
     line = peer.link.books()["sent"]["x"]
@@ -322,9 +326,9 @@ def test_patience_counts_from_the_loss_or_the_sending() -> None:
     peer.now += 0.5
     send(peer, "new", patience=1.0)
     peer.wait(0.5)
-    assert peer.take(Failed) == [Failed("me", 1, Reason.PEER_DOWN, True)]
-    peer.wait(0.5)
-    assert peer.take(Failed) == [Failed("me", 1, Reason.PEER_DOWN, False)]
+    assert peer.take(Failed) == [Failed("me", 1, Reason.PEER_DOWN, True, about(1.0))]
+    peer.wait(0.7)  # asleep for a while: what was really waited counts
+    assert peer.take(Failed) == [Failed("me", 1, Reason.PEER_DOWN, False, about(1.2))]
     peer.wait(50)
     assert not peer.take(Failed)
 
@@ -336,8 +340,9 @@ def test_connections_without_any_answer_are_no_way_out() -> None:
     for _ in range(10):
         peer.resume()
         assert not peer.take(Failed)
+    peer.now += 7
     peer.resume()
-    assert peer.take(Failed) == [Failed("me", 1, Reason.PEER_DOWN, True)]
+    assert peer.take(Failed) == [Failed("me", 1, Reason.PEER_DOWN, True, about(7.0))]
 
 
 def test_a_new_incarnation_gets_what_was_never_answered() -> None:
@@ -408,3 +413,200 @@ def test_many_names_of_channels_cost_one_number() -> None:
     send(peer, 1, channel="c0")
     assert peer.heard() == [[3, "c0", 2, 2, [1]]]
     assert peer.link.balanced()
+
+
+def test_messages_too_large_fail_in_their_turn() -> None:
+    peer = RawPeer()
+    send(peer, "a", owner="one")
+    peer.heard()
+    peer.link.connection_lost(peer.now)
+    send(peer, "b", "x" * 70_000, "c", owner="one")
+    send(peer, "x" * 70_000, "d", owner="two")
+    peer.attach(session=peer.welcome["session"], connections=1, max_message=65536)
+    # Nothing of "two" is before its own.
+    assert peer.take(Failed) == [Failed("two", 1, Reason.TOO_LARGE, False)]
+    assert peer.greeting == [[3, "x", 1, 1, ["a", "b"]]]
+    peer.say([4, "x", 1, [0]])
+    assert peer.take(Failed) == []
+    assert peer.say([4, "x", 2, [0]]) == [[3, "x", 3, 3, ["c", "d"]]]
+    answers = [event for event in peer.events if isinstance(event, Acked | Failed)]
+    assert answers[-2:] == [Acked("one", [0]), Failed("one", 1, Reason.TOO_LARGE, False)]
+    assert peer.link.balanced()
+
+
+def test_a_message_too_large_fails_when_those_before_it_were_given_up() -> None:
+    peer = RawPeer()
+    send(peer, "a", ack_timeout=1.0)
+    peer.heard()
+    peer.link.connection_lost(peer.now)
+    send(peer, "x" * 70_000, ack_timeout=1.0)
+    peer.attach(session=peer.welcome["session"], connections=1, max_message=65536)
+    assert peer.take(Failed) == []
+    peer.wait(1.0)
+    assert [event.reason for event in peer.take(Failed)] == [Reason.ACK_TIMEOUT, Reason.TOO_LARGE]
+    peer.say([4, "x", 1, [0]])
+    assert peer.link.idle
+
+
+def test_ack_timeout_ends_the_wait_for_credit_that_given_up_messages_hold() -> None:
+    peer = RawPeer(window_messages=3)
+    for n in range(3):
+        assert send(peer, n, owner=n, ack_timeout=0.2) == 1
+    peer.heard()
+    assert peer.link.room("x") == 0
+    peer.wait(0.2)
+    assert len(peer.take(Failed)) == 3
+    assert peer.take(RoomOpened) == [RoomOpened("x")]
+    # The peer may hold all three, so nothing can be sent; but they must not wait for ever.
+    for n in range(20):
+        assert peer.link.room("x") == 3
+        assert send(peer, n, owner=n, ack_timeout=0.2) == 1
+        assert peer.heard() == []
+        peer.link.heard(peer.now)
+        peer.wait(0.1)
+        assert peer.take(Failed) == []
+        peer.wait(0.125)
+        assert peer.take(Failed) == [Failed(n, 1, Reason.ACK_TIMEOUT, False, about(0.225))]
+    line = peer.link.books()["sent"]["x"]
+    assert (line["failed"], line["unknown"], line["in_flight"]) == ({"ack timeout": 23}, 3, 0)
+    send(peer, "hope", ack_timeout=0.2)
+    peer.now += 0.15
+    assert peer.say([4, "x", 1, [0]])[-1] == [3, "x", 4, 2, ["hope"]]
+    peer.say([4, "x", 2, [0, 0, "yes"]])
+    assert peer.take(Acked) == [Acked("me", ["yes"])]
+    line = peer.link.books()["sent"]["x"]
+    assert (line["late_acked"], line["unknown"], line["balanced"]) == (3, 0, True)
+    assert peer.link.idle
+
+
+def test_stuck_begins_when_the_last_one_in_flight_is_answered_or_given_up() -> None:
+    for end in ("answered", "cancelled", "late"):
+        peer = RawPeer(LinkSettings(timeout=60.0), window_messages=3, timeout=60.0)
+        send(peer, "live", owner="live", ack_timeout=3.0 if end == "late" else None)
+        send(peer, "a", "b", ack_timeout=0.5)
+        peer.heard()
+        peer.wait(0.5)
+        assert len(peer.take(Failed)) == 1
+        # "c" fits into the window again only if "live" is answered.
+        send(peer, "c", "d", owner="later", ack_timeout=1.0)
+        peer.wait(2.0)
+        assert peer.take(Failed) == []
+        if end == "answered":
+            assert peer.say([4, "x", 1, [0]])[-1] == [3, "x", 4, 2, ["c"]]
+            peer.wait(1.0)
+            assert peer.take(Failed) == [Failed("later", 1, Reason.ACK_TIMEOUT, True, about(1.0))]
+        elif end == "cancelled":
+            peer.link.cancel("x", "live", peer.now)
+            peer.take(Failed)
+        else:
+            peer.wait(0.5)
+            assert [event.owner for event in peer.take(Failed)] == ["live"]
+        peer.wait(0.9)
+        assert peer.take(Failed) == []
+        peer.wait(0.1)
+        (failed,) = {(event.owner, event.transmitted) for event in peer.take(Failed)}
+        assert failed == ("later", False)
+
+
+def test_credit_in_bytes_that_given_up_messages_hold() -> None:
+    peer = RawPeer(window_bytes=1024)
+    send(peer, "x" * 1000, ack_timeout=0.2)
+    peer.heard()
+    peer.wait(0.2)
+    send(peer, "y" * 900, ack_timeout=0.2)
+    assert peer.heard() == []
+    peer.wait(0.2)
+    assert [event.transmitted for event in peer.take(Failed)] == [True, False]
+    peer.say([4, "x", 1, [0]])
+    assert peer.link.idle
+    assert peer.link.room("x") == 4096
+
+
+def test_patience_not_ack_timeout_counts_while_there_is_no_connection() -> None:
+    peer = RawPeer(window_messages=1)
+    send(peer, "a", ack_timeout=0.2)
+    peer.heard()
+    peer.wait(0.2)
+    peer.link.connection_lost(peer.now)
+    send(peer, "b", ack_timeout=0.2)
+    peer.take(Failed)
+    peer.wait(5)
+    assert peer.take(Failed) == []
+    peer.attach(session=peer.welcome["session"], connections=1, window_messages=1)
+    assert peer.greeting == [[8, "x", 1, 1, 1]]
+    peer.wait(0.1)
+    assert peer.take(Failed) == []
+    peer.wait(0.125)
+    assert peer.take(Failed) == [Failed("me", 1, Reason.ACK_TIMEOUT, False, about(0.225))]
+
+
+def test_what_an_earlier_incarnation_may_have_handled_is_in_doubt() -> None:
+    peer = RawPeer()
+    send(peer, "sent")
+    peer.heard()
+    peer.link.connection_lost(peer.now)
+    peer.attach(incarnation="r2")
+    peer.link.connection_lost(peer.now)
+    peer.attach(incarnation="r3", window_messages=1)
+    peer.link.cancel("x", "me", peer.now)
+    assert peer.take(Failed) == [Failed("me", 1, Reason.CANCELLED, True)]
+    peer = RawPeer()
+    send(peer, "sent")
+    peer.heard()
+    peer.say([7, "going"])
+    peer.link.connection_lost(peer.now)
+    peer.attach(incarnation="r2")
+    peer.say([7, "going too"], [5, "x", 1, 1, "!leaving", ""])
+    peer.link.cancel("x", "me", peer.now)
+    assert peer.take(Failed) == [Failed("me", 1, Reason.CANCELLED, True)]
+    assert peer.link.books()["sent"]["x"]["unknown"] == 1
+
+
+def test_unknown_outcomes_have_a_line() -> None:
+    peer = RawPeer()
+    for owner in ("a", "b", "c", "d"):
+        send(peer, 1, 2, owner=owner)
+    peer.heard()
+    send(peer, 3, owner="e")
+    for owner in ("a", "b", "c", "e"):
+        peer.link.cancel("x", owner, peer.now)
+
+    def numbers() -> tuple[Any, ...]:
+        line: Any = peer.link.books()["sent"]["x"]
+        assert line["balanced"]
+        keys = ("cancelled", "unknown", "late_acked", "late_refused", "late_skipped")
+        return tuple(line[key] for key in keys)
+
+    assert numbers() == (7, 6, 0, 0, 0)
+    peer.say([4, "x", 1, [0]])
+    assert numbers() == (7, 5, 1, 0, 0)
+    peer.say([5, "x", 2, 1, "T", ""], [5, "x", 3, 2, "!skipped", ""])
+    assert numbers() == (7, 2, 1, 1, 2)
+    with pytest.raises(RemoteProtocolError):
+        peer.say([9])
+    assert numbers() == (7, 4, 1, 1, 2), "those of d are lost with the session"
+
+
+def test_a_channel_whose_first_message_cannot_be_sent_is_not_open() -> None:
+    peer = RawPeer(max_message=65536)
+    with pytest.raises(FrameTooLargeError):
+        send(peer, "x" * 70_000)
+    with pytest.raises(PayloadError):
+        send(peer, object())
+    assert send(peer) == 0
+    assert not peer.link._traffic._outbound
+
+
+def test_a_channel_that_became_idle_without_a_connection_is_closed() -> None:
+    peer = RawPeer()
+    send(peer, "a")
+    peer.heard()
+    peer.say([4, "x", 1, [0]])
+    peer.link.connection_lost(peer.now)
+    send(peer, "b", patience=1.0)
+    peer.wait(0.6)
+    peer.wait(0.6)
+    assert [event.reason for event in peer.take(Failed)] == [Reason.PEER_DOWN]
+    peer.attach(session=peer.welcome["session"], connections=1)
+    assert peer.greeting == [[6, "x", 2]]
+    assert not peer.link._traffic._outbound

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import FrameTooLargeError, PayloadError
-from mesh.protocol.link.packing import CHUNK, pack
+from mesh.protocol.link.packing import CHUNK, MOST_CONTAINERS, pack, pack_one
 from mesh.protocol.link.records import pieces
 
 VALUES = st.recursive(
@@ -103,3 +103,14 @@ def test_dataclasses_and_numbers() -> None:
         y: float
 
     assert values_of(pack([Point(1, 2.5), 7, None], largest=1000).chunks) == [{"x": 1, "y": 2.5}, 7, None]
+
+
+def test_a_value_of_very_many_containers_cannot_travel() -> None:
+    most: list[Any] = [[]] * (MOST_CONTAINERS - 1)
+    assert pack_one(most, 2**24) is not None
+    assert pack([most], largest=2**24).error is None
+    more: list[Any] = [[]] * MOST_CONTAINERS
+    assert pack_one(more, 2**24) is None
+    packed = pack(["fine", more], largest=2**24)
+    assert packed.taken == 1
+    assert "more than 1048568 lists and dicts" in str(packed.error)

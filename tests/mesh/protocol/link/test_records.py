@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mesh.errors import RemoteProtocolError
 from mesh.protocol.link.records import (
+    _LEAVES,
     MAX_RECORDS,
     Ack,
     Bye,
@@ -27,6 +28,7 @@ from mesh.protocol.link.records import (
     clip,
     decode_frame,
     refusal,
+    too_many_containers,
 )
 from tests.helpers.raw_peer import TERMS
 
@@ -205,3 +207,97 @@ def test_mutated_frames_leave_memory_alone() -> None:
         tracemalloc.stop()
     assert peak < 10_000_000
     assert current < 1_000_000
+
+
+def nested(count: int) -> bytes:
+    """Return a DATA frame with one item that holds ``count`` empty arrays."""
+    return b"\x91\x95\x03\xa1x\x01\x01\x91\xdd" + count.to_bytes(4, "big") + b"\x90" * count
+
+
+@pytest.mark.parametrize("tiny", [b"\x90", b"\x80", b"\x91\xc0", b"\x81\x01\xc0", b"\x90\xd9\x01a"])
+def test_a_bomb_of_tiny_containers_is_refused_before_it_is_decoded(tiny: bytes) -> None:
+    count = 4 * 2**20 // (1 + tiny.count(b"\xd9"))
+    frame = b"\x91\x95\x03\xa1x\x01\x01\x91\xdd" + count.to_bytes(4, "big") + tiny * count
+    tracemalloc.start()
+    try:
+        with pytest.raises(RemoteProtocolError, match="more than 1048576 arrays and maps"):
+            decode_frame(frame, 2**24)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(frame)
+    finally:
+        tracemalloc.stop()
+
+
+def test_as_many_containers_as_may_be() -> None:
+    assert len(decode_frame(nested(2**20 - 4), 2**24)) == 1
+    with pytest.raises(RemoteProtocolError, match="arrays and maps"):
+        decode_frame(nested(2**20 - 3), 2**24)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b"\x90" * 3_000_000,
+        "\N{POUND SIGN}\x7f" * 1_500_000,
+        ["x" * 40, b"\x80" * 300, "\N{GREEK SMALL LETTER ALPHA}" * 90_000] * 40,
+        [-1.1e-300, 2**63, -(2**40), 200, 60_000, 2**31, -100, -1000, -(2**20), None, True] * 150_000,
+        [msgspec.msgpack.Ext(5, b"\x90" * n) for n in (1, 2, 4, 8, 16, 17, 300, 2_000_000)],
+    ],
+    ids=["bytes", "text", "texts", "numbers", "extensions"],
+)
+def test_what_only_looks_like_containers_may_pass(item: object) -> None:
+    frame = msgspec.msgpack.encode([[3, "x", 1, 1, [item, [b"\x90" * 2_000_000, "end"]]]])
+    ((record, _),) = decode_frame(frame, 2**25)
+    assert isinstance(record, Data)
+    assert len(record.items) == 2
+    assert not too_many_containers(frame)
+    assert too_many_containers(frame, 3), "the outer four are found, whatever is between them"
+    assert not too_many_containers(frame, 5 if isinstance(item, list) else 4)
+
+
+@pytest.mark.parametrize(
+    "tiny",
+    [
+        b"\xd9\x00",
+        b"\xc4\x01\x90",
+        b"\xc4\x0a" + b"\x90" * 10,
+        b"\xda\x00\x03abc",
+        b"\xdb\x00\x00\x00\x0aabcdefghij",
+        b"\xc7\x00\x05",
+        b"\xc8\x00\x02\x05\x90\x90",
+        b"\xc9\x00\x00\x00\x00\x05",
+        b"\xc7\x1f\x05" + b"\x90" * 31,
+    ],
+)
+def test_short_values_are_stepped_over_in_compiled_code(tiny: bytes) -> None:
+    many = b"\x92\xc5\x10\x00" + b"\x90" * 4096 + b"\xdd\x00\x00\x10\x00" + tiny * 4096
+    msgspec.msgpack.decode(many)
+    assert not too_many_containers(many, 2)
+    assert too_many_containers(many, 1)
+    found = _LEAVES.match(tiny * 4096)
+    assert found is not None
+    assert found.end() == len(tiny) * 4096
+
+
+def test_a_cut_off_frame_of_many_containers_is_just_wrong() -> None:
+    whole = msgspec.msgpack.encode([[3, "x", 1, 1, [b"\x90" * 3_000_000]]])
+    for frame in (whole[:2_000_000], whole[:-1], b"\x91" + b"\xdd" * 2_000_000, b"\xc1" * 10 + b"\x90" * 10):
+        with pytest.raises(RemoteProtocolError):
+            decode_frame(frame, 2**24)
+
+
+def test_a_record_of_an_unknown_kind_costs_nothing() -> None:
+    count = 4 * 2**20
+    for kind in (b"\x28", b"\xcc\xf0", b"\xcd\x01\x00", b"\xcf" + b"\x7f" * 8):
+        frame = b"\x91\xdd" + count.to_bytes(4, "big") + kind + b"\xc0" * (count - 1)
+        tracemalloc.start()
+        try:
+            assert decode_frame(frame, 2**24) == []
+            assert tracemalloc.get_traced_memory()[1] < 3 * len(frame)
+        finally:
+            tracemalloc.stop()
+    for kind in (b"\x1f", b"\xcc\x1f", b"\xff", b"\xa1x", b"\xc0", b"\x90"):
+        with pytest.raises(RemoteProtocolError):
+            decode_frame(b"\x91\x92" + kind + b"\xc0", 2**24)
+    for frame in (b"\x91\x90", b"\x91\xa1x", b"\x91\x28"):
+        with pytest.raises(RemoteProtocolError):
+            decode_frame(frame, 2**24)

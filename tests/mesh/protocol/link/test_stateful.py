@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mesh.protocol.link import Delivery, LinkSettings, State
+from mesh.protocol.link import Delivery, LinkSettings, State, traffic
 from tests.helpers.link_pair import LinkPair, Shell, answer_of
 
 settings.register_profile(
@@ -27,12 +28,15 @@ settings.register_profile(
 PROFILE = (
     settings.get_profile("soak")
     if os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-    else settings(max_examples=400, stateful_step_count=60, deadline=None, print_blob=True)
+    else settings(max_examples=300, stateful_step_count=60, deadline=None, print_blob=True)
 )
 
 SIDES = st.sampled_from(["a", "b"])
 CHANNELS = st.sampled_from(["x", "y", "z"])
-SIZES = st.sampled_from([0, 1, 60, 300, 900, 2000, 20_000])
+MOST_CHANNELS = 5
+"""Channels that may be open at once; so few that it matters."""
+
+SIZES = st.sampled_from([0, 1, 60, 300, 900, 2000, 20_000, 70_000])
 DELIVERIES = st.builds(
     Delivery,
     patience=st.sampled_from([None, 1.0, 10.0]),
@@ -46,6 +50,7 @@ def small_settings() -> st.SearchStrategy[LinkSettings]:
         LinkSettings,
         window_messages=st.sampled_from([1, 2, 3, 8, 64]),
         window_bytes=st.sampled_from([1024, 2048, 100_000]),
+        max_message=st.sampled_from([65_536, 1_000_000]),
         session_ttl=st.sampled_from([3.0, 60.0]),
     )
 
@@ -54,6 +59,8 @@ class LinkMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.number = 0
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(traffic, "MAX_CHANNELS", MOST_CHANNELS)
 
     @initialize(a=small_settings(), b=small_settings(), attach=st.booleans())
     def begin(self, a: LinkSettings, b: LinkSettings, attach: bool) -> None:
@@ -109,6 +116,29 @@ class LinkMachine(RuleBasedStateMachine):
         if shell.link.state is State.DETACHED:
             shell.dial()
             self.pair.exchange()
+
+    @rule(
+        name=SIDES,
+        first=st.integers(0, 7),
+        count=st.integers(2, 8),
+        delivery=DELIVERIES,
+        then=st.sampled_from("-hss"),
+    )
+    def send_widely(self, name: str, first: int, count: int, delivery: Delivery, then: str) -> None:
+        """Many channels; handled, and settled on a connection that is lost then."""
+        shell = self.side(name)
+        if shell.leaving:
+            return
+        for channel in range(first, first + count):
+            self.number += 1
+            shell.send(f"c{channel}", [f"{self.number}:"], delivery)
+        if then != "-":
+            self.pair.exchange(handle=True)
+        if then == "s":
+            self.pair.advance(0.6)
+            for side in self.pair.shells.values():
+                side.transfer()
+            self.pair.cut()
 
     @rule(name=SIDES, limit=st.sampled_from([1, 1000, 300_000]))
     def transfer(self, name: str, limit: int) -> None:
@@ -178,8 +208,11 @@ class LinkMachine(RuleBasedStateMachine):
             self.pair.check()
 
     def teardown(self) -> None:
-        if hasattr(self, "pair"):
-            self.pair.calm()
+        try:
+            if hasattr(self, "pair"):
+                self.pair.calm()
+        finally:
+            self.patch.undo()
 
 
 LinkMachine.TestCase.settings = PROFILE
