@@ -110,7 +110,7 @@ class Want:
         # The link's books are for as long as the link is; ours go on.
         link.subscribed[self.channel] = line
         wish = Wish(self.channel, self.policy.value, self.limit, self.latch)
-        _Word(link, SUBSCRIBE, msgspec.to_builtins(wish), self._answered, self._refused).send()
+        _Word(link, SUBSCRIBE, msgspec.to_builtins(wish), self._answered, self._refused, self._failed).send()
 
     def _answered(self, value: Any) -> None:
         link = self._link
@@ -128,6 +128,10 @@ class Want:
     def _refused(self, type: str, message: str) -> None:
         if not self.is_over:
             self.end(NackedError(self.source, type, message))
+
+    def _failed(self) -> None:
+        # Perhaps the session goes on; then it is asked once more.
+        self._session = ""
 
     def end(self, error: Exception) -> None:
         """No values will come any more."""
@@ -180,12 +184,14 @@ class _Word:
         message: Any,
         answered: Callable[[Any], None] | None = None,
         refused: Callable[[str, str], None] | None = None,
+        failed: Callable[[], None] | None = None,
     ) -> None:
         self._link = link
         self._channel = channel
         self._message = message
         self._answered = answered
         self._refused = refused
+        self._failed = failed
         self._session = link.core.session
 
     def send(self) -> None:
@@ -208,7 +214,9 @@ class _Word:
             self._refused(type, message)
 
     def failed(self, failure: Failed) -> None:
-        """Nothing is to be done: with the next session it is asked anew."""
+        """Take note that nobody knows whether it arrived."""
+        if self._failed is not None and self._link.core.session == self._session:
+            self._failed()
 
     def wake(self) -> None:
         self.send()
@@ -235,6 +243,17 @@ class Subscribing:
         """Return what is wanted of that channel of that peer."""
         return self._wants.get(source, {}).get(channel)
 
+    def asked(self, link: LinkShell, channel: str) -> Want | None:
+        """Return what is wanted of that channel and was asked for over that link."""
+        found = None
+        for wants in self._wants.values():
+            want = wants.get(channel)
+            if want is not None and want.is_asked(link):
+                if not want.is_over:
+                    return want
+                found = want
+        return found
+
     def add(self, want: Want) -> None:
         """Want something from now on; what was wanted of that channel before is not any more."""
         want.channel = checked_channel(want.channel)
@@ -256,15 +275,14 @@ class Subscribing:
         """Ask for something over a link, unless that was done in this session."""
         if want.is_over or want.is_asked(link):
             return
-        for wants in self._wants.values():
-            other = wants.get(want.channel)
-            if other is not None and other is not want and not other.is_over and other.is_asked(link):
-                why = (
-                    f"{want.source} and {other.source} are one process, and its channel {want.channel!r} is "
-                    f"subscribed to by the name {other.source} already"
-                )
-                want.end(DeliveryError(want.source, why))
-                return
+        other = self.asked(link, want.channel)
+        if other is not None and not other.is_over:
+            why = (
+                f"{want.source} and {other.source} are one process, and its channel {want.channel!r} is "
+                f"subscribed to by the name {other.source} already"
+            )
+            want.end(DeliveryError(want.source, why))
+            return
         want.subscribe(link)
 
     def drop(self, want: Want) -> None:
@@ -339,12 +357,8 @@ class Subscribing:
         """Return what takes the values of a channel, if it is subscribed to."""
         if not channel.startswith(PUBLISHED):
             return None
-        name = channel.removeprefix(PUBLISHED)
-        for wants in self._wants.values():
-            want = wants.get(name)
-            if want is not None and want.is_asked(link):
-                return want.user.messages(link, want)
-        return None
+        want = self.asked(link, channel.removeprefix(PUBLISHED))
+        return None if want is None else want.user.messages(link, want)
 
 
 class Values(Inbox):
@@ -445,8 +459,8 @@ class _Door:
         """Hand values to every reader."""
         want = self._want
         if want.is_over:
-            # Subscribed to again meanwhile, perhaps by others.
-            current = self._readers._subscribing.find(want.source, want.channel)
+            # Subscribed to again meanwhile, perhaps by others, perhaps by another name.
+            current = self._readers._subscribing.asked(self._link, want.channel)
             if current is not None and isinstance(current.user, Readers):
                 want = self._want = current
                 self._readers = current.user

@@ -108,15 +108,21 @@ class Place:
         except (OSError, TimeoutError) as exc:
             raise AbsentError(str(exc) or "no answer") from exc
 
-    def keep(self, target: str) -> None:
+    def keep(self, target: str, place: str | None = None) -> None:
         """Keep the link to a peer up, as for subscriptions."""
-        self.subscribing.keep(Node(target, "memory", 1), lambda: self.dial(target))
+        self.subscribing.keep(Node(target, "memory", 1), lambda: self.dial(place or target))
 
     def subscribe(
-        self, source: str, channel: str = "tick", *, policy: str = "drop_oldest", limit: int = 1000
+        self,
+        source: str,
+        channel: str = "tick",
+        *,
+        policy: str = "drop_oldest",
+        limit: int = 1000,
+        place: str | None = None,
     ) -> Subscription:
         """Subscribe as a script does."""
-        self.keep(source)
+        self.keep(source, place)
         node = Node(source, "memory", 1)
         return subscription(self.subscribing, node, channel, policy=policy, limit=limit, latch=True)
 

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from mesh.errors import NackedError
+from mesh.errors import DeliveryError, NackedError
+from mesh.links.inbox import Messages, Route
+from mesh.links.shell import LinkShell
+from mesh.links.subscribing import Values, Want
+from mesh.node import Node
+from mesh.protocol.fanout import Policy
 from mesh.protocol.link import LinkSettings
 from mesh.subscription import Subscription
 from tests.helpers.hubs import Fleet, Place, simulated, turns
@@ -446,5 +451,183 @@ def test_many_subscribers_are_all_served() -> None:
             assert await a.publish(number) == 50
         for one in reading:
             assert await one == list(range(2000))
+
+    simulated(scenario)
+
+
+# -- names and links ------------------------------------------------------------------------------
+
+
+async def count_of(place: Place, channel: str) -> int:
+    """Return how many subscribe to a channel, after some time."""
+    await asyncio.sleep(30)
+    return place.publish("count", channel).reached
+
+
+def test_two_names_of_one_process_share_a_link_and_each_gets_its_channel() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        one, two = a.subscribe("one", "x", place="b"), a.subscribe("two", "y", place="b")
+        aiter(one), aiter(two)
+        for turn in range(3):
+            assert await count_of(b, "x") == await count_of(b, "y") == 1
+            assert len(a.hub._links) == len(b.hub._links) == 1
+            b.put(f"x{turn}", "x")
+            b.put(f"y{turn}", "y")
+            assert await take(one, 2) == ["count", f"x{turn}"]
+            assert await take(two, 2) == ["count", f"y{turn}"]
+            fleet.network.cut("a", "b")
+
+    simulated(scenario)
+
+
+def test_two_names_of_one_process_are_subscribed_to_again_when_it_was_restarted() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        one, two = a.subscribe("one", "x", place="b"), a.subscribe("two", "y", place="b")
+        aiter(one), aiter(two)
+        assert await count_of(b, "x") == await count_of(b, "y") == 1
+        await turns()
+        await b.die()
+        await asyncio.sleep(1)
+        again = fleet.place("b")
+        assert await count_of(again, "x") == await count_of(again, "y") == 1
+        assert await take(one, 2) == await take(two, 2) == ["count", "count"]
+        assert one.restarts == two.restarts == 1
+
+    simulated(scenario)
+
+
+def test_names_that_part_are_each_subscribed_to_where_they_lead() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        fleet.network.listen("second", b._accept)
+        one, two = a.subscribe("one", "x", place="b"), a.subscribe("two", "y", place="second")
+        aiter(one), aiter(two)
+        assert await count_of(b, "x") == await count_of(b, "y") == 1
+        fleet.network.close("second")
+        await b.die()
+        await asyncio.sleep(1)
+        again, other = fleet.place("b"), fleet.place("c", "second")
+        assert [await count_of(again, "x"), await count_of(other, "y")] == [1, 1]
+        assert [await count_of(again, "y"), await count_of(other, "x")] == [0, 0]
+
+    simulated(scenario)
+
+
+def test_one_channel_by_two_names_of_one_process_is_refused_and_not_missed_in_silence() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        one, two = a.subscribe("one", place="b"), a.subscribe("two", place="b")
+        aiter(one)
+        assert await count_of(b, "tick") == 1
+        aiter(two)
+        with pytest.raises(DeliveryError, match="two and one are one process"):
+            await take(two, 1)
+        assert await take(one, 1) == ["count"]
+        await one.aclose()
+        later = a.subscribe("two", place="b")
+        aiter(later)
+        assert await count_of(b, "tick") == 1
+        assert await take(later, 1) == ["count"]
+
+    simulated(scenario)
+
+
+def test_a_peer_that_came_by_itself_is_subscribed_to_by_another_name() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        assert await b.stream("a", [1]) == [1]
+        values = a.subscribe("other name", place="b")
+        aiter(values)
+        assert await count_of(b, "tick") == 1
+        assert await take(values, 1) == ["count"]
+        assert list(a.hub._links) == [("b", "")]
+
+    simulated(scenario)
+
+
+def test_who_only_calls_itself_like_a_publisher_is_not_subscribed_to() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        values = a.subscribe("one", place="b")
+        aiter(values)
+        assert await count_of(b, "tick") == 1
+        stranger = fleet.place("one", "elsewhere")
+        assert await stranger.stream("a", [1]) == [1]
+        assert await count_of(stranger, "tick") == 0
+        assert await take(values, 1) == ["count"]
+
+    simulated(scenario)
+
+
+def test_a_quiet_channel_keeps_no_task_at_its_subscriber() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        got: list[Any] = []
+
+        class Takes:
+            def messages(self, link: LinkShell, want: Want) -> Messages:
+                async def handle(channel: str, value: Any) -> None:
+                    got.append((channel, value))
+
+                return Values(link, want, lambda: Route(handle, None))
+
+            def began(self, want: Want, missed: int, *, again: bool) -> None:
+                pass
+
+            def ended(self, want: Want, error: Exception) -> None:
+                raise error
+
+        b.keep("a")
+        b.subscribing.add(Want("a", "tick", Policy.BLOCK, 10, Takes()))
+        for turn in range(3):
+            await asyncio.sleep(10)
+            assert await a.publish(turn) == 1
+            await turns()
+            link = b.hub.link("a", Node("a", "memory", 1).uri())
+            assert link is not None
+            assert "$pub/tick" in link.inboxes
+            await asyncio.sleep(10)
+            assert "$pub/tick" not in link.inboxes
+        assert got == [("tick", 0), ("tick", 1), ("tick", 2)]
+        assert line(a, b)["delivered"] == 3
+
+    simulated(scenario)
+
+
+def test_a_handler_of_values_that_is_cancelled_refuses_its_value_alone() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        got: list[Any] = []
+
+        class Takes:
+            def messages(self, link: LinkShell, want: Want) -> Messages:
+                async def handle(channel: str, value: Any) -> None:
+                    if value == 1:
+                        task = asyncio.current_task()
+                        assert task is not None
+                        task.cancel()
+                        await asyncio.sleep(1)
+                    got.append(value)
+
+                return Values(link, want, lambda: Route(handle, None))
+
+            def began(self, want: Want, missed: int, *, again: bool) -> None:
+                pass
+
+            def ended(self, want: Want, error: Exception) -> None:
+                raise error
+
+        b.keep("a")
+        b.subscribing.add(Want("a", "tick", Policy.BLOCK, 10, Takes()))
+        await asyncio.sleep(10)
+        for value in range(3):
+            assert await a.publish(value) == 1
+        await asyncio.sleep(10)
+        assert await a.publish(3) == 1
+        await asyncio.sleep(10)
+        assert got == [0, 2, 3]
+        assert (line(a, b)["delivered"], line(a, b)["refused"]) == (3, 1)
 
     simulated(scenario)
