@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from mesh.errors import DeliveryError, NackedError
+from mesh.errors import DeliveryError, FrameTooLargeError, NackedError
 from mesh.protocol.asking import ASK, CANCEL, GONE, Question, Took, part_channel, read_item
 from mesh.protocol.link.events import Failed, Reason
 from mesh.protocol.link.run import Delivery
@@ -229,7 +229,11 @@ class Asking:
         link = self._link
         if link.is_leaving:
             raise self._explain(Failed(self, 1, Reason.CLOSED, False))
-        taken = link.core.send(ASK, [self._question], link.time(), owner=self, delivery=self._delivery)
+        try:
+            taken = link.core.send(ASK, [self._question], link.time(), owner=self, delivery=self._delivery)
+        except FrameTooLargeError as exc:
+            exc.peer = self._peer
+            raise
         if not taken:
             link.wait(ASK, self)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from mesh.errors import AckTimeoutError, NackedError
+from mesh.errors import AckTimeoutError, FrameTooLargeError, NackedError
 from mesh.links.sending import Explain
 from mesh.links.shell import LinkShell
 from mesh.protocol.link.events import Failed, Reason
@@ -34,10 +34,15 @@ async def request(
     """
     requesting = _Requesting(link, peer, explain)
     core = link.core
-    while not (
-        not link.is_leaving and core.send(channel, (msg,), link.time(), owner=requesting, delivery=delivery)
-    ):
-        await requesting.room(channel, delivery)
+    try:
+        while not (
+            not link.is_leaving
+            and core.send(channel, (msg,), link.time(), owner=requesting, delivery=delivery)
+        ):
+            await requesting.room(channel, delivery)
+    except FrameTooLargeError as exc:
+        exc.peer = peer
+        raise
     link.pump()
     try:
         return await requesting.answer

@@ -13,6 +13,7 @@ import mesh
 from mesh import outgoing as outgoing_module
 from mesh.outgoing import Outgoing, delivery_of
 from mesh.protocol.books import MAX_NAME
+from mesh.protocol.link import LinkSettings
 from tests.helpers.ports import free_ports
 from tests.helpers.server import Behaviour, closes, drops, echoes, keeps_still, server
 from tests.helpers.sketch_bench import made
@@ -162,6 +163,55 @@ async def test_a_stream_has_its_own_patience_toward_a_plain_server() -> None:
         with pytest.raises(mesh.PeerDownError) as caught:
             await sender.stream(there.node, "b", "c", quiet=True, peer_timeout=0.1)
         assert caught.value.waited == pytest.approx(0.1, abs=0.2)
+
+
+# -- requests ------------------------------------------------------------------------------------
+
+
+async def test_a_request_to_a_plain_server_ends_in_time_even_behind_a_message_without_an_answer() -> None:
+    async with server(echoes, keeps_still) as there, mesh.connect(there.node) as peer, asyncio.timeout(5):
+        before = asyncio.ensure_future(peer.stream("never answered", "c"))
+        await asyncio.sleep(0.2)
+        with pytest.raises(mesh.AckTimeoutError) as caught:
+            await peer.request("late", "c", timeout=0.1)
+        assert caught.value.peer == "buzzer"
+        assert [message for _, message in there.messages] == ["never answered"]
+        before.cancel()
+        await asyncio.gather(before, return_exceptions=True)
+
+
+async def test_a_request_is_held_to_the_same_names_and_sizes_as_a_stream(worker: Echo) -> None:
+    async with mesh.connect(worker.serving, patience=5.0) as peer:
+        assert await peer.request("x", "y" * MAX_NAME) == "x"
+        with pytest.raises(mesh.PayloadError, match="at most 255 characters"):
+            await peer.request("x", "y" * (MAX_NAME + 1))
+        with pytest.raises(mesh.FrameTooLargeError) as caught:
+            await peer.request(b"x" * (17 * 1024 * 1024))
+        assert caught.value.peer == worker.serving.name
+        with pytest.raises(mesh.FrameTooLargeError) as asked:
+            async for _ in peer.ask(b"x" * (17 * 1024 * 1024)):
+                pass
+        assert asked.value.peer == caught.value.peer
+    async with server(echoes) as there, mesh.connect(there.node) as plain:
+        assert await plain.request("x", "y" * 300) == "x"
+
+
+async def test_a_request_that_never_had_a_place_says_that_it_was_not_sent() -> None:
+    class Slow(factory.FactoryLoop):
+        @factory.reactive
+        async def loop(self, channel: str, msg: Any) -> Any:
+            await asyncio.sleep(0.5)
+
+    slow = made(Slow)
+    async with slow.running(port=0):
+        settings = LinkSettings(window_messages=1)
+        async with mesh.connect(slow.serving, settings=settings) as peer:
+            first = asyncio.ensure_future(peer.request("a"))
+            await asyncio.sleep(0.1)
+            with pytest.raises(mesh.AckTimeoutError) as caught:
+                await peer.request("b", timeout=0.1)
+            assert not caught.value.transmitted
+            await first
 
 
 # -- what is asked of the delivery ---------------------------------------------------------------
