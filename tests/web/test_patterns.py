@@ -10,6 +10,7 @@ from typing import Any, Self
 import pytest
 
 from mesh.protocol.link import LinkSettings
+from mesh.protocol.link.ledger import line_of
 from tests.conftest import RequireTool
 from tests.helpers.js import StandIn, find_node, node, said, standing_in
 
@@ -68,8 +69,8 @@ class Publisher(StandIn):
                 await self.send(f"$pub/{channel}", [self.seq[channel], value])
 
     def waiting(self, channel: str) -> int:
-        """Return how many messages the client has not answered."""
-        line: dict[str, Any] = self.link.books()["sent"].get(channel, {"in_flight": 0})
+        """Return how many messages the client has not answered; of the parts of all asks together."""
+        line: dict[str, Any] = self.link.books()["sent"].get(line_of(channel), {"in_flight": 0})
         return int(line["in_flight"])
 
     async def run(self) -> None:
