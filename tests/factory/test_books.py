@@ -96,6 +96,7 @@ async def test_a_link_and_a_plain_peer_of_one_name_do_not_hide_each_other() -> N
 async def test_a_peer_that_is_forgotten_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     # Room for one: whoever comes is let in when the one before it is forgotten.
     monkeypatch.setattr(hub_module, "MAX_LINKS", 1)
+    monkeypatch.setattr(hub_module, "MOST_RECENT", 0)
     recorder = made(Recorder)
     recorder._worker.hub._settings = LinkSettings(session_ttl=0.01)
     async with recorder.running(port=0):

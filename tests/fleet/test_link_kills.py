@@ -127,7 +127,7 @@ def test_a_receiver_that_is_terminated_answers_what_it_has_and_leaves_the_rest(t
     more = {"hold_at": 5000, "pipe": pipe}
     with start_sink(tmp_path, port=port, journal=before, more=more) as sink:
         serving_port(sink)
-        with script(tmp_path, NUMBERS, f"ws://localhost:{port}", 20_000, -1) as sender:
+        with script(tmp_path, NUMBERS, f"ws://localhost:{port}", 200_000, -1) as sender:
             sink.wait_for("in hand$")
             sink.send_signal(signal.SIGTERM)
             pipe.write_text("go on")
@@ -137,8 +137,8 @@ def test_a_receiver_that_is_terminated_answers_what_it_has_and_leaves_the_rest(t
                 assert said["in order"]
                 line = the_line(said["peers"], "sent", "numbers")
                 assert line["balanced"]
-                assert line["acked"] == 20_000
-                assert journal(before) + journal(after) == list(range(20_000)), "each once, and in order"
+                assert line["acked"] == 200_000
+                assert journal(before) + journal(after) == list(range(200_000)), "each once, and in order"
                 assert len(journal(before)) > 5000
                 ledger(port)
                 assert again.stop() == 0, again
