@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection
@@ -42,11 +43,14 @@ WRITE_BUFFER: Final = 256 * 1024
 """Bytes in the write buffer from which on nothing more is to be written."""
 
 LONG_READ: Final = 64 * 1024
-"""Bytes read at once from which on others have their turn first.
+"""Bytes read at once from which on it is looked at how long that takes.
 
 libuv reads on from one socket for as long as it fills its buffer, 32 times: 8 MiB of
 heartbeats took seconds. That buffer has 256 KiB in uvloop, and 64 KiB by libuv's own advice.
 """
+
+TURN: Final = 0.005
+"""Seconds that one connection may keep the loop, if much comes, before others have their turn."""
 
 PIECE: Final = 16 * 1024
 """Bytes that the library gets in one turn of the loop: it may take 30 microseconds for a ping of six."""
@@ -73,6 +77,8 @@ class LinkConnection(Connection):
     # Whether others have their turn before more is read, and what the library gets after that.
     _is_waiting = False
     _rest = b""
+    # When it was first read from in this turn of the loop, if much came.
+    _turn_began = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note that there is a socket."""
@@ -100,9 +106,32 @@ class LinkConnection(Connection):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
+        wire = self._wire
+        if len(data) < LONG_READ and wire is not None and not wire.cutter.is_done:
+            # As nearly always: a few messages of a link, and nothing else.
+            messages, data = wire.cutter.feed(data)
+            if messages:
+                wire.messages_came(messages)
+            if data:
+                wire.library_reads_on()
+                self._give(data)
+                if self._rest:
+                    self._let_others()
+            return
+        begin = monotonic()
         self._take(data)
-        if self._rest or len(data) >= LONG_READ:
+        if self._rest or (len(data) >= LONG_READ and self._is_long(begin)):
             self._let_others()
+
+    def _is_long(self, begin: float) -> bool:
+        """Say whether this connection has had the loop for long; ``begin`` is when it got these bytes."""
+        if not self._turn_began:
+            self._turn_began = begin
+            self.loop.call_soon(self._end_turn)
+        return monotonic() - self._turn_began > TURN
+
+    def _end_turn(self) -> None:
+        self._turn_began = 0.0
 
     def _let_others(self) -> None:
         transport = self.transport
