@@ -155,6 +155,7 @@ def _fanout(results: Results) -> list[str]:
                 f"deliveries/s to {MANY:,}": _figure(results, "fanout_many"),
                 f"of those to {FEW}": _figure(results, "fanout_growth"),
             },
+            short=True,
         ),
     ]
 
@@ -222,10 +223,14 @@ def _against(results: Results, name: str, base: str) -> Cell:
     return cell
 
 
-def _table(results: Results, columns: dict[str, Cell]) -> str:
+def _table(results: Results, columns: dict[str, Cell], *, short: bool = False) -> str:
+    """Return a row for each peer that has a figure; short titles leave out how a peer acks."""
     measured = {name for figures in results.figures.values() for name in figures}
     rows = [
-        [variant.title, *(cell(variant) for cell in columns.values())]
+        [
+            variant.title.partition(",")[0] if short else variant.title,
+            *(cell(variant) for cell in columns.values()),
+        ]
         for variant in VARIANTS
         if variant.name in measured
     ]
