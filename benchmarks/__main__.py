@@ -7,14 +7,16 @@ import fnmatch
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks.goals import OURS
 from benchmarks.machine import describe
 from benchmarks.plot import as_svg
 from benchmarks.registry import BY_NAME, VARIANTS
-from benchmarks.report import as_json, as_markdown, soak_markdown
+from benchmarks.report import as_json, as_markdown, silent_markdown, soak_markdown
 from benchmarks.rounds import Plan, measure_all, run_rounds, run_soaks
+from benchmarks.silent import SILENT
 from benchmarks.soak import SOAKS
 
 NAMES = [variant.name for variant in VARIANTS]
@@ -38,6 +40,14 @@ def main() -> int:
         metavar="SECONDS",
         help="watch the product's memory instead, in two soaks of so many seconds (300)",
     )
+    parser.add_argument(
+        "--silent",
+        type=float,
+        nargs="?",
+        const=60.0,
+        metavar="SECONDS",
+        help="watch what subscribers cost that do not read, in four runs of so many seconds (60)",
+    )
     parser.add_argument("--quick", action="store_true", help="under 90 s, for a first look")
     parser.add_argument("--only", metavar="A,B", help="these peers only; a name may end in *")
     parser.add_argument("--no-uvloop", action="store_true", help="asyncio's own loop for all")
@@ -46,17 +56,21 @@ def main() -> int:
     parser.add_argument("--update-readme", action="store_true", help="put the tables into the README")
     arguments = parser.parse_args()
 
-    soaking = arguments.soak is not None
-    if soaking and (arguments.quick or arguments.rounds or arguments.seconds or arguments.plot):
-        parser.error("--soak goes with --only, --no-uvloop, --json and --update-readme alone")
+    given = [name for name in ("soak", "silent") if getattr(arguments, name) is not None]
+    watching = given[0] if given else ""
+    others = arguments.quick or arguments.rounds or arguments.seconds or arguments.plot
+    if watching and (others or len(given) > 1):
+        parser.error(f"--{watching} goes with --only, --no-uvloop, --json and --update-readme alone")
     wanted = _chosen(arguments.only, parser)
-    if soaking:
-        wanted = [name for name in wanted if set(SOAKS) & set(BY_NAME[name].workloads)]
-        if not wanted or arguments.soak < 1:
-            parser.error(f"a soak takes a second at least, and {OURS}: the others have none")
-        # Half of it on top is more than enough to start, to warm up and to end.
-        limit = len(wanted) * len(SOAKS) * (60 + 1.5 * arguments.soak)
-        plan = Plan(1, arguments.soak, limit, quick=False, uvloop=not arguments.no_uvloop)
+    names = tuple(SOAKS if watching == "soak" else SILENT)
+    if watching:
+        seconds = getattr(arguments, watching)
+        wanted = [name for name in wanted if set(names) & set(BY_NAME[name].workloads)]
+        if not wanted or seconds < 1:
+            parser.error(f"--{watching} takes a second at least, and {OURS}: the others have none")
+        # More than enough to start, to warm up and to end.
+        limit = len(wanted) * len(names) * (240 + 2.5 * seconds)
+        plan = Plan(1, seconds, limit, quick=False, uvloop=not arguments.no_uvloop)
     else:
         plan = Plan(
             rounds=arguments.rounds or (1 if arguments.quick else 5),
@@ -74,15 +88,17 @@ def main() -> int:
     machine = describe()
     begin = time.monotonic()
     try:
-        work = run_soaks if soaking else run_rounds
+        work = partial(run_soaks, names=names) if watching else run_rounds
         results = measure_all(variants, plan, lambda text: _progress(text, begin), work)
     except KeyboardInterrupt:
         print("\ninterrupted; nothing is left running", file=sys.stderr)
         return 130
     _progress("", begin)
 
-    if soaking:
+    if watching == "soak":
         text = soak_markdown(results, machine, plan)
+    elif watching:
+        text = silent_markdown(results, machine, plan)
     else:
         text = as_markdown(results, missing, machine, plan)
     figures = json.dumps(as_json(results, missing, machine, plan), indent=1)
@@ -94,7 +110,7 @@ def main() -> int:
     if arguments.plot:
         arguments.plot.write_text(as_svg(results))
     if arguments.update_readme:
-        update_block(README, "soak" if soaking else "figures", text)
+        update_block(README, watching or "figures", text)
     return 1 if results.errors else 0
 
 

@@ -10,7 +10,7 @@ in the processes that run it, so that a package that is not installed is missed 
 ======================  =============================================================
 
 The module of a variant that takes part in the workloads ``crowd``, ``channels``, ``peers`` or
-the soaks has the further functions of ``WideModule``.
+the soaks has the further functions of ``WideModule``; in the fan-out those of ``fanout.FanModule``.
 """
 
 from __future__ import annotations
@@ -94,6 +94,14 @@ class Sender(Protocol):
             window: Most messages that may be sent and not yet acked.
 
         """
+        ...
+
+
+class Asker(Protocol):
+    """The sending end of a variant that takes part in the workload ``request``."""
+
+    def request(self, message: Any) -> Awaitable[Any]:
+        """Send one message and return its answer, by whatever the peer has for just that."""
         ...
 
 

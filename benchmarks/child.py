@@ -1,4 +1,4 @@
-"""The two processes of a peer: ``python -m benchmarks.child receive|send VARIANT ...``.
+"""The processes of a peer: ``python -m benchmarks.child receive|send|subscribe|listen VARIANT ...``.
 
 Each says what it has to say in lines of JSON on standard output; whatever the peer
 prints goes to standard error.
@@ -13,15 +13,17 @@ import os
 from importlib import import_module
 from typing import Any, TextIO, cast
 
-from benchmarks.api import Job, PeerModule
+from benchmarks.api import At, Job, PeerModule
+from benchmarks.fanout import FanModule, subscribers
 from benchmarks.registry import BY_NAME, Variant
+from benchmarks.silent import Mixed, listeners
 from benchmarks.workloads import measure
 
 
 def main() -> None:
-    """Be a receiver or a sender."""
+    """Be a receiver, a sender or all subscribers of a fan-out."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=["receive", "send"])
+    parser.add_argument("role", choices=["receive", "send", "subscribe", "listen"])
     parser.add_argument("variant", choices=list(BY_NAME))
     parser.add_argument(
         "--port", type=int, default=0, help="what a sender connects to, and a receiver with a broker"
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--pids", default="", help="whose memory is watched")
     parser.add_argument("--patience", type=float, default=30.0, help="seconds that one workload may take")
+    parser.add_argument("--count", type=int, default=1, help="how many subscribers")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--no-uvloop", action="store_true")
     arguments = parser.parse_args()
@@ -40,6 +43,13 @@ def main() -> None:
     os.dup2(2, 1)
     if arguments.role == "send":
         work = _send(module, variant, arguments, report)
+    elif arguments.role == "subscribe":
+        fan = cast("FanModule", module)
+        at = At(variant.name, arguments.port)
+        work = subscribers(fan, at, arguments.count, variant.text, lambda words: _say(words, report))
+    elif arguments.role == "listen":
+        at = At(variant.name, arguments.port)
+        work = listeners(cast("Mixed", module), at, arguments.count, lambda words: _say(words, report))
     else:
         work = module.receive(Job(variant.name, arguments.port, lambda port: _say({"port": port}, report)))
     with asyncio.Runner(loop_factory=loop_factory(variant, arguments.no_uvloop)) as runner:
@@ -75,6 +85,7 @@ async def _send(module: PeerModule, variant: Variant, arguments: argparse.Namesp
                     seconds=arguments.seconds,
                     pids=pids,
                     quick=arguments.quick,
+                    uvloop=not arguments.no_uvloop,
                 )
         except Exception as exc:
             words = "took too long" if isinstance(exc, TimeoutError) else f"{type(exc).__name__}: {exc}"

@@ -6,7 +6,7 @@ No queue, task or future per message: one future at most waits for many of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
@@ -137,6 +137,37 @@ async def send_batches(
         at += len(batch)
     await acks.reach(end)
     return acks.got
+
+
+class Bound:
+    """What a publisher may be ahead of its slowest subscriber, where it would drop or buffer without end.
+
+    Args:
+        most: Messages that may be published and not yet had by all.
+
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._reached = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def reached(self, number: int) -> None:
+        """Take note that all subscribers have had so many messages."""
+        self._reached = number
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def publish(self, send: Callable[[Any], Awaitable[None] | None], messages: Iterator[Any]) -> None:
+        """Publish messages and keep to the bound."""
+        self._reached = 0
+        for at, message in enumerate(messages):
+            while at - self._reached >= self._most:
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
+            if (sent := send(message)) is not None:
+                await sent
 
 
 @asynccontextmanager

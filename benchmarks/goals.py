@@ -6,15 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.fanout import FEW, MANY
 from benchmarks.rounds import Results
 from benchmarks.scaling import AT_ONCE, SCALING
+from benchmarks.silent import NOT_READING, SILENT, SUBSCRIBERS
 from benchmarks.soak import SOAKS
 
 OURS = "sketchmesh"
 PLAIN = "websockets"
 CEILING = "asyncio-batched"
 
-LOWER_IS_BETTER = frozenset({"p50", "p99", "idle", "crowd", *SCALING, *SOAKS})
+SILENT_MEMORY = {f"{name}_memory": load.text for name, load in SILENT.items()}
+SILENT_P99 = {f"{name}_p99": load.text for name, load in SILENT.items()}
+
+LOWER_IS_BETTER = frozenset(
+    {
+        "p50",
+        "p99",
+        "request_p50",
+        "request_p99",
+        "idle",
+        "crowd",
+        *SCALING,
+        *SOAKS,
+        *SILENT_MEMORY,
+        *SILENT_P99,
+    }
+)
 
 
 FLAT = 4.0
@@ -57,6 +75,11 @@ GOALS: tuple[Goal, ...] = (
     Goal("64 B with a window of 16, against plain websockets", "window", 2.5, _PLAIN),
     Goal("round trip p50, against asyncio.Protocol", "p50", 1.4, ("asyncio",)),
     Goal("... against nats-py", "p50", 0.5, ("nats", "nats-request")),
+    Goal("p50 of a request, against nats-py request()", "request_p50", 0.5, ("nats-request",)),
+    Goal(f"fan-out of 64 B to {FEW} connections, against zenoh", "fanout", 1.0, ("zenoh",)),
+    Goal("... against nats-py", "fanout", 1.5, ("nats",)),
+    Goal("... against websockets.broadcast", "fanout", 2, ("websockets-broadcast",)),
+    Goal(f"... to {MANY:,} connections, of those to {FEW}", "fanout_growth", 0.7),
     Goal("64 KiB payloads, against plain websockets", "payload64k", 0.8, _PLAIN),
     Goal("memory of an idle link", "idle", 24, unit="KiB"),
     Goal("memory of 10,000 idle plain connections", "crowd", 250, unit="MB"),
@@ -65,6 +88,16 @@ GOALS: tuple[Goal, ...] = (
     Goal("cost per message, 1,000 peers to 1, one stream at a time", "peers_single", 1.5),
     Goal(f"... {AT_ONCE} streams at once", "peers", 1.5),
     *(Goal(f"growth of memory in a soak {how}", name, FLAT, unit="MiB") for name, how in SOAKS.items()),
+    *(
+        Goal(
+            f"memory, {NOT_READING} of {SUBSCRIBERS:,} subscribers not reading, {text}", name, 100, unit="MB"
+        )
+        for name, text in SILENT_MEMORY.items()
+    ),
+    *(
+        Goal(f"p99 of the others, against without those, {text}", name, 2)
+        for name, text in SILENT_P99.items()
+    ),
 )
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.registry import broker_path
+from benchmarks.processes import broker_path
 
 PACKAGES = ("websockets", "msgspec", "uvloop", "picows", "nats-py", "eclipse-zenoh", "pyzmq")
 

@@ -1,13 +1,14 @@
 """Peers ``nats``, ``nats-request`` and ``nats-batched``: nats-py, through a nats-server.
 
-``nats`` is the inbox pattern: one subscription of the sender's gets all replies, in order.
+``nats`` is the inbox pattern: one subscription of the sender's gets all replies, in order. In the fan-out
+it is told by one client what all of them have had, for the server cuts off who is slow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -16,12 +17,17 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from benchmarks.api import HOST, At, Job, handle
-from benchmarks.flow import Acks, hold, send_batches, send_each
+from benchmarks.fanout import Audience, Handler
+from benchmarks.flow import Acks, Bound, hold, send_batches, send_each
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(list[bytes]).decode
 
 SUBJECT = "bench"
+FANOUT, HAD = "fanout", "had"
+MOST_AHEAD, TELL = 4096, 256
+"""Messages of a fan-out on their way, at most, and after how many a client tells that all have had them."""
+
 REQUESTS = 256
 """Tasks that call ``request()`` side by side when the window allows it."""
 
@@ -112,6 +118,11 @@ class _Requests:
     def __init__(self, client: Client) -> None:
         self._client = client
 
+    async def request(self, message: bytes) -> bytes:
+        """Ask for one answer."""
+        answer: bytes = (await self._client.request(SUBJECT, message, timeout=30)).data
+        return answer
+
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
         acks: list[Any] = [None] * len(messages)
         work = iter(enumerate(messages))
@@ -124,3 +135,61 @@ class _Requests:
             for _ in range(min(window, REQUESTS, len(messages))):
                 group.create_task(one_after_the_other())
         return acks
+
+
+@asynccontextmanager
+async def publisher(at: At) -> AsyncIterator[_Publisher]:
+    """Connect to the broker and listen to what all have had."""
+    client = await _connect(at.port)
+    bound = Bound(MOST_AHEAD)
+
+    async def had(msg: Msg) -> None:
+        bound.reached(int(msg.data))
+
+    try:
+        await client.subscribe(HAD, cb=had)
+        yield _Publisher(client, at.port, bound)
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def subscribe(at: At, audience: Audience) -> AsyncIterator[None]:
+    """Hold clients, each with a subscription."""
+    clients: list[Client] = []
+    telling: set[asyncio.Task[None]] = set()
+
+    def tell(number: int) -> None:
+        task = asyncio.create_task(clients[0].publish(HAD, str(number).encode()))
+        telling.add(task)
+        task.add_done_callback(telling.discard)
+
+    async with AsyncExitStack() as stack:
+        for handler in audience.handlers(TELL, tell):
+            client = await _connect(at.port)
+            stack.push_async_callback(client.close)
+            clients.append(client)
+            await client.subscribe(FANOUT, cb=_callback(handler))
+        yield
+
+
+def _callback(handler: Handler) -> Any:
+    async def callback(msg: Msg) -> None:
+        await handler(msg.data)
+
+    return callback
+
+
+class _Publisher:
+    """A client that publishes, and is not too far ahead of those that subscribed."""
+
+    def __init__(self, client: Client, port: int, bound: Bound) -> None:
+        self.port = port
+        self._client = client
+        self._bound = bound
+
+    async def _send(self, message: bytes) -> None:
+        await self._client.publish(FANOUT, message)
+
+    async def publish(self, messages: Iterator[Any]) -> None:
+        await self._bound.publish(self._send, messages)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
 
 import factory
 import mesh
 from benchmarks.api import HOST, ID_LENGTH, At, Job, Lane
+from benchmarks.fanout import Audience, Handler
 from benchmarks.flow import hold
 
 CHANNEL = "bench"
@@ -121,6 +124,7 @@ class _Sketch:
 
     def __init__(self, sketch: Source) -> None:
         self._stream = sketch.stream
+        self._request = sketch.request
         self.channel = CHANNEL
 
     def lane(self, channel: str) -> Lane:
@@ -150,5 +154,78 @@ class _Sketch:
             acks.append(ack)
         return acks
 
+    async def request(self, message: Any) -> Any:
+        """Ask for one answer."""
+        return await self._request("receiver", message, CHANNEL)
+
     async def _send(self, data: object) -> list[Any]:
         return await self._stream("receiver", data, CHANNEL, quiet=True)
+
+
+class Tower(factory.FactoryLoop):
+    """Publish what it is told to."""
+
+    publishes = (CHANNEL,)
+
+    @factory.on_start
+    async def begin(self) -> None:
+        """Do nothing: a sketch has to have something that runs."""
+
+
+@asynccontextmanager
+async def publisher(_: At) -> AsyncIterator[_Publisher]:
+    """Run a sketch that publishes."""
+    me = mesh.Node("tower", HOST)
+    sketch = Tower.as_node(me, mesh.Grid([me]))
+    async with sketch.running(HOST, 0):
+        yield _Publisher(sketch)
+
+
+@asynccontextmanager
+async def subscribe(at: At, audience: Audience) -> AsyncIterator[None]:
+    """Hold links, each of a script with a name of its own, that subscribe and lose nothing."""
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        for handler in audience.handlers():
+            peer = await stack.enter_async_context(mesh.connect(mesh.Node("tower", HOST, at.port)))
+            group.create_task(_listen(peer, handler))
+        yield
+
+
+async def _listen(peer: mesh.Peer, handler: Handler, policy: str = "block") -> None:
+    async for message in peer.subscribe(CHANNEL, policy=policy):
+        await handler(message)
+
+
+@asynccontextmanager
+async def listen(at: At, handlers: list[Handler]) -> AsyncIterator[None]:
+    """Hold subscribers of which half are plain clients; see ``silent.Mixed``."""
+    address = f"ws://{HOST}:{at.port}/{CHANNEL}?subscribe"
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        for which, handler in enumerate(handlers):
+            if which % 2:
+                client = await stack.enter_async_context(connect(address, compression=None, proxy=None))
+                group.create_task(_read(client, handler))
+            else:
+                peer = await stack.enter_async_context(mesh.connect(mesh.Node("tower", HOST, at.port)))
+                group.create_task(_listen(peer, handler, "drop_oldest"))
+        yield
+
+
+async def _read(client: ClientConnection, handler: Handler) -> None:
+    async for message in client:
+        await handler(message)
+
+
+class _Publisher:
+    """A running sketch that publishes, and waits for its subscribers."""
+
+    def __init__(self, sketch: Tower) -> None:
+        port = sketch.serving.port
+        assert port is not None
+        self.port = port
+        self._publish = sketch.publish
+
+    async def publish(self, messages: Iterator[Any]) -> None:
+        publish = self._publish
+        for message in messages:
+            await publish(CHANNEL, message)

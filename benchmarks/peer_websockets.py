@@ -1,21 +1,30 @@
-"""Peers ``websockets`` and ``websockets-batched``: the library below the product, by its public API."""
+"""Peers ``websockets`` and ``websockets-batched``: the library below the product, by its public API.
+
+``websockets-broadcast`` is what the library has for a fan-out. As it never waits for a client, one
+client tells what all of them have had.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.exceptions import ConnectionClosed
 
 from benchmarks.api import HOST, At, Job, handle
-from benchmarks.flow import Acks, hold, send_batches
+from benchmarks.fanout import Audience, Handler
+from benchmarks.flow import Acks, Bound, hold, send_batches
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(list[str]).decode
+
+MOST_AHEAD, TELL = 1024, 256
+"""Messages of a fan-out on their way, at most, and after how many a client tells that all have had them."""
 
 
 async def receive(job: Job) -> None:
@@ -107,3 +116,56 @@ class _Batches:
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
         return await send_batches(self._acks, self._send, messages, window)
+
+
+@asynccontextmanager
+async def publisher(_: At) -> AsyncIterator[_Broadcast]:
+    """Serve those that only listen."""
+    bound = Bound(MOST_AHEAD)
+
+    async def listen(connection: ServerConnection) -> None:
+        with suppress(ConnectionClosed):  # subscribers are ended without a goodbye
+            async for number in connection:
+                bound.reached(int(number))
+
+    async with serve(listen, HOST, 0, compression=None) as server:
+        yield _Broadcast(server, bound)
+
+
+@asynccontextmanager
+async def subscribe(at: At, audience: Audience) -> AsyncIterator[None]:
+    """Hold connections, each with a task that reads it."""
+    telling: set[asyncio.Task[None]] = set()
+
+    def tell(number: int) -> None:
+        task = asyncio.create_task(connections[0].send(str(number)))
+        telling.add(task)
+        task.add_done_callback(telling.discard)
+
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(_connect(at.port)) for _ in range(audience.count)]
+        handlers = audience.handlers(TELL, tell)
+        async with asyncio.TaskGroup() as group:
+            for connection, handler in zip(connections, handlers, strict=True):
+                group.create_task(_listen(connection, handler))
+            yield
+
+
+async def _listen(connection: ClientConnection, handler: Handler) -> None:
+    async for message in connection:
+        await handler(message)
+
+
+class _Broadcast:
+    """A publisher that calls ``broadcast()`` for each message."""
+
+    def __init__(self, server: Server, bound: Bound) -> None:
+        self.port: int = next(iter(server.sockets)).getsockname()[1]
+        self._server = server
+        self._bound = bound
+
+    def _send(self, message: str) -> None:
+        broadcast(self._server.connections, message)
+
+    async def publish(self, messages: Iterator[Any]) -> None:
+        await self._bound.publish(self._send, messages)

@@ -8,20 +8,21 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
 import zenoh
 
 from benchmarks.api import HOST, At, Job, handle
+from benchmarks.fanout import Audience, Handler
 from benchmarks.flow import Acks, Inbox, hold, send_batches, send_each
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(list[bytes]).decode
 
-MESSAGES, ACKS = "bench/messages", "bench/acks"
+MESSAGES, ACKS, FANOUT = "bench/messages", "bench/acks", "bench/fanout"
 
 
 def _open(**endpoint: list[str]) -> zenoh.Session:
@@ -32,6 +33,13 @@ def _open(**endpoint: list[str]) -> zenoh.Session:
     config.insert_json5("listen/endpoints", json.dumps(endpoint.get("listen", [])))
     config.insert_json5("connect/endpoints", json.dumps(endpoint.get("connect", [])))
     return zenoh.open(config)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _publisher(session: zenoh.Session, key: str) -> zenoh.Publisher:
@@ -65,9 +73,7 @@ class _Arrivals:
 
 async def receive(job: Job) -> None:
     """Subscribe until the process is ended."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
+    port = _free_port()
     with _open(listen=[f"tcp/{HOST}:{port}"]) as session:
         publisher = _publisher(session, ACKS)
         arrivals = _Arrivals(session, MESSAGES)
@@ -143,3 +149,67 @@ class _Sender:
         if self._batched:
             return await send_batches(self._acks, self._send_batch, messages, window)
         return await send_each(self._acks, self._send, messages, window)
+
+
+@asynccontextmanager
+async def publisher(_: At) -> AsyncIterator[_Publisher]:
+    """Listen for sessions that subscribe."""
+    port = _free_port()
+    with _open(listen=[f"tcp/{HOST}:{port}"]) as session:
+        yield _Publisher(port, _publisher(session, FANOUT))
+
+
+@asynccontextmanager
+async def subscribe(at: At, audience: Audience) -> AsyncIterator[None]:
+    """Hold sessions, whose messages all go to one task."""
+    loop = asyncio.get_running_loop()
+    inbox: Inbox[tuple[Handler, bytes]] = Inbox()
+    is_woken = False
+
+    def wake() -> None:
+        nonlocal is_woken
+        is_woken = False
+        inbox.wake()
+
+    def callback(handler: Handler) -> Callable[[zenoh.Sample], None]:
+        put = inbox.put_silently
+
+        def arrived(sample: zenoh.Sample) -> None:
+            nonlocal is_woken
+            put((handler, sample.payload.to_bytes()))
+            if not is_woken:
+                is_woken = True
+                loop.call_soon_threadsafe(wake)
+
+        return arrived
+
+    async def work() -> None:
+        while True:
+            for handler, message in await inbox.take():
+                await handler(message)
+
+    with ExitStack() as stack:
+        subscribers = []
+        for handler in audience.handlers():
+            session = stack.enter_context(await asyncio.to_thread(_open, connect=[f"tcp/{HOST}:{at.port}"]))
+            # Kept, for a subscriber that is collected unsubscribes.
+            subscribers.append(session.declare_subscriber(FANOUT, callback(handler)))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work())
+            yield
+
+
+class _Publisher:
+    """A publisher whose put waits for the wire."""
+
+    def __init__(self, port: int, publisher: zenoh.Publisher) -> None:
+        self.port = port
+        self._put = publisher.put
+
+    async def publish(self, messages: Iterator[Any]) -> None:
+        await asyncio.to_thread(self._put_all, messages)
+
+    def _put_all(self, messages: Iterator[Any]) -> None:
+        put = self._put
+        for message in messages:
+            put(message)

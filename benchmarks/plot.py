@@ -15,6 +15,7 @@ PANELS = (
     ("backlog", "Acked 64-byte messages per second, from a backlog (logarithmic)", True),
     ("window", "Acked 64-byte messages per second, window of 16", False),
     ("p50", "Round trip, median, microseconds (less is better)", False),
+    ("fanout", "Deliveries per second, 64-byte messages to 100 connections (logarithmic)", True),
     ("payload64k", "MB/s with payloads of 64 KiB", False),
     ("idle", "KiB per idle connection (less is better)", False),
 )

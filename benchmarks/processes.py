@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -18,7 +19,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import BinaryIO
 
 from benchmarks.api import HOST
-from benchmarks.registry import broker_path
 
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 3.0
@@ -107,6 +107,11 @@ async def running(*command: str) -> AsyncIterator[Child]:
             yield child
         finally:
             await asyncio.shield(child.stop())
+
+
+def broker_path(program: str) -> str | None:
+    """Return the path of a broker; Debian keeps them where users do not look."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
 
 
 @asynccontextmanager

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
+from benchmarks.processes import broker_path
 from benchmarks.scaling import SCALING
+from benchmarks.silent import SILENT
 from benchmarks.soak import SOAKS
 
 PIP = "pip install 'sketchmesh[bench]'"
 
 ALL = ("backlog", "window", "roundtrip", "payload4k", "payload64k", "idle")
 SMALL = ("backlog", "window")
-EVERYTHING = (*ALL, "crowd", *SCALING, *SOAKS)
+EVERYTHING = (*ALL, "request", "fanout", "fanout_growth", "crowd", *SCALING, *SOAKS, *SILENT)
 """What only the product is asked to do."""
 
 
@@ -61,11 +62,6 @@ class Variant:
         return None
 
 
-def broker_path(program: str) -> str | None:
-    """Return the path of a broker; Debian keeps them where users do not look."""
-    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
-
-
 def _websockets(name: str, title: str, *workloads: str, uvloop: bool = True) -> Variant:
     module = "benchmarks.peer_article" if name == "article" else "benchmarks.peer_websockets"
     return Variant(name, title, module, text=True, workloads=workloads, uvloop=uvloop)
@@ -91,9 +87,17 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant("asyncio", "asyncio.Protocol", "benchmarks.peer_asyncio"),
     Variant("picows", "picows", "benchmarks.peer_picows", ("picows",), text=True),
-    _nats("nats", "nats-py, inbox pattern", *ALL),
-    _nats("nats-request", "nats-py, request()", "backlog", "window", "roundtrip"),
-    Variant("zenoh", "zenoh, put + reply", "benchmarks.peer_zenoh", ("zenoh",), idle=100),
+    _websockets("websockets-broadcast", "websockets.broadcast", "fanout"),
+    _nats("nats", "nats-py, inbox pattern", *ALL, "fanout"),
+    _nats("nats-request", "nats-py, request()", "backlog", "window", "roundtrip", "request"),
+    Variant(
+        "zenoh",
+        "zenoh, put + reply",
+        "benchmarks.peer_zenoh",
+        ("zenoh",),
+        workloads=(*ALL, "fanout"),
+        idle=100,
+    ),
     Variant("pyzmq", "pyzmq, DEALER/ROUTER", "benchmarks.peer_zmq", ("zmq",), idle=500),
     Variant(
         "asyncio-batched",

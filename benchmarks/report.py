@@ -7,10 +7,22 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from benchmarks.goals import CEILING, LOWER_IS_BETTER, OURS, PLAIN, Verdict, judge, ratios
+from benchmarks.fanout import FEW, MANY
+from benchmarks.goals import (
+    CEILING,
+    LOWER_IS_BETTER,
+    OURS,
+    PLAIN,
+    SILENT_MEMORY,
+    SILENT_P99,
+    Verdict,
+    judge,
+    ratios,
+)
 from benchmarks.registry import VARIANTS, Variant
 from benchmarks.rounds import Plan, Results
 from benchmarks.scaling import COUNTS, SCALING, STREAM
+from benchmarks.silent import NOT_READING, SILENT, SUBSCRIBERS
 from benchmarks.soak import ENDS, SOAKS
 
 Cell = Callable[[Variant], str]
@@ -40,11 +52,14 @@ def as_markdown(results: Results, missing: dict[str, str], machine: dict[str, st
             {
                 "round trip p50, us": _figure(results, "p50"),
                 "p99, us": _figure(results, "p99"),
+                "request p50, us": _figure(results, "request_p50"),
+                "request p99, us": _figure(results, "request_p99"),
                 "MB/s at 4 KiB": _figure(results, "payload4k"),
                 "MB/s at 64 KiB": _figure(results, "payload64k"),
                 "KiB per idle connection": _figure(results, "idle"),
             },
         ),
+        *_fanout(results),
         *_growth(results),
         "Goals of the project, as medians of the ratios within each round:",
         _goals(judge(results)),
@@ -96,6 +111,53 @@ def soak_markdown(results: Results, machine: dict[str, str], plan: Plan) -> str:
         "\n".join(f"- {where} FAILED: {why}" for where, why in results.errors.items()),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def silent_markdown(results: Results, machine: dict[str, str], plan: Plan) -> str:
+    """Return what subscribers that do not read have cost, in Markdown."""
+    columns = {
+        "payload": "MB/s published",
+        "share": "share got by the others",
+        "p50": "their p50, ms",
+        "p99": "p99, ms",
+        "most": "memory, MB",
+    }
+    rows = [
+        [
+            f"{load.text}, {silent_ones} not reading",
+            *(_ours(results, f"{name}_{how}_{word}") for word in columns),
+        ]
+        for name, load in SILENT.items()
+        for how, silent_ones in (("alone", 0), ("beside", NOT_READING))
+    ]
+    judged = (*SILENT_MEMORY, *SILENT_P99)
+    parts = [
+        _machine(machine, plan, results),
+        f"{SUBSCRIBERS - NOT_READING} subscribers that read, and the publisher's largest resident memory:",
+        aligned(["", *columns.values()], rows),
+        _goals([verdict for verdict in judge(results) if verdict.goal.figure in judged]),
+        "\n".join(f"- {where} FAILED: {why}" for where, why in results.errors.items()),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _fanout(results: Results) -> list[str]:
+    """Return the table on what one publishes for many."""
+    if "fanout" not in results.figures:
+        return []
+    return [
+        f"Fan-out: messages of 64 bytes to {FEW} connections, and to {MANY:,}, of one process:",
+        _table(
+            results,
+            {
+                f"deliveries/s to {FEW}": _figure(results, "fanout"),
+                "x websockets.broadcast": _against(results, "fanout", "websockets-broadcast"),
+                f"deliveries/s to {MANY:,}": _figure(results, "fanout_many"),
+                f"of those to {FEW}": _figure(results, "fanout_growth"),
+            },
+            short=True,
+        ),
+    ]
 
 
 def _ours(results: Results, figure: str) -> str:
@@ -161,10 +223,14 @@ def _against(results: Results, name: str, base: str) -> Cell:
     return cell
 
 
-def _table(results: Results, columns: dict[str, Cell]) -> str:
+def _table(results: Results, columns: dict[str, Cell], *, short: bool = False) -> str:
+    """Return a row for each peer that has a figure; short titles leave out how a peer acks."""
     measured = {name for figures in results.figures.values() for name in figures}
     rows = [
-        [variant.title, *(cell(variant) for cell in columns.values())]
+        [
+            variant.title.partition(",")[0] if short else variant.title,
+            *(cell(variant) for cell in columns.values()),
+        ]
         for variant in VARIANTS
         if variant.name in measured
     ]

@@ -17,13 +17,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.fanout import FANOUT
 from benchmarks.machine import Disturbance
 from benchmarks.processes import START_TIMEOUT, Child, ChildError, broker, running
 from benchmarks.registry import Variant
 from benchmarks.scaling import SCALING
+from benchmarks.silent import SILENT
 from benchmarks.soak import SOAKS
 
-SPEED = ("backlog", "window", "roundtrip", "payload4k", "payload64k")
+SPEED = ("backlog", "window", "roundtrip", "request", "payload4k", "payload64k")
 
 ALONE = ("idle", *SCALING, "crowd")
 """Measured on receivers that have done nothing else: what they freed, or still remember, would count."""
@@ -89,14 +91,19 @@ class _Receiver:
 
 
 @asynccontextmanager
-async def _receiver(variant: Variant, plan: Plan) -> AsyncIterator[_Receiver]:
+async def _receiver(variant: Variant, plan: Plan, *, alone: bool = False) -> AsyncIterator[_Receiver]:
+    """Run a receiver and its broker; or the broker alone, if it has one."""
     async with AsyncExitStack() as stack:
-        children = []
+        children: list[Child] = []
+        port = 0
         options = [] if plan.uvloop else ["--no-uvloop"]
         if variant.broker is not None:
             child, port = await stack.enter_async_context(broker(variant.broker))
             children.append(child)
             options += ["--port", str(port)]
+        if alone:
+            yield _Receiver(variant, port, children)
+            return
         command = [sys.executable, "-m", "benchmarks.child", "receive", variant.name, *options]
         child = await stack.enter_async_context(running(*command))
         ready = json.loads(await child.line(START_TIMEOUT))
@@ -147,21 +154,24 @@ class _Step:
 
     async def run(self, variants: Sequence[Variant]) -> None:
         await self._measure_speed(variants)
+        await self.measure_alone("fanout", variants)
         # Memory does not change from round to round, and processor time not by much.
         if self._number <= 2:
-            for workload in ALONE:
+            for workload in ("fanout_growth", *ALONE):
                 if not self._is_left_out(workload):
                     await self.measure_alone(workload, variants)
 
     def _is_left_out(self, workload: str) -> bool:
         if workload == "crowd":
             return self._plan.quick or self._number > 1
-        return self._plan.quick and workload.endswith("_single")
+        return self._plan.quick and workload.endswith(("_single", "_growth"))
 
     async def _measure_speed(self, variants: Sequence[Variant]) -> None:
         async with AsyncExitStack() as stack:
             receivers: list[_Receiver] = []
             for variant in variants:
+                if not set(SPEED) & set(variant.workloads):
+                    continue
                 try:
                     receivers.append(await stack.enter_async_context(_receiver(variant, self._plan)))
                 except ChildError as exc:
@@ -176,7 +186,8 @@ class _Step:
             if workload not in variant.workloads:
                 continue
             try:
-                async with _receiver(variant, self._plan) as receiver:
+                # Those that take a fan-out are started by who publishes, for they connect to it.
+                async with _receiver(variant, self._plan, alone=workload in (*FANOUT, *SILENT)) as receiver:
                     await self._measure(receiver, [workload])
             except ChildError as exc:
                 self._results.errors[f"{variant.name}: receiver"] = str(exc)
@@ -192,8 +203,10 @@ class _Step:
             return
         if workloads[0] in SOAKS:
             patience = 60 + 1.5 * plan.seconds
+        elif workloads[0] in SILENT:
+            patience = 240 + 2.5 * plan.seconds
         else:
-            patience = 60.0 if workloads[0] in ("crowd", *SCALING) else 10 + 10 * plan.seconds
+            patience = 60.0 if workloads[0] in ("crowd", *SCALING, *FANOUT) else 10 + 10 * plan.seconds
         command = [sys.executable, "-m", "benchmarks.child", "send", variant.name]
         command += ["--port", str(receiver.port), "--workloads", ",".join(workloads), "--pids", receiver.pids]
         command += ["--seconds", str(plan.seconds), "--patience", str(patience)]
@@ -217,7 +230,7 @@ async def run_soaks(
     say: Callable[[str], None],
     names: Sequence[str] = tuple(SOAKS),
 ) -> Results:
-    """Let those that can stream for minutes, one after the other, and watch their memory.
+    """Let those that can run for minutes, one after the other, and watch their memory.
 
     Args:
         variants: Those that are installed.
@@ -239,9 +252,7 @@ async def run_soaks(
 Work = Callable[[Sequence[Variant], Plan, Callable[[str], None]], Coroutine[Any, Any, Results]]
 
 
-def measure_all(
-    variants: Sequence[Variant], plan: Plan, say: Callable[[str], None], work: Work = run_rounds
-) -> Results:
+def measure_all(variants: Sequence[Variant], plan: Plan, say: Callable[[str], None], work: Work) -> Results:
     """Run the rounds, or the soaks, in an event loop of their own.
 
     Raises:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from benchmarks.api import (
     ID_LENGTH,
+    Asker,
     At,
     Figures,
     PeerModule,
@@ -19,8 +20,10 @@ from benchmarks.api import (
     WrongAckError,
     make_messages,
 )
+from benchmarks.fanout import FANOUT, FanModule, fanout, fanout_growth
 from benchmarks.registry import Variant
 from benchmarks.scaling import SCALING, scaling
+from benchmarks.silent import SILENT, silent
 from benchmarks.soak import SOAKS, memory, soak
 
 MOST_MESSAGES = 200_000
@@ -91,6 +94,23 @@ async def round_trips(peer: Sender, seconds: float, text: bool) -> Figures:
     return {"p50": cuts[49] * 1e6, "p99": cuts[98] * 1e6}
 
 
+async def requests(peer: Asker, seconds: float, text: bool) -> Figures:
+    """Return median and 99th percentile of single requests, in microseconds."""
+    messages = make_messages(1000, 64, text)
+    samples: list[float] = []
+    clock = time.perf_counter
+    end = clock() + seconds
+    while clock() < end or len(samples) < 200:
+        message = messages[len(samples) % 1000]
+        begin = clock()
+        answer = await peer.request(message)
+        samples.append(clock() - begin)
+        if answer != message[:ID_LENGTH]:
+            raise WrongAckError(f"request {message[:ID_LENGTH]!r} was answered with {answer!r}")
+    cuts = quantiles(samples[100:], n=100)  # the first ones warm up
+    return {"request_p50": cuts[49] * 1e6, "request_p99": cuts[98] * 1e6}
+
+
 async def idle(module: PeerModule, variant: Variant, port: int, pids: Sequence[int], count: int) -> Figures:
     """Return what a connection that does nothing costs the receiving process, broker included, in KiB."""
     at = At(variant.name, port)
@@ -120,6 +140,7 @@ async def measure(
     seconds: float,
     pids: Sequence[int],
     quick: bool,
+    uvloop: bool,
 ) -> Figures:
     """Run one workload and return its figures by name."""
     if workload == "idle":
@@ -131,6 +152,12 @@ async def measure(
         return await scaling(workload, wide, At(variant.name, port), pids, quick=quick)
     if workload in SOAKS:
         return await soak(workload, wide, At(variant.name, port), pids, seconds)
+    if workload in FANOUT:
+        fan = cast("FanModule", module)
+        measure_fan = fanout if workload == "fanout" else fanout_growth
+        return await measure_fan(fan, variant, At(variant.name, port), seconds=seconds, uvloop=uvloop)
+    if workload in SILENT:
+        return await silent(workload, cast("FanModule", module), variant.name, seconds, uvloop=uvloop)
     async with module.sender(At(variant.name, port)) as peer:
         if workload == "backlog":
             return {"backlog": await rate(peer, seconds, 64, None, variant.text)}
@@ -138,6 +165,8 @@ async def measure(
             return {"window": await rate(peer, seconds, 64, 16, variant.text)}
         if workload == "roundtrip":
             return await round_trips(peer, seconds, variant.text)
+        if workload == "request":
+            return await requests(cast("Asker", peer), seconds, variant.text)
         size = {"payload4k": 4096, "payload64k": 65536}[workload]
         per_second = await rate(peer, seconds, size, MOST_IN_FLIGHT // size, text=False)
         return {workload: per_second * size / 1e6}
