@@ -22,7 +22,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
 import logging
 import socket as sockets
@@ -41,9 +40,10 @@ from websockets.typing import Subprotocol
 from mesh.admission import why_refused
 from mesh.descriptors import Hush, raise_limit, reserve
 from mesh.dialling import USER_TIMEOUT
-from mesh.errors import PayloadError, ServeError
+from mesh.errors import PayloadError
 from mesh.feeds import Feed, Feeds, asked
 from mesh.links.publishing import checked_channel
+from mesh.listening import QUEUE, listen
 from mesh.node import MAX_MESSAGE
 from mesh.protocol.books import TakenBooks
 from mesh.protocol.link import SUBPROTOCOL
@@ -65,13 +65,11 @@ _SILENT.setLevel(logging.CRITICAL)
 MAX_CLIENTS = 20_000
 """Most connections at once, unless the door is told another number."""
 
-
 STOPPING = "worker is stopping"
 """Why a connection is closed when the door is."""
 
 _READ = Request("", Headers())
 
-_QUEUE = 1024
 # Accepted in one turn of the loop: each has its descriptor before any can be turned away.
 _BATCH = 8
 
@@ -183,7 +181,7 @@ class Door:
 
         """
         self.host = host
-        listeners = await _bind(host, port)
+        listeners = await listen(host, port)
         limit = raise_limit()
         if limit is not None:
             kept = reserve(limit)
@@ -215,7 +213,7 @@ class Door:
                 )
             )
             # asyncio has one number for two things; this sets the other one.
-            listener.listen(_QUEUE)
+            listener.listen(QUEUE)
 
     async def drain(self) -> None:
         """Give up the port and wait until every message in hand is answered.
@@ -504,75 +502,3 @@ def _closed(exc: ConnectionClosed) -> str:
         words = f" {exc.sent.reason}" if exc.sent.reason else ""
         return f"this worker closed the connection ({exc.sent.code}{words})"
     return "connection lost, the client did not say goodbye"
-
-
-async def _bind(host: str, port: int) -> list[sockets.socket]:
-    """Open a listening socket on every address of a host, all on one port."""
-    if not 0 <= port <= 65535:
-        raise ServeError(f"cannot serve on {host}:{port}: a port is from 0 to 65535")
-    loop = asyncio.get_running_loop()
-    # The hosts file may know localhost as one of the two only; browsers try both.
-    names = ("127.0.0.1", "::1") if host.lower() == "localhost" else (host.strip("[]") or None,)
-    found = set()
-    try:
-        for name in names:
-            found.update(
-                await loop.getaddrinfo(name, port, type=sockets.SOCK_STREAM, flags=sockets.AI_PASSIVE)
-            )
-    except (OSError, ValueError) as exc:  # ValueError: no host can have that name
-        raise ServeError(
-            f"cannot serve on {host!r}: no such host ({getattr(exc, 'strerror', None) or exc}); "
-            f"use localhost, 0.0.0.0 for all addresses, or an address of this machine"
-        ) from exc
-    wanted = port
-    listeners: list[sockets.socket] = []
-    failure: OSError | None = None
-    # IPv4 first, so that the free port taken for port 0 is one that IPv4 has.
-    for family, kind, protocol, _, address in sorted(found, key=lambda entry: entry[0] != sockets.AF_INET):
-        try:
-            listener = sockets.socket(family, kind, protocol)
-        except OSError as exc:  # the kernel may lack IPv6
-            failure = exc
-            continue
-        try:
-            listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-            if family == sockets.AF_INET6:
-                listener.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY, 1)
-            listener.bind((address[0], port, *address[2:]))
-            listener.listen(_QUEUE)
-            listener.setblocking(False)
-        except OSError as exc:
-            listener.close()
-            failure = exc
-            if exc.errno in (errno.EADDRINUSE, errno.EACCES):
-                break
-            continue
-        port = listener.getsockname()[1]
-        listeners.append(listener)
-    else:
-        if listeners:
-            return listeners
-    for listener in listeners:
-        listener.close()
-    if wanted == 0 and listeners:
-        # The port that IPv4 found free is in use on IPv6: another one, then.
-        return await _bind(host, 0)
-    raise _cannot_bind(host, port, failure)
-
-
-def _cannot_bind(host: str, port: int, exc: OSError | None) -> ServeError:
-    code = exc.errno if exc else None
-    if code == errno.EADDRINUSE:
-        words = (
-            f"Cannot bind to this port! Is the server already running? "
-            f"({host}:{port} is taken; stop what uses it, or choose another with --port)"
-        )
-    elif code == errno.EACCES:
-        words = f"cannot serve on {host}:{port}: permission denied; ports below 1024 belong to root"
-    elif code == errno.EADDRNOTAVAIL:
-        words = (
-            f"cannot serve on {host}:{port}: {host} is no address of this machine; use localhost or 0.0.0.0"
-        )
-    else:
-        words = f"cannot serve on {host}:{port}: {exc}"
-    return ServeError(words)
