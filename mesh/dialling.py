@@ -100,8 +100,12 @@ class RefusedError(DeliveryError):
         self.status = status
 
 
-async def dial_link(node: Node) -> WebsocketTransport:
+async def dial_link(node: Node, **options: Any) -> WebsocketTransport:
     """Open a connection that speaks ``sketchmesh.v1``, once.
+
+    Args:
+        node: The node.
+        options: Further options of ``Node.connection``.
 
     Raises:
         AbsentError: If another try may succeed.
@@ -117,6 +121,7 @@ async def dial_link(node: Node) -> WebsocketTransport:
             max_size=MAX_MESSAGE + FRAME_OVERHEAD,
             ping_interval=None,
             create_connection=LinkClientConnection,
+            **options,
         )
     except RefusedError as exc:
         if exc.status in (400, 404, 405):

@@ -28,6 +28,7 @@ import socket as sockets
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -43,7 +44,7 @@ from mesh.dialling import USER_TIMEOUT
 from mesh.errors import PayloadError
 from mesh.feeds import Feed, Feeds, asked
 from mesh.links.publishing import checked_channel
-from mesh.listening import QUEUE, listen
+from mesh.listening import QUEUE, listen, listen_unix
 from mesh.node import MAX_MESSAGE
 from mesh.protocol.books import TakenBooks
 from mesh.protocol.link import SUBPROTOCOL
@@ -182,6 +183,22 @@ class Door:
         """
         self.host = host
         listeners = await listen(host, port)
+        self.port = listeners[0].getsockname()[1]
+        await self._serve(listeners)
+
+    async def open_unix(self, path: Path) -> None:
+        """Listen on a unix socket that only this user may connect to.
+
+        Args:
+            path: Where the socket is to be; what is there is replaced.
+
+        Raises:
+            ServeError: If it cannot be made.
+
+        """
+        await self._serve([listen_unix(path)])
+
+    async def _serve(self, listeners: list[sockets.socket]) -> None:
         limit = raise_limit()
         if limit is not None:
             kept = reserve(limit)
@@ -191,7 +208,6 @@ class Door:
         loop = asyncio.get_running_loop()
         self._hush = Hush.of(loop)
         self._hush.hold(loop)
-        self.port = listeners[0].getsockname()[1]
         for listener in listeners:
             self._servers.append(
                 await serve(

@@ -1,0 +1,218 @@
+"""A socket on which a process answers questions about itself, and who asks them.
+
+- It is a unix socket in the runtime directory, which nobody but this user can reach.
+- What it speaks is the link of every worker, so that requests and streams of parts are there
+  already. It has a hub of its own: questions are in no ledger and no ``on_peer`` of a sketch.
+- A question is a message to a channel that begins with ``$``. What answers it is a function of
+  the message: its value, or what it awaits, is the answer; an async generator gives parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import inspect
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from mesh.dialling import AbsentError, dial_link
+from mesh.door import Client, Door
+from mesh.errors import AckTimeoutError, DeliveryError, PeerDownError
+from mesh.links.asking import Asking
+from mesh.links.dialler import Dialler
+from mesh.links.hub import Hub
+from mesh.links.inbox import Route
+from mesh.links.requesting import request
+from mesh.node import Node
+from mesh.protocol.link import Delivery, Failed, Reason
+from mesh.protocol.values import Refusal, Wire
+from mesh.runtime import checked_socket
+from mesh.streams import Ask
+from mesh.text import did_you_mean
+from mesh.transport.base import Transport
+
+Answer = Callable[[Any], Any]
+"""Returns the answer to a message: a value, an awaitable of one, or an async generator of parts."""
+
+GOODBYE = 0.5
+"""Seconds that closing may take."""
+
+
+class Control:
+    """The answering end: serves from ``open()`` to ``close()``.
+
+    Args:
+        name: What the process is called.
+        answers: What answers, by channel. It may be added to while the socket is open.
+
+    """
+
+    def __init__(self, name: str, answers: Mapping[str, Answer]) -> None:
+        self._hub = Hub(name, _Receiver(name, answers), notice=_ignore, changed=_ignore)
+        self._door = Door(_LinksOnly(), link=self._hub.accept)
+
+    async def open(self, path: Path) -> None:
+        """Begin to answer.
+
+        Args:
+            path: Where the socket is to be.
+
+        Raises:
+            RuntimeDirectoryError: If that path is too long for a socket.
+            ServeError: If it cannot be made.
+
+        """
+        await self._door.open_unix(checked_socket(path))
+
+    async def close(self) -> None:
+        """End what is asked, and answer nothing any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                self._hub.refuse_asks()
+                await self._hub.end_asks(GOODBYE / 2)
+                await self._hub.drain("stopping")
+        await self._hub.close()
+        await self._door.close()
+
+
+class Questions:
+    """The asking end; made by ``questions()``."""
+
+    def __init__(self, name: str, path: Path, dialler: Dialler) -> None:
+        self._name = name
+        self._path = path
+        self._dialler = dialler
+
+    async def request(self, channel: str, msg: object = None, *, timeout: float | None = 5.0) -> Any:
+        """Ask for one answer.
+
+        Args:
+            channel: What is asked for, such as ``$info``.
+            msg: What is to be known for it.
+            timeout: Seconds to wait; ``None`` for as long as the process lives.
+
+        Raises:
+            NackedError: If the process refuses.
+            PeerDownError: If it is not there, or went away.
+            AckTimeoutError: If it is there and does not answer in time.
+
+        """
+        link = await self._dialler.first_contact(timeout)
+        delivery = Delivery(patience=timeout, ack_timeout=timeout, at_most_once=True)
+        return await request(link, channel, msg, delivery, peer=self._name, explain=self._explain)
+
+    def ask(self, channel: str, msg: object = None, *, patience: float | None = 5.0) -> Ask:
+        """Ask for an answer in parts; raises what ``request()`` raises, in the place of a part."""
+
+        async def start() -> Asking:
+            link = await self._dialler.first_contact(patience)
+            return link.asks.ask(channel, msg, peer=self._name, patience=patience, explain=self._explain)
+
+        return Ask(self._name, start)
+
+    def _explain(self, failure: Failed) -> Exception:
+        if failure.reason is Reason.ACK_TIMEOUT:
+            return AckTimeoutError(self._name, failure.waited, transmitted=failure.transmitted)
+        if failure.reason in (Reason.PEER_DOWN, Reason.CLOSED):
+            why = self._dialler.why_absent
+            return PeerDownError(self._name, str(self._path), failure.waited, why)
+        return DeliveryError(self._name, f"{self._name} has not answered ({failure.reason.value})")
+
+
+@asynccontextmanager
+async def questions(name: str, path: str | Path) -> AsyncIterator[Questions]:
+    """Ask a process about itself.
+
+    Args:
+        name: What to call it in errors.
+        path: Its control socket.
+
+    """
+    who = f"$asks-{token_hex(4)}"
+    hub = Hub(who, _Receiver(who, {}), notice=_ignore, changed=_ignore)
+    dialler = hub.dialler(name, str(path), lambda: _dial(name, Path(path)))
+    try:
+        yield Questions(name, Path(path), dialler)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                await hub.drain("done")
+    finally:
+        await hub.close()
+
+
+async def _dial(name: str, path: Path) -> Transport:
+    wire = socket.socket(socket.AF_UNIX)
+    try:
+        wire.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(wire, str(path))
+        # The address is that of the socket; the node is what the dialling knows of.
+        return await dial_link(Node(name, "localhost", 80), sock=wire)
+    except OSError as exc:
+        wire.close()
+        raise AbsentError("it has ended" if exc.errno == errno.ENOENT else "nobody listens there") from exc
+    except BaseException:
+        wire.close()
+        raise
+
+
+class _Receiver:
+    """Takes questions to what answers them."""
+
+    def __init__(self, name: str, answers: Mapping[str, Answer]) -> None:
+        self._name = name
+        self._answers = answers
+
+    def opened(self, peer: str, channel: str) -> Route:
+        return Route(self._answer, None)
+
+    async def _answer(self, channel: str, msg: Any) -> Any:
+        answer = self._answers.get(channel)
+        if answer is None:
+            raise LookupError(self._unknown(channel))
+        found = answer(msg)
+        if inspect.isasyncgen(found):
+            await found.aclose()
+            raise TypeError(f"{channel} answers in parts; ask for them")
+        return await found if inspect.isawaitable(found) else found
+
+    def asked(self, peer: str, channel: str, item: Any) -> AsyncGenerator[Any, None] | Refusal:
+        answer = self._answers.get(channel)
+        if answer is None:
+            return Refusal("LookupError", self._unknown(channel))
+        found = answer(item)
+        return found if inspect.isasyncgen(found) else _only(found)
+
+    async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Refusal:
+        return Refusal(type(error).__name__, str(error))
+
+    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+        """The asker is told that it was refused."""
+
+    def _unknown(self, channel: str) -> str:
+        known = sorted(self._answers)
+        return f"{self._name} answers nothing on {channel!r}{did_you_mean(channel, known)}"
+
+
+class _LinksOnly:
+    """Answers plain clients, of which there should be none."""
+
+    def client_opened(self, client: Client) -> None:
+        """Nothing is said of them."""
+
+    async def answer(self, client: Client, message: Wire) -> Refusal:
+        return Refusal("ProtocolError", "this socket speaks links; plain clients use the port of the node")
+
+    def client_closed(self, client: Client, reason: str) -> None:
+        """Nothing is said of them."""
+
+
+async def _only(found: Any) -> AsyncGenerator[Any, None]:
+    yield await found if inspect.isawaitable(found) else found
+
+
+def _ignore(*_: object) -> None:
+    pass
