@@ -28,14 +28,13 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def present(
-    sketch: FactoryLoop, worker: Worker, reference: str | None, supervision: Supervision | None
+    sketch: FactoryLoop, worker: Worker, supervision: Supervision | None
 ) -> AsyncIterator[None]:
     """Let a worker that has started be found and asked, and let it follow its grid, while the block lasts.
 
     Args:
         sketch: The sketch.
         worker: Its worker.
-        reference: What the sketch was asked for by; ``None`` for a class of a program.
         supervision: Its supervisor, if it has one.
 
     """
@@ -50,7 +49,7 @@ async def present(
 
     try:
         try:
-            registration = register(sketch.name, **_known(sketch, worker, reference, supervision, begun))
+            registration = register(sketch.name, **_known(sketch, worker, supervision, begun))
             answers: dict[str, Answer] = {"$ledger": lambda _: worker.books(), "$info": lambda _: told()}
             control = Control(sketch.name, answers)
             await control.open(registration.socket)
@@ -75,14 +74,13 @@ async def present(
 def _known(
     sketch: FactoryLoop,
     worker: Worker,
-    reference: str | None,
     supervision: Supervision | None,
     begun: float,
 ) -> dict[str, Any]:
     host, port = worker.where
     terms = supervision.terms if supervision is not None else None
     return {
-        "sketch": reference or sketch.me.sketch,
+        "sketch": _reference(sketch),
         "host": host,
         "port": port,
         "grid": str(sketch.grid.path) if sketch.grid.path else None,
@@ -100,7 +98,7 @@ def facts(
     plan = sketch.plan
     return {
         "name": sketch.name,
-        "sketch": registration.record.sketch if registration else sketch.me.sketch,
+        "sketch": _reference(sketch),
         "pid": os.getpid(),
         "uptime": round(time.time() - begun, 3),
         "host": host,
@@ -109,7 +107,8 @@ def facts(
         "fleet": registration.record.fleet if registration else None,
         "run": registration.record.run if registration else None,
         "target": getattr(sketch.target, "name", sketch.target),
-        "channels": list(plan.channels),
+        "channels": [pattern.text for pattern, _ in plan.handlers],
+        "any_channel": plan.fallback is not None,
         "rhythms": [name for name, _ in plan.rhythms],
         "publishes": sorted(plan.publishes),
         "subscriptions": worker.subscriptions(),
@@ -117,3 +116,6 @@ def facts(
     }
 
 
+def _reference(sketch: FactoryLoop) -> str:
+    """Return what a sketch runs, as the grid has it; else its class."""
+    return sketch.me.sketch or f"{type(sketch).__module__}:{type(sketch).__qualname__}"

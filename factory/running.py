@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from factory.errors import FactoryError, SetupError
 from factory.eventloop import loop_factory
+from factory.presence import present
 from factory.signals import StopSignals, leave_now
+from factory.supervised import Supervision, supervised
 from mesh.errors import MeshError
 
 if TYPE_CHECKING:
@@ -36,11 +38,20 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
         log.error(f"did not stop in time ({worker.name_what_is_in_hand()}); ends by force")
 
     code = 0
+    supervision = supervised()
     with StopSignals(worker.interrupt, overdue) as signals:
         worker.when_stopping = signals.arm
+        if supervision is not None:
+
+            def gone() -> None:
+                # From here on, for the event loop may be blocked.
+                signals.arm()
+                worker.stop()
+
+            supervision.when_gone = gone
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(sketch.arun(socket, port))
+                runner.run(_live(sketch, worker, socket, port, supervision))
         except (MeshError, FactoryError) as exc:
             log.error(str(exc))
             # What setup() says of its arguments is for whoever gave them.
@@ -54,3 +65,10 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
             leave_now(1)
     if code:
         raise SystemExit(code)
+
+
+async def _live(
+    sketch: FactoryLoop, worker: Worker, socket: str | None, port: int | None, supervision: Supervision | None
+) -> None:
+    async with sketch.running(socket, port), present(sketch, worker, supervision):
+        await worker.wait_stopped()

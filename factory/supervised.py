@@ -115,7 +115,7 @@ class Supervision:
 
 
 @cache
-def supervision() -> Supervision | None:
+def supervised() -> Supervision | None:
     """Return what this process has of a supervisor, if one has started it."""
     told = os.environ.pop(VARIABLE, "")
     return Supervision(msgspec.json.decode(told, type=Terms)) if told else None

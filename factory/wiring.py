@@ -45,6 +45,10 @@ class Wiring:
     limit: int
     handler: Handler | None
 
+    def is_like(self, other: Wiring) -> bool:
+        """Whether another one asks for the same, wherever the source is."""
+        return (self.policy, self.limit, self.handler) == (other.policy, other.limit, other.handler)
+
 
 def wirings(me: Node, grid: Grid, plan: Plan) -> list[Wiring]:
     """Return all that a sketch subscribes to.
@@ -128,21 +132,101 @@ class Wired:
             self._warn(f"the subscription to {want.channel!r} of {want.source} has ended: {error}")
 
 
-def subscribe_all(
-    wanted: list[Wiring],
-    subscribing: Subscribing,
-    route: Callable[[str, Handler | None], Route],
-    say: Callable[[str], None],
-    warn: Callable[[str], object],
-) -> None:
-    """Subscribe to everything, and dial the sources that can be dialled."""
-    for wiring in wanted:
+class Wires:
+    """Everything that one sketch subscribes to, as its class and the grid have it now.
+
+    Args:
+        name: The sketch's name.
+        subscribing: Makes what subscribes, when there is something for the first time.
+        route: Returns where the values of a channel go.
+        say: Prints a line of the sketch.
+        warn: Logs a warning.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        subscribing: Callable[[], Subscribing],
+        *,
+        route: Callable[[str, Handler | None], Route],
+        say: Callable[[str], None],
+        warn: Callable[[str], object],
+    ) -> None:
+        self._name = name
+        self._make = subscribing
+        self._route = route
+        self._say = say
+        self._warn = warn
+        self._subscribing: Subscribing | None = None
+        self._now: dict[Wiring, Want] = {}
+
+    def settle(self, wanted: list[Wiring], callers: list[Node], *, serves: bool) -> None:
+        """Subscribe to what is wanted and was not, and no longer to what is not wanted any more.
+
+        Args:
+            wanted: Everything that is wanted from now on.
+            callers: Nodes to be dialled because they subscribe to this one, which has no port.
+            serves: Whether others can dial this one.
+
+        """
+        before = {(wiring.source.name, wiring.channel): wiring for wiring in self._now}
+        if not wanted and not callers and not self._now:
+            return
+        if self._subscribing is None:
+            self._subscribing = self._make()
+        added = []
+        for wiring in wanted:
+            known = before.pop((wiring.source.name, wiring.channel), None)
+            if known is not None and known.is_like(wiring):
+                self._now[wiring] = self._now.pop(known)
+                continue
+            if known is not None:
+                self._drop(known)
+            added.append(wiring)
+        for wiring in before.values():
+            self._drop(wiring)
+            self._say(f"** no longer subscribed to {wiring.channel!r} of {wiring.source.name}")
+        for wiring in added:
+            self._add(wiring, serves=serves)
+        self._keep([wiring.source for wiring in wanted if wiring.source.is_server], callers)
+
+    def moved(self, node: Node) -> None:
+        """Dial a source at its new address."""
+        if self._subscribing is not None:
+            self._subscribing.moved(node)
+
+    def wants(self) -> list[Want]:
+        """Return everything that is subscribed to."""
+        return list(self._now.values())
+
+    async def close(self) -> None:
+        """End what keeps links up."""
+        if self._subscribing is not None:
+            await self._subscribing.close()
+
+    def _add(self, wiring: Wiring, *, serves: bool) -> None:
+        assert self._subscribing is not None
+        if not wiring.source.is_server and not serves:
+            self._warn(
+                f"{wiring.source.name} has no port and {self._name} does not serve, "
+                f"so that channel {wiring.channel!r} will not come; give one of them a `port:`"
+            )
         policy, limit = settled_policy(wiring.policy, wiring.limit)
+        user = Wired(lambda: self._route(wiring.channel, wiring.handler), self._say, self._warn)
+        want = Want(wiring.source.name, wiring.channel, policy, limit, user)
+        self._now[wiring] = want
+        self._subscribing.add(want)
 
-        def routed(wiring: Wiring = wiring) -> Route:
-            return route(wiring.channel, wiring.handler)
+    def _drop(self, wiring: Wiring) -> None:
+        assert self._subscribing is not None
+        self._subscribing.drop(self._now.pop(wiring))
 
-        user = Wired(routed, say, warn)
-        subscribing.add(Want(wiring.source.name, wiring.channel, policy, limit, user))
-        if wiring.source.is_server:
-            subscribing.keep(wiring.source)
+    def _keep(self, sources: list[Node], callers: list[Node]) -> None:
+        assert self._subscribing is not None
+        needed = {node.name: node for node in (*sources, *callers)}
+        for name in self._subscribing.kept():
+            if name not in needed:
+                self._subscribing.release(name)
+        for node in needed.values():
+            self._subscribing.keep(node)

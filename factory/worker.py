@@ -12,6 +12,7 @@ import inspect
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,12 @@ from factory.rhythms import beat
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
-from factory.wiring import Wiring, subscribe_all, wired_to, wirings
+from factory.wiring import Wires, wired_to, wirings
+from mesh.dialling import dial_link
 from mesh.door import STOPPING, Door
 from mesh.errors import MeshError, NotAServerError, PeerDownError
 from mesh.feeds import Feeds
+from mesh.gridfile import Grid
 from mesh.links.hub import Hub
 from mesh.links.publishing import Publishing
 from mesh.links.subscribing import Subscribing
@@ -97,7 +100,13 @@ class Worker:
         )
         self.publishing = Publishing(patience=sketch.patience, say=self._say)
         self._feeds = Feeds(self.publishing)
-        self._subscribing: Subscribing | None = None
+        self._wires = Wires(
+            sketch.name,
+            lambda: Subscribing(self.hub, notice=self._log.info),
+            route=self._handling.values,
+            say=self._say,
+            warn=self._log.warning,
+        )
         self._telling: set[asyncio.Task[None]] = set()
         # Set from other threads and signal handlers, before there is a loop or after it.
         self._stop_wanted = False
@@ -168,7 +177,9 @@ class Worker:
             if self._sketch.me.is_server:
                 # It has a port for those that subscribe to it.
                 await self._serve(None, None)
-        self._subscribe(wanted)
+        self._wires.settle(
+            wanted, wired_to(self._sketch.me, self._sketch.grid), serves=self._door is not None
+        )
         self._hooks_begun = True
         for name in self._plan.on_start:
             if not self._stopping.is_set():
@@ -184,22 +195,6 @@ class Worker:
                     report=self._report,
                 )
                 self._rhythms.append(asyncio.create_task(beating, name=f"rhythm {name}()"))
-
-    def _subscribe(self, wanted: list[Wiring]) -> None:
-        sketch = self._sketch
-        callers = wired_to(sketch.me, sketch.grid)
-        if not wanted and not callers:
-            return
-        self._subscribing = Subscribing(self.hub, notice=self._log.info)
-        for wiring in wanted:
-            if not wiring.source.is_server and self._door is None:
-                self._log.warning(
-                    f"{wiring.source.name} has no port and {sketch.name} does not serve, "
-                    f"so that channel {wiring.channel!r} will not come; give one of them a `port:`"
-                )
-        subscribe_all(wanted, self._subscribing, self._handling.values, self._say, self._log.warning)
-        for node in callers:
-            self._subscribing.keep(node)
 
     def stop(self) -> None:
         """Ask for the end; safe from any thread, at any time and any number of times."""
@@ -264,8 +259,7 @@ class Worker:
         hooks = self._run_stop_hooks()
         if not await within(STOP_HOOKS, hooks, "stop hooks", self._report):
             self._log.warning(f"gave up on the stop hooks after {STOP_HOOKS:g} s")
-        if self._subscribing is not None:
-            await within(CLOSING, self._subscribing.close(), "closing the subscriptions", self._report)
+        await within(CLOSING, self._wires.close(), "closing the subscriptions", self._report)
         if self._hub is not None:
             await within(CLOSING, self._close_links(self._hub), "closing the links", self._report)
         if self._peers is not None:
@@ -302,6 +296,55 @@ class Worker:
         if self._door is None or not self._door.port:
             raise NotAServerError(self._sketch.name)
         return Node(self._sketch.name, self._door.host, self._door.port)
+
+    @property
+    def where(self) -> tuple[str | None, int | None]:
+        """Host and port that it serves on, if it does."""
+        door = self._door
+        return (door.host, door.port) if door is not None and door.port else (None, None)
+
+    def links(self) -> list[dict[str, object]]:
+        """Return what is known of each link."""
+        return self._hub.peers() if self._hub is not None else []
+
+    def subscriptions(self) -> list[dict[str, object]]:
+        """Return what is subscribed to."""
+        return [
+            {"source": want.source, "channel": want.channel, "policy": want.policy.value, "limit": want.limit}
+            for want in self._wires.wants()
+        ]
+
+    def take_grid(self, grid: Grid) -> None:
+        """Use another grid from now on: for look-ups, and for what is subscribed to.
+
+        Links to nodes that are where they were are not touched; one that has moved is dialled at
+        its new address.
+
+        Args:
+            grid: All nodes, before ``peers:`` hides some.
+
+        Raises:
+            GridError: If the sketch cannot do what that grid asks for; then nothing has changed.
+
+        """
+        sketch = self._sketch
+        me = next((node for node in grid if node.name == sketch.name), sketch.me)
+        seen, before = grid.visible_to(me), sketch.grid
+        wanted = wirings(me, seen, self._plan)
+        sketch.me, sketch.grid = me, seen
+        if isinstance(sketch.target, Node):
+            sketch.target = seen.get(sketch.target.name) or sketch.target
+        for old in before:
+            new = seen.get(old.name)
+            if new is None or not (new.is_server and old.is_server) or new.uri() == old.uri():
+                continue
+            self._log.info(f"{new.name} has moved to {new.uri()}")
+            if self._hub is not None:
+                self._hub.moved(new.name, old.uri(), new.uri(), partial(dial_link, new))
+            self._wires.moved(new)
+        if self._door is not None:
+            self._door.allowed_origins = frozenset(grid.origins)
+        self._wires.settle(wanted, wired_to(me, seen), serves=self._door is not None)
 
     @property
     def outgoing(self) -> Outgoing:

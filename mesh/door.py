@@ -127,6 +127,7 @@ class Door:
         feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
+        allowed_origins: Origins of web pages that may connect from now on.
         host: The host that was asked for.
         port: The port it listens on; known once open.
         turned_away: Connections that were refused, by HTTP status.
@@ -148,7 +149,7 @@ class Door:
         self._responder = responder
         self._feeds = feeds
         self._own_hosts = {*own_hosts, sockets.gethostname()}
-        self._allowed_origins = frozenset(allowed_origins)
+        self.allowed_origins = frozenset(allowed_origins)
         self._max_clients = max_clients
         self._link = link
         self._reserved = frozenset(reserved)
@@ -316,7 +317,7 @@ class Door:
             request.headers.get_all("Host"),
             request.headers.get_all("Origin"),
             own_hosts=own,
-            allowed_origins=self._allowed_origins,
+            allowed_origins=self.allowed_origins,
         )
         if why is not None:
             return self._turn_away(connection, HTTPStatus.FORBIDDEN, why)

@@ -45,6 +45,24 @@ class Wire:
     limit: int = DEFAULT_LIMIT
 
 
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Whether a supervisor starts a node again that has ended by itself.
+
+    Attributes:
+        policy: ``never``; ``on-failure``, when its exit code was not 0; or ``always``.
+        delay: Seconds before the first try; they double from one try to the next.
+        most: Ends within the window after which it is given up.
+        window: Seconds in which ends are counted.
+
+    """
+
+    policy: str = "on-failure"
+    delay: float = 0.5
+    most: int = 5
+    window: float = 60.0
+
+
 @dataclass(frozen=True)
 class Node:
     """A named member of the grid.
@@ -64,6 +82,7 @@ class Node:
         tls: Whether it is dialled as ``wss://``.
         peers: Names of the only nodes that it may know; ``None`` means all.
         subscribes: What it gets of what others publish.
+        restart: Whether ``mesh up`` starts it again.
         file: The grid it was read from, as the user would write it.
         marks: Line and column of its fields in ``file``.
 
@@ -83,6 +102,7 @@ class Node:
     tls: bool = False
     peers: tuple[str, ...] | None = None
     subscribes: tuple[Wire, ...] = ()
+    restart: Restart = field(default=Restart(), repr=False)
     file: str | None = field(default=None, compare=False, repr=False)
     marks: Marks = field(default_factory=dict, compare=False, repr=False)
 

@@ -13,7 +13,8 @@ from mesh.gridfile.locate import read
 from mesh.gridfile.model import GridFile, NodeEntry
 from mesh.gridfile.network import Grid, Group
 from mesh.gridfile.problems import Mark
-from mesh.node import Node, Wire
+from mesh.node import Node, Restart, Wire
+from mesh.text import seconds
 
 
 def load(path: Path) -> Grid:
@@ -72,6 +73,7 @@ def _nodes(
             tls=entry.tls,
             peers=None if entry.peers is UNSET else tuple(known[peer] for peer in entry.peers),
             subscribes=_wires(entry, known),
+            restart=_restart(entry),
             file=file,
             marks=own[name],
         )
@@ -84,3 +86,12 @@ def _wires(entry: NodeEntry, known: Mapping[str, str]) -> tuple[Wire, ...]:
     if isinstance(written, Mapping):
         return tuple(Wire(channel, known[source]) for channel, source in written.items())
     return tuple(Wire(item.channel, known[item.source], item.policy, item.limit) for item in written)
+
+
+def _restart(entry: NodeEntry) -> Restart:
+    written = entry.restart
+    if written is UNSET:
+        return Restart()
+    if isinstance(written, str):
+        return Restart(written)
+    return Restart(written.policy, seconds(written.delay), written.most, seconds(written.window))

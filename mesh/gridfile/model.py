@@ -97,6 +97,42 @@ class SubscribesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = DEFAULT_LIMIT
 
 
+Duration = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?=[0-9.]*[1-9])[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)$",
+        examples=["500ms", "30s", "5m"],
+        extra={"right": "a duration such as 500ms, 30s or 5m"},
+    ),
+]
+RestartPolicy = Literal["never", "on-failure", "always"]
+
+
+class RestartEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether `mesh up` starts a node again that has ended by itself."""
+
+    policy: Annotated[
+        RestartPolicy,
+        Meta(
+            description="After which ends: none, those with another exit code than 0, or all.",
+            extra={"right": "never, on-failure or always"},
+        ),
+    ] = "on-failure"
+    delay: Annotated[
+        Duration, Meta(description="How long to wait before the first try; it doubles from one to the next.")
+    ] = "500ms"
+    most: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Ends within the window after which the node is given up.",
+            extra={"right": "a whole number from 1 to 1000"},
+        ),
+    ] = 5
+    window: Annotated[Duration, Meta(description="The time in which ends are counted.")] = "60s"
+
+
 class NodeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One node: what it runs, where it listens, whom it talks to."""
 
@@ -166,6 +202,14 @@ class NodeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             },
         ),
     ] = ()
+    restart: Annotated[
+        RestartPolicy | RestartEntry | UnsetType,
+        Meta(
+            description="Whether `mesh up` starts the node again when it has ended by itself: "
+            "never, on-failure (unless something else is said) or always.",
+            extra={"right": "never, on-failure or always, or {policy: …, delay: …, most: …, window: …}"},
+        ),
+    ] = UNSET
 
 
 class GroupEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

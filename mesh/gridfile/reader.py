@@ -229,6 +229,10 @@ def _said(value: object, text: str) -> str:
 
 
 @functools.cache
+def _is_mapping(type_: Any) -> bool:
+    return get_origin(type_) is dict or (isinstance(type_, type) and issubclass(type_, msgspec.Struct))
+
+
 def _shape(type_: Any) -> _Shape:
     metas: list[Meta] = []
     nullable = False
@@ -242,7 +246,7 @@ def _shape(type_: Any) -> _Shape:
             options = get_args(core)
             nullable = nullable or type(None) in options
             core, *others = (option for option in options if option not in (type(None), UnsetType))
-            mapping = next((other for other in others if get_origin(other) is dict), None)
+            mapping = next((other for other in others if _is_mapping(other)), None)
         else:
             break
     extras = [meta.extra for meta in metas if meta.extra]

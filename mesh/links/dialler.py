@@ -61,6 +61,7 @@ class Dialler:
         self._backoff = backoff
         self._notice = notice
         self._own_name: str | None = None
+        self._dialled: Transport | None = None
         self._why = "not dialled yet"
         self._accepted = False
         self._fatal: Exception | None = None
@@ -153,6 +154,14 @@ class Dialler:
         """Try once more if it is not connected, and then no more."""
         self._given_up.set()
 
+    def moved(self, where: str, dial: Dial) -> None:
+        """Dial another address from now on, and leave a connection that was dialled at the old one."""
+        self.where = where
+        self._dial = dial
+        self._backoff.reset()
+        if self._dialled is not None:
+            self._dialled.abort()
+
     async def close(self) -> None:
         """End the task."""
         self._task.cancel()
@@ -216,7 +225,11 @@ class Dialler:
             return True
         begin = self._loop.time()
         core.dial(begin)
-        reason = await link.run(transport)
+        self._dialled = transport
+        try:
+            reason = await link.run(transport)
+        finally:
+            self._dialled = None
         self._useless_since = self._loop.time()
         if self.link is not link:
             return False

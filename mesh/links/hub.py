@@ -251,6 +251,24 @@ class Hub:
         """
         return self._links.get(self._key(name, where) if where else (name, ""))
 
+    def moved(self, name: str, before: str, where: str, dial: Dial) -> None:
+        """Dial a peer at another address from now on, over the link that there is.
+
+        What is not acknowledged goes to whoever answers there.
+
+        Args:
+            name: What we call the peer.
+            before: Its address until now.
+            where: Its address from now on.
+            dial: Opens a connection to it there.
+
+        """
+        key = (name, "")
+        if self._wheres.get(key) == before:
+            self._wheres[key] = where
+            if (dialler := self._dials.get(key)) is not None:
+                dialler.moved(where, dial)
+
     # -- accepting -----------------------------------------------------------------------
 
     async def accept(self, transport: Transport) -> str:
@@ -359,6 +377,24 @@ class Hub:
 
     def _books_of_links(self) -> Books:
         return {_words(key): link.books() for key, link in self._links.items()}
+
+    def peers(self) -> list[dict[str, object]]:
+        """Return what is known of each link: the peer, where it is, and whether messages flow."""
+        known: list[dict[str, object]] = []
+        for key, link in self._links.items():
+            dialler = self._dials.get(key)
+            transport = link.transport
+            known.append(
+                {
+                    "peer": _words(key),
+                    "name": link.core.peer,
+                    "state": "up" if link.is_attached else "down",
+                    "where": self._wheres.get(key) or (transport.peer if transport is not None else None),
+                    "dialled": dialler is not None,
+                    "why": None if link.is_attached or dialler is None else dialler.why_absent,
+                }
+            )
+        return known
 
     def in_hand(self) -> list[tuple[str, str]]:
         """Return peer and channel of every message that is being handled or waits for it."""

@@ -236,6 +236,7 @@ class Subscribing:
         self._notice = notice
         self._wants: dict[str, dict[str, Want]] = {}
         self._keeping: dict[str, asyncio.Task[None]] = {}
+        self._released: set[asyncio.Task[None]] = set()
         self._wheres: dict[str, str] = {}
         hub.followers.append(self)
 
@@ -302,6 +303,25 @@ class Subscribing:
                 name=f"link to {node.name} for subscriptions",
             )
 
+    def release(self, source: str) -> None:
+        """Keep the link to a node up no longer for what was subscribed to."""
+        task = self._keeping.pop(source, None)
+        if task is not None:
+            task.cancel()
+            self._released.add(task)
+            task.add_done_callback(self._released.discard)
+            del self._wheres[source]
+
+    def moved(self, node: Node) -> None:
+        """Keep the link to a node up at its new address, if it is kept up."""
+        if node.name in self._keeping:
+            self.release(node.name)
+            self.keep(node)
+
+    def kept(self) -> list[str]:
+        """Return the names of the nodes to which a link is kept up."""
+        return list(self._keeping)
+
     async def _keep(self, node: Node, dial: Callable[[], Awaitable[Transport]]) -> None:
         told = ""
         while True:
@@ -326,7 +346,7 @@ class Subscribing:
         """End the tasks."""
         for task in self._keeping.values():
             task.cancel()
-        await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+        await asyncio.gather(*self._keeping.values(), *self._released, return_exceptions=True)
 
     # -- what a link calls -----------------------------------------------------------------
 
