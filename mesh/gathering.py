@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mesh.errors import DeliveryError, GridError, UnknownNodeError
-from mesh.gridfile import Grid
 from mesh.node import Node
+
+if TYPE_CHECKING:
+    from mesh.gridfile import Grid
 
 Targets = str | Node | Iterable[str | Node]
 """A group, a node, or several nodes, each a node or its name."""

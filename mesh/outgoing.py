@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
-from functools import lru_cache
 from typing import Any
 
 from mesh.dialling import NotALinkError, dial_link
@@ -284,19 +283,6 @@ def _telling(source: Items, tell: Callable[[object], object]) -> Items:
             yield item
 
     return told_late() if isinstance(source, AsyncIterable) else told()
-
-
-@lru_cache(maxsize=64)
-def delivery_of(name: str, *, patience: float | None, ack_timeout: float | None) -> Delivery:
-    """Return what a user asks of the delivery.
-
-    Raises:
-        ValueError: If ``name`` is neither ``at-least-once`` nor ``at-most-once``.
-
-    """
-    if name not in ("at-least-once", "at-most-once"):
-        raise ValueError(f"delivery must be 'at-least-once' or 'at-most-once', got {name!r}")
-    return Delivery(patience=patience, ack_timeout=ack_timeout, at_most_once=name == "at-most-once")
 
 
 def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:

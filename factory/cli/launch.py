@@ -19,7 +19,6 @@ from factory.cli.printing import Printing
 from factory.errors import FactoryError, SketchNotFoundError
 from factory.loop import FactoryLoop
 from factory.trouble import named, place
-from mesh.gridfile.address import explain_name
 
 T = TypeVar("T")
 
@@ -60,6 +59,9 @@ class NodeName(_AnyType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name, or fail with the rule for names."""
+        # Late: with the grids comes YAML, which --help has no use for.
+        from mesh.gridfile.address import explain_name
+
         complaint = explain_name(str(value))
         if complaint:
             self.fail("; ".join(complaint), param, ctx)
