@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from factory.fleet.plan import restarting
+from factory.fleet.plan import difference, restarting
 from factory.supervised import Supervision
 from mesh.errors import GridError
 from mesh.gridfile import Grid
@@ -78,12 +78,16 @@ class Following:
     def _take(self, grid: Grid) -> None:
         sketch = self._sketch
         before = sketch.me
+        changes = difference(sketch.grid, grid.visible_to(before))
         self._worker.take_grid(grid)
+        if changes:
+            self._log.info(f"the grid has changed: {', '.join(f'{one.sign} {one.name}' for one in changes)}")
         if before.file is not None and sketch.name not in grid.names():
             self._log.warning(f"{sketch.name} is not in the grid any more, and goes on as it was")
             return
         fields = restarting(before, sketch.me)
         if fields:
             self._log.warning(
-                f"{listing(fields)} of {sketch.name} changed in the grid; it takes effect when it is started again"
+                f"{listing(fields)} of {sketch.name} changed in the grid; "
+                f"that takes effect when it is started again"
             )

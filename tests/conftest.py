@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 import pytest
@@ -21,6 +22,7 @@ OUR_VARIABLES = (
     "FORCE_COLOR",
     "PYTHONPATH",
     "SKETCHMESH_REEXECUTED",
+    "SKETCHMESH_SUPERVISED",
     "SKETCHMESH_UVLOOP",
 )
 SOURCE_ROW = re.compile(r"[A-Z]\d{1,3}")
@@ -64,10 +66,18 @@ def soak_seconds() -> float:
     return float(os.environ.get("SOAK_SECONDS") or 2)
 
 
+@pytest.fixture(scope="session")
+def _runtime_directory() -> Iterator[str]:
+    # Not the user's own; and not in pytest's folder, whose path is too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="sm-") as path:
+        yield path
+
+
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, _runtime_directory: str) -> None:
     for name in OUR_VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SKETCHMESH_RUNTIME", _runtime_directory)
     monkeypatch.setenv("SKETCHMESH_UVLOOP", "0")
 
 

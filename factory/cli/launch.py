@@ -18,6 +18,7 @@ from factory import find, identity, options, output
 from factory.cli.printing import Printing
 from factory.errors import FactoryError, SketchNotFoundError
 from factory.loop import FactoryLoop
+from factory.supervised import supervised
 from factory.trouble import named, place
 
 T = TypeVar("T")
@@ -231,7 +232,8 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     level = "warning" if values.get("quiet") else values.get("log_level") or "info"
     output.configure(values.get("log_format") or "pretty", getattr(logging, level.upper()))
     base = Path.cwd()
-    grid = mesh.grid(values.get("grid") or sketch.registry)
+    supervision = supervised()
+    grid = supervision.grid() if supervision else mesh.grid(values.get("grid") or sketch.registry)
     me = identity.identify(reference, find.own_name(reference, sketch), values.get("name"), grid, base)
     other = identity.mismatch(me, reference, grid, base)
     if other:
@@ -278,4 +280,9 @@ class _BadInput(click.ClickException):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; does not return."""
+    supervised()  # from here on it ends with its supervisor, whatever the sketch does
     _group().main(args=None if arguments is None else list(arguments), prog_name="arduino.py")
+
+
+if __name__ == "__main__":  # how `mesh up` starts a node
+    main()

@@ -1,0 +1,121 @@
+"""What a fleet shows: the lines of all nodes, merged, each with its time and name.
+
+A thread writes, so that a terminal that was stopped (Ctrl-S) or a slow pipe does not hold up the
+supervisor. When it falls behind, lines are left out on the screen, and counted; the logs have them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TextIO
+
+from factory.fleet.lines import shown
+
+MOST_WAITING = 10_000
+"""Lines that may wait to be written."""
+
+LAST = 1.0
+"""Seconds that the lines that wait may take at the end."""
+
+_COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
+_OURS = "mesh"
+
+
+def wants_colours(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that shall have colours."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return False
+
+
+class Screen:
+    """Prints lines until nobody takes them any more.
+
+    Args:
+        names: The nodes, for the width of their names.
+        gone: Called from a thread, once, when standard output is closed or its terminal is gone.
+        nodes: Whether the lines of nodes are shown, besides what the fleet itself says.
+
+    """
+
+    def __init__(self, names: Iterable[str], gone: Callable[[], object], *, nodes: bool = True) -> None:
+        self._width = max(map(len, [*names, _OURS]))
+        self._gone = gone
+        self._nodes = nodes
+        self._colours = itertools.cycle(_COLOURS)
+        self._colour: dict[str, str] = {_OURS: "90"}
+        self._queue: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MOST_WAITING)
+        self._left_out = 0
+        self._coloured = {stream: wants_colours(stream) for stream in (sys.stdout, sys.stderr)}
+        self._thread = threading.Thread(target=self._write, name="screen", daemon=True)
+        self._thread.start()
+
+    def line(self, name: str, text: str, when: datetime) -> None:
+        """Show a line of a node."""
+        if self._nodes:
+            self._put(sys.stdout, name, text, when)
+
+    def say(self, text: str) -> None:
+        """Show what the fleet itself says: on standard error, for it is no data."""
+        for line in text.splitlines():
+            self._put(sys.stderr, _OURS, line, datetime.now().astimezone())
+
+    def close(self) -> None:
+        """Write what waits, if that is possible in a moment."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=LAST)
+            self._thread.join(LAST)
+
+    def _put(self, stream: TextIO, name: str, text: str, when: datetime) -> None:
+        colours = self._coloured[stream]
+        if name not in self._colour:
+            self._colour[name] = next(self._colours)
+        self._width = max(self._width, len(name))
+        prefix = f"{when:%H:%M:%S} {name:<{self._width}} |"
+        if colours:
+            prefix = f"\x1b[{self._colour[name]}m{prefix}\x1b[0m"
+        try:
+            if self._left_out:
+                self._queue.put_nowait((sys.stderr, f"{prefix} … {self._left_out} lines are not shown, see mesh logs"))
+                self._left_out = 0
+            self._queue.put_nowait((stream, f"{prefix} {shown(text, colours=colours)}".rstrip(" ")))
+        except queue.Full:
+            self._left_out += 1
+
+    def _write(self) -> None:
+        works = True
+        while (item := self._queue.get()) is not None:
+            stream, line = item
+            if not works:
+                continue
+            try:
+                try:
+                    stream.write(line + "\n")
+                except UnicodeEncodeError:
+                    encoding = stream.encoding or "ascii"
+                    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+                if self._queue.empty() or stream is sys.stderr:
+                    stream.flush()
+            except (OSError, ValueError):
+                # Nobody reads on (`mesh up | head`), or the terminal is gone: that is an end, too.
+                works = False
+                silence()
+                self._gone()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+
+
+def silence() -> None:
+    """Let standard output and error go nowhere, for the interpreter writes to them once more at exit."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            os.dup2(nowhere, number)
+    os.close(nowhere)
