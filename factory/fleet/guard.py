@@ -19,10 +19,10 @@ LOOK = 0.05
 """Seconds between two looks at who is left."""
 
 
-def watch(lines):  # type: ignore[no-untyped-def]
-    """Return the groups that are left at the end of the lines."""
-    groups = set()
-    for line in lines:
+def watch() -> set[int]:
+    """Return the groups that are left at the end of the input."""
+    groups: set[int] = set()
+    for line in sys.stdin:
         if line.startswith("+"):
             groups.add(int(line[1:]))
         else:
@@ -30,9 +30,9 @@ def watch(lines):  # type: ignore[no-untyped-def]
     return groups
 
 
-def signal_all(groups, number):  # type: ignore[no-untyped-def]
+def signal_all(groups: set[int], number: int) -> set[int]:
     """Signal groups; return those that are there."""
-    left = set()
+    left: set[int] = set()
     for group in groups:
         try:
             os.killpg(group, number)
@@ -44,11 +44,11 @@ def signal_all(groups, number):  # type: ignore[no-untyped-def]
     return left
 
 
-def main():  # type: ignore[no-untyped-def]
+def main() -> None:
     """Watch, then end what is left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    groups = watch(sys.stdin)
+    groups = watch()
     signal_all(groups, signal.SIGTERM)
     groups = signal_all(groups, signal.SIGCONT)
     end = time.monotonic() + GRACE

@@ -53,6 +53,7 @@ class Screen:
         self._colour: dict[str, str] = {_OURS: "90"}
         self._queue: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MOST_WAITING)
         self._left_out = 0
+        self._closed = False
         self._coloured = {stream: wants_colours(stream) for stream in (sys.stdout, sys.stderr)}
         self._thread = threading.Thread(target=self._write, name="screen", daemon=True)
         self._thread.start()
@@ -68,12 +69,17 @@ class Screen:
             self._put(sys.stderr, _OURS, line, datetime.now().astimezone())
 
     def close(self) -> None:
-        """Write what waits, if that is possible in a moment."""
+        """Write what waits, if that is possible in a moment, and nothing more."""
+        if self._closed:
+            return
+        self._closed = True
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=LAST)
             self._thread.join(LAST)
 
     def _put(self, stream: TextIO, name: str, text: str, when: datetime) -> None:
+        if self._closed:
+            return
         colours = self._coloured[stream]
         if name not in self._colour:
             self._colour[name] = next(self._colours)
@@ -83,7 +89,8 @@ class Screen:
             prefix = f"\x1b[{self._colour[name]}m{prefix}\x1b[0m"
         try:
             if self._left_out:
-                self._queue.put_nowait((sys.stderr, f"{prefix} … {self._left_out} lines are not shown, see mesh logs"))
+                words = f"… {self._left_out} lines are not shown, see `mesh logs`"
+                self._queue.put_nowait((sys.stderr, f"{prefix} {words}"))
                 self._left_out = 0
             self._queue.put_nowait((stream, f"{prefix} {shown(text, colours=colours)}".rstrip(" ")))
         except queue.Full:

@@ -1,0 +1,93 @@
+"""What all commands have in common: the grid, durations, and which exit code an error has."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+import mesh
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Only the newest click can be subscripted, and mypy asks for it.
+if TYPE_CHECKING:
+    _AnyType = click.ParamType[float]
+else:
+    _AnyType = click.ParamType
+
+FAILED = 1
+"""Exit code: a check has failed, or what was asked for could not be done."""
+
+USAGE = 2
+"""Exit code: the command line or the grid is wrong."""
+
+NOT_REACHED = 4
+"""Exit code: a node or fleet that was named is unknown, down or not reached."""
+
+NO_ANSWER = 124
+"""Exit code: it was reached, and did not answer in time."""
+
+
+grid_option = click.option(
+    "--grid",
+    "path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The grid.  [default: $MESH_GRID, else ./grid.yaml, else the shipped one]",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+
+
+def grid_path(path: Path | None) -> Path | None:
+    """Return the grid that was given, behind the verb or before it."""
+    before: Path | None = click.get_current_context().obj
+    return path or before
+
+
+class Duration(_AnyType):
+    """A time such as ``500ms``, ``30s`` or ``5m``; a bare number means seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds, or fail with a sentence that says what was expected."""
+        from mesh.text import seconds
+
+        try:
+            return seconds(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+def explained(call: Callable[P, R]) -> Callable[P, R]:
+    """Turn the errors of a command into a sentence and an exit code."""
+
+    @wraps(call)
+    def command(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except mesh.MeshError as exc:
+            click.echo(f"Error: {exc}", err=True)
+            sys.exit(code_of(exc))
+
+    return command
+
+
+def code_of(exc: mesh.MeshError) -> int:
+    """Return the exit code of an error."""
+    from factory.fleet.errors import NoFleetError
+
+    if isinstance(exc, mesh.NackedError):
+        return NOT_REACHED if exc.type == "LookupError" else FAILED
+    if isinstance(exc, mesh.UnknownNodeError | NoFleetError | mesh.PeerDownError):
+        return NOT_REACHED
+    if isinstance(exc, mesh.AckTimeoutError):
+        return NO_ANSWER
+    return USAGE if isinstance(exc, mesh.GridError) else FAILED

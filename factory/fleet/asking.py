@@ -1,0 +1,85 @@
+"""Ask the supervisor of a fleet, from the shell."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from factory.fleet.errors import NoFleetError
+from mesh.control import questions
+from mesh.gridfile.locate import locate
+from mesh.runtime import FleetRecord, fleet_folder, fleet_of
+
+LOOK = 0.05
+"""Seconds between two looks at whether a fleet is gone, or there."""
+
+
+def find(grid: Path | None) -> tuple[Path, FleetRecord]:
+    """Return folder and record of the fleet of a grid.
+
+    Raises:
+        NoFleetError: If none is up.
+        RuntimeDirectoryError: If the runtime directory cannot be used.
+
+    """
+    path = locate(grid)
+    folder = fleet_folder(path)
+    record = fleet_of(folder)
+    if record is None:
+        raise NoFleetError(path)
+    return folder, record
+
+
+def ask(folder: Path, do: str, nodes: tuple[str, ...] = (), *, timeout: float | None = 10.0) -> dict[str, Any]:
+    """Return what the supervisor answers.
+
+    Args:
+        folder: The folder of the fleet.
+        do: What is asked for.
+        nodes: Which nodes it is about.
+        timeout: Seconds to wait; ``None`` for as long as it lives.
+
+    Raises:
+        NackedError: If it refuses.
+        PeerDownError: If it cannot be reached, or ended meanwhile.
+        AckTimeoutError: If it does not answer in time.
+
+    """
+
+    async def asking() -> Any:
+        async with questions("the fleet", folder / "control.sock") as fleet:
+            return await fleet.request("$fleet", {"do": do, "nodes": list(nodes)}, timeout=timeout)
+
+    answer: dict[str, Any] = asyncio.run(asking())
+    return answer
+
+
+def wait_until_gone(folder: Path, timeout: float) -> bool:
+    """Return whether the supervisor has ended within so many seconds."""
+    end = time.monotonic() + timeout
+    while fleet_of(folder) is not None:
+        if time.monotonic() > end:
+            return False
+        time.sleep(LOOK)
+    return True
+
+
+def wait_until_there(grid: Path | None, timeout: float | None) -> Path:
+    """Return the folder of a fleet, as soon as it is there.
+
+    Raises:
+        NoFleetError: If it is not within so many seconds.
+
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            folder, _ = find(grid)
+            if (folder / "control.sock").exists():
+                return folder
+        except NoFleetError:
+            if end is not None and time.monotonic() > end:
+                raise
+        time.sleep(LOOK)
