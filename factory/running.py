@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from factory.errors import FactoryError, SetupError
 from factory.eventloop import loop_factory
-from factory.presence import present
 from factory.signals import StopSignals, leave_now
 from factory.supervised import Supervision, supervised
 from mesh.errors import MeshError
@@ -70,5 +69,8 @@ def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, p
 async def _live(
     sketch: FactoryLoop, worker: Worker, socket: str | None, port: int | None, supervision: Supervision | None
 ) -> None:
+    # Late: with it comes the network.
+    from factory.presence import present
+
     async with sketch.running(socket, port), present(sketch, worker, supervision):
         await worker.wait_stopped()

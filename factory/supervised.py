@@ -16,13 +16,14 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from factory.signals import leave_now
-from mesh.gridfile import Grid
-from mesh.gridfile.load import parse_grid
-from mesh.gridfile.locate import read
+
+if TYPE_CHECKING:
+    from mesh.gridfile import Grid
 
 VARIABLE = "SKETCHMESH_SUPERVISED"
 
@@ -90,6 +91,10 @@ class Supervision:
             GridError: If it cannot be read.
 
         """
+        # Late, as all that reads grids: `--help` has no use for it.
+        from mesh.gridfile.load import parse_grid
+        from mesh.gridfile.locate import read
+
         terms = self.terms
         file = grid_file(Path(terms.folder), terms.number if number is None else number)
         return parse_grid(read(file), terms.shown, path=Path(terms.path))

@@ -14,7 +14,7 @@ import errno
 import inspect
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -183,8 +183,8 @@ class _Receiver:
         answer = self._answers.get(channel)
         if answer is None:
             return Refusal("LookupError", self._unknown(channel))
-        found = answer(item)
-        return found if inspect.isasyncgen(found) else _only(found)
+        found: Any = answer(item)
+        return _parts(found)
 
     async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Refusal:
         return Refusal(type(error).__name__, str(error))
@@ -210,8 +210,13 @@ class _LinksOnly:
         """Nothing is said of them."""
 
 
-async def _only(found: Any) -> AsyncGenerator[Any, None]:
-    yield await found if inspect.isawaitable(found) else found
+async def _parts(found: Any) -> AsyncGenerator[Any, None]:
+    if not inspect.isasyncgen(found):
+        yield await found if inspect.isawaitable(found) else found
+        return
+    async with aclosing(found):
+        async for part in found:
+            yield part
 
 
 def _ignore(*_: object) -> None:

@@ -34,6 +34,7 @@ VARIABLE = "SKETCHMESH_RUNTIME"
 MAX_SOCKET_PATH = 100 if sys.platform.startswith("linux") else 96
 """Bytes that the path of a unix socket may have, with a few to spare: 108 on Linux, 104 elsewhere."""
 
+_HAS_PROC = Path("/proc/self/stat").exists()
 _MOST_BYTES = 64 * 1024
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -168,7 +169,7 @@ def checked_socket(path: Path) -> Path:
 
 def start_of(pid: int) -> str | None:
     """Return when a process began, as the system tells it; ``None`` if it is gone."""
-    if sys.platform.startswith("linux"):
+    if _HAS_PROC:
         try:
             text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -176,8 +177,8 @@ def start_of(pid: int) -> str | None:
         # The program's name comes in brackets and may hold anything, brackets included.
         fields = text.rpartition(")")[2].split()
         return None if fields[0] in ("Z", "X") else fields[19]
-    asked = subprocess.run(
-        ["/bin/ps", "-o", "state=,lstart=", "-p", str(pid)],  # noqa: S603 - a number
+    asked = subprocess.run(  # noqa: S603 - a number
+        ["/bin/ps", "-o", "state=,lstart=", "-p", str(pid)],
         capture_output=True,
         text=True,
         check=False,

@@ -24,7 +24,7 @@ LOOK = 0.1
 _PALETTE = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright_yellow", "bright_green")
 
 
-def _pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> re.Pattern[str] | None:
+def _pattern(_ctx: click.Context, _param: click.Parameter, value: str | None) -> re.Pattern[str] | None:
     try:
         return None if value is None else re.compile(value)
     except re.error as exc:
@@ -37,7 +37,9 @@ def _pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> r
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only this node; may be given again.")
 @click.option("--since", type=Duration(), metavar="TIME", help="Only the last 30s, 5m, 1h.")
 @click.option("--grep", callback=_pattern, metavar="RE", help="Only lines that match a regular expression.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of what is there.")
+@click.option(
+    "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of what is there."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each line.")
 @explained
 def logs(

@@ -19,7 +19,9 @@ GONE_WITHIN = 15.0
 @click.argument("nodes", nargs=-1, metavar="[NODE]...")
 @grid_option
 @click.option("--no-deps", is_flag=True, help="Without the nodes that the named ones need.")
-@click.option("-d", "--detach", is_flag=True, help="Return when all are ready; they run on without a terminal.")
+@click.option(
+    "-d", "--detach", is_flag=True, help="Return when all are ready; they run on without a terminal."
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would start, in order.")
 @click.option(
     "--start-within",
@@ -95,7 +97,9 @@ def down(path: Path | None) -> None:
     click.echo("the fleet is down", err=True)
 
 
-def _order(do: str, words: str, nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: bool) -> None:
+def _order(
+    do: str, words: str, nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: bool
+) -> None:
     """Have the fleet do something with nodes, and tell how they are then."""
     from factory.fleet import asking
 
@@ -108,7 +112,9 @@ def _order(do: str, words: str, nodes: tuple[str, ...], path: Path | None, timeo
     failed = [node for node in asked if node["state"] == "failed"]
     for node in asked:
         if node in failed:
-            click.echo(f"Error: {node['node']} {node['why']}; see `mesh logs --node {node['node']}`", err=True)
+            click.echo(
+                f"Error: {node['node']} {node['why']}; see `mesh logs --node {node['node']}`", err=True
+            )
         else:
             click.echo(f"{node['node']} {words}", err=True)
     if failed and do != "stop":

@@ -74,7 +74,9 @@ def explained(call: Callable[P, R]) -> Callable[P, R]:
         try:
             return call(*args, **kwargs)
         except mesh.MeshError as exc:
-            click.echo(f"Error: {exc}", err=True)
+            # What a fleet or a node refuses is its own sentence.
+            words = exc.reason if isinstance(exc, mesh.NackedError) else exc
+            click.echo(f"Error: {words}", err=True)
             sys.exit(code_of(exc))
 
     return command

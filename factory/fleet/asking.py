@@ -32,7 +32,9 @@ def find(grid: Path | None) -> tuple[Path, FleetRecord]:
     return folder, record
 
 
-def ask(folder: Path, do: str, nodes: tuple[str, ...] = (), *, timeout: float | None = 10.0) -> dict[str, Any]:
+def ask(
+    folder: Path, do: str, nodes: tuple[str, ...] = (), *, timeout: float | None = 10.0
+) -> dict[str, Any]:
     """Return what the supervisor answers.
 
     Args:

@@ -316,7 +316,9 @@ class Fleet:
 
     def next_deadline(self) -> float | None:
         """Return when ``handle_timer()`` is to be called next."""
-        return min((entry.deadline for entry in self._entries.values() if entry.deadline is not None), default=None)
+        return min(
+            (entry.deadline for entry in self._entries.values() if entry.deadline is not None), default=None
+        )
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
@@ -558,7 +560,14 @@ class Fleet:
             self._become(entry, State.STOPPED, now)
 
     def _become(
-        self, entry: _Entry, state: State, now: float, why: str = "", *, verdict: bool = False, keep: bool = False
+        self,
+        entry: _Entry,
+        state: State,
+        now: float,
+        why: str = "",
+        *,
+        verdict: bool = False,
+        keep: bool = False,
     ) -> None:
         if not keep:
             entry.deadline = None

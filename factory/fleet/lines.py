@@ -14,9 +14,9 @@ _COLOUR = re.compile("\x1b\\[[0-9;]{0,32}m")
 
 
 class LineCutter:
-    """Cuts a stream of bytes into lines.
+    r"""Cuts a stream of bytes into lines.
 
-    What is no UTF-8 is written as ``\\xff``. Of a line that has no end no more is kept than
+    What is no UTF-8 is written as ``\xff``. Of a line that has no end no more is kept than
     ``MOST_BYTES``.
     """
 

@@ -17,9 +17,7 @@ Needs = Mapping[str, frozenset[str]]
 def needs(nodes: Iterable[Node]) -> dict[str, frozenset[str]]:
     """Return, by name, which of these nodes each one needs."""
     known = {node.name: node for node in nodes}
-    return {
-        node.name: frozenset(_wanted(node)) & known.keys() - {node.name} for node in known.values()
-    }
+    return {node.name: frozenset(_wanted(node)) & known.keys() - {node.name} for node in known.values()}
 
 
 def _wanted(node: Node) -> list[str]:

@@ -9,9 +9,7 @@ from mesh.node import Node, is_loopback
 
 _LIVE = ("aliases", "peers", "subscribes", "restart")
 # Everything else a worker reads when it starts.
-_RESTARTS = tuple(
-    field.name for field in fields(Node) if field.name not in (*_LIVE, "name", "file", "marks")
-)
+_RESTARTS = tuple(field.name for field in fields(Node) if field.name not in (*_LIVE, "name", "file", "marks"))
 _SHOWN = {"sketch": "sketch", "socket": "host", "port": "port", "target": "target", "tls": "tls"}
 
 
@@ -76,7 +74,9 @@ def _compared(old: Node | None, new: Node) -> Change | None:
 
 
 def _removed(node: Node) -> Change:
-    return Change(node.name, "-", "drains and stops" if is_ours(node) else "is not known any more", is_ours(node))
+    return Change(
+        node.name, "-", "drains and stops" if is_ours(node) else "is not known any more", is_ours(node)
+    )
 
 
 def _described(node: Node) -> str:

@@ -11,7 +11,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import factory
 from factory.fleet import guard
@@ -29,6 +29,8 @@ LOOK = 0.05
 """Seconds between two looks at whether it is gone."""
 
 _MOST_READY = 4096
+# Exit codes of who was told to end, and just did.
+_ASKED = {-signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM}
 
 
 class Told(Protocol):
@@ -52,7 +54,7 @@ class Guard:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Guard:
+    async def __aenter__(self) -> Self:
         await self._start()
         self._task = asyncio.create_task(self._keep(), name="guard")
         return self
@@ -150,6 +152,7 @@ class NodeProcess:
         asyncio.get_running_loop().add_reader(self._ready, self._hear)
         try:
             code = await process.wait()
+            failed = code != 0 and not (self._asked and code in _ASKED)
             self._hear()  # who ends at once may have said so just before
             await self._end_group(process.pid)
             await asyncio.wait([printing], timeout=LEFTOVERS)
@@ -159,15 +162,17 @@ class NodeProcess:
             self._guard.remove(process.pid)
             printing.cancel()
             self._close()
-        self._told.has_ended(name, self.run, failed=code != 0, why=_how(code))
+        self._told.has_ended(name, self.run, failed=failed, why=_how(code))
 
     def ask_to_end(self) -> None:
         """SIGTERM to its group; and it is woken, if it is frozen, to hear it."""
+        self._asked = True
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL to its group."""
+        self._asked = True
         self._signal(signal.SIGKILL)
 
     def tell_grid(self, number: int) -> None:
@@ -185,7 +190,15 @@ class NodeProcess:
         assert self.node.sketch is not None
         try:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "factory.cli.launch", self.node.sketch, "--name", self.node.name),
+                *(
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "factory.cli.launch",
+                    self.node.sketch,
+                    "--name",
+                    self.node.name,
+                ),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,

@@ -101,7 +101,8 @@ class Supervisor:
         self._over = asyncio.Event()
         self._news = asyncio.Event()
         self._failed: set[str] = set()
-        self.when_up: Callable[[bool], object] = lambda ok: None
+        self._unclean: set[str] = set()
+        self.when_up: Callable[[bool], object] = lambda _: None
         self._told_up = False
         self._ending = False
         self._keep(content, 0)
@@ -138,7 +139,7 @@ class Supervisor:
                     log.close()
         for name in self._fleet.killed:
             self._screen.say(f"{name} did not stop in time and was killed")
-        return 1 if self._failed or self._fleet.killed else 0
+        return 1 if self._failed or self._unclean or self._fleet.killed else 0
 
     def down(self, why: str = "") -> None:
         """Stop everything, in good order."""
@@ -176,6 +177,9 @@ class Supervisor:
         """It is gone, with all that it has started."""
         self._log(name).note(f"-- {why} (run {run})", datetime.now().astimezone())
         self._processes.pop(name, None)
+        if failed and self._fleet.state(name) is State.STOPPING:
+            self._unclean.add(name)
+            self._screen.say(f"{name} {why} while it stopped")
         self._fleet.ended(name, run, self._now(), failed=failed, why=why)
         self._carry_out()
 
@@ -305,7 +309,9 @@ class Supervisor:
         assert self._file.content is not None
         self._keep(self._file.content, self._number)
         self._tried = (self._number, grid)
-        said = "\n".join(["the grid has changed:", *map(str, changes)] if changes else ["the grid has changed"])
+        said = "\n".join(
+            ["the grid has changed:", *map(str, changes)] if changes else ["the grid has changed"]
+        )
         self._screen.say(said)
         self._fleet.apply(self._selected(grid), self._number, self._now())
         self._carry_out()
@@ -378,7 +384,9 @@ class Supervisor:
         elif do == "wait":
             await self._until(lambda: self._are(names, State.READY, State.DONE, State.FAILED))
         elif do != "status":
-            raise ValueError(f"nothing to do for {do!r}; ask for status, stop, start, restart, wait, reload or down")
+            raise ValueError(
+                f"nothing to do for {do!r}; ask for status, stop, start, restart, wait, reload or down"
+            )
         return self._status()
 
     async def _order(self, do: str, names: list[str]) -> None:
@@ -427,5 +435,3 @@ class Supervisor:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-

@@ -85,7 +85,9 @@ def wanted(path: Path | None, names: Sequence[str], *, with_others: bool) -> Wan
         if not is_ours(node):
             raise NothingToStartError(f"{node.name} runs on {node.host}; start it there")
     if not any(is_ours(node) for node in grid):
-        raise NothingToStartError(f"{file} has no node with a sketch and a local host, so there is none to start")
+        raise NothingToStartError(
+            f"{file} has no node with a sketch and a local host, so there is none to start"
+        )
     return Wanted(grid, content, file.absolute(), [node.name for node in found] or None, with_others)
 
 
@@ -114,7 +116,8 @@ def _lock(folder: Path, grid: Path) -> Iterator[None]:
             found = fleet_of(folder)
             since = ""
             if found is not None:
-                since = f", pid {found.pid}, since {datetime.fromtimestamp(found.started_at).astimezone():%H:%M:%S}"
+                began = datetime.fromtimestamp(found.started_at).astimezone()
+                since = f", pid {found.pid}, since {began:%H:%M:%S}"
             raise FleetRunsError(
                 f"the fleet of {grid} runs already{since}; edit the grid and it follows, "
                 f"or see `mesh restart NODE`, `mesh logs -f` and `mesh down`"

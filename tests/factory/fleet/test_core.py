@@ -99,8 +99,8 @@ class World:
         return {name: node for name, (_, node) in self.running.items()}
 
 
-def up(*nodes: Node, **kwargs: bool) -> World:
-    world = World(**kwargs)
+def up(*nodes: Node, auto: bool = True) -> World:
+    world = World(auto=auto)
     world.fleet.begin(nodes, 0.0)
     world.settle()
     return world
@@ -355,7 +355,7 @@ def test_down_in_the_midst_of_a_change() -> None:
 
 def changed(seed: int) -> list[Node]:
     chance = random.Random(seed)
-    nodes = []
+    nodes: list[Node] = []
     for number in range(chance.randint(1, 5)):
         name = chance.choice("abcdef")
         if any(node.name == name for node in nodes):
@@ -380,14 +380,8 @@ def test_whichever_start_of_a_change_fails_the_old_state_comes_back(fate: str) -
     for nth in range(10):
         world = up(*before)
         old = world.nodes()
-        count = 0
-
-        def nth_fails(name: str) -> str:
-            nonlocal count
-            count += 1
-            return fate if count == nth + 1 else "ready"
-
-        world.fate = nth_fails
+        fates = iter(["ready"] * nth + [fate])
+        world.fate = lambda _, fates=fates: next(fates, "ready")  # type: ignore[misc]
         world.fleet.apply(after, 1, world.now)
         done = world.pass_time(100.0)
         assert not world.fleet.is_changing
@@ -401,7 +395,10 @@ def test_whichever_start_of_a_change_fails_the_old_state_comes_back(fate: str) -
     pytest.fail("the change never went through")
 
 
-@given(st.integers(0, 10**6), st.lists(st.sampled_from(["edit", "crash", "stop", "start", "restart", "wait"]), max_size=30))
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.sampled_from(["edit", "crash", "stop", "start", "restart", "wait"]), max_size=30),
+)
 def test_whatever_happens_the_fleet_comes_to_rest_as_wanted(seed: int, steps: list[str]) -> None:
     chance = random.Random(seed)
     world = World()
@@ -422,9 +419,9 @@ def test_whatever_happens_the_fleet_comes_to_rest_as_wanted(seed: int, steps: li
     world.deaf = set()
     world.pass_time(500.0)
     assert not world.fleet.is_changing
-    assert all(
-        entry["state"] in (State.READY, *RESTS) for entry in world.fleet.snapshot(world.now)
-    ), world.fleet.snapshot(world.now)
+    assert all(entry["state"] in (State.READY, *RESTS) for entry in world.fleet.snapshot(world.now)), (
+        world.fleet.snapshot(world.now)
+    )
     world.fleet.down(world.now)
     world.pass_time(10.0)
     assert world.fleet.is_over

@@ -30,7 +30,9 @@ def test_a_new_node_starts() -> None:
 
 def test_a_node_of_somebody_else_is_never_started() -> None:
     assert str(only([], [FAR])) == "+ far: buzzer on pi.local:8767; not started here"
-    assert str(only([], [Node("raw", port=1)])) == "+ raw: run by somebody else on localhost:1; not started here"
+    assert (
+        str(only([], [Node("raw", port=1)])) == "+ raw: run by somebody else on localhost:1; not started here"
+    )
     assert not only([], [FAR]).restarts
 
 
