@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import queue
+import select
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -20,6 +21,9 @@ from factory.fleet.lines import shown
 
 MOST_WAITING = 10_000
 """Lines that may wait to be written."""
+
+LOOK = 1.0
+"""Seconds without a line after which it is looked whether anybody still reads."""
 
 LAST = 1.0
 """Seconds that the lines that wait may take at the end."""
@@ -97,8 +101,17 @@ class Screen:
             self._left_out += 1
 
     def _write(self) -> None:
-        works = True
-        while (item := self._queue.get()) is not None:
+        works, last = True, sys.stdout
+        while True:
+            try:
+                item = self._queue.get(timeout=LOOK)
+            except queue.Empty:
+                if works and not _is_read():
+                    works = False
+                    self._end()
+                continue
+            if item is None:
+                break
             stream, line = item
             if not works:
                 continue
@@ -108,15 +121,28 @@ class Screen:
                 except UnicodeEncodeError:
                     encoding = stream.encoding or "ascii"
                     stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-                if self._queue.empty() or stream is sys.stderr:
+                if stream is not last:
+                    last.flush()  # so that both come in order
+                    last = stream
+                if self._queue.empty():
                     stream.flush()
             except (OSError, ValueError):
                 # Nobody reads on (`mesh up | head`), or the terminal is gone: that is an end, too.
                 works = False
-                silence()
-                self._gone()
+                self._end()
         with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
+            last.flush()
+
+    def _end(self) -> None:
+        silence()
+        self._gone()
+
+
+def _is_read() -> bool:
+    """Return whether somebody may still read standard output."""
+    poll = select.poll()
+    poll.register(1, 0)  # errors and hang-ups are told in any case
+    return not poll.poll(0)
 
 
 def silence() -> None:

@@ -290,7 +290,10 @@ def on_a_terminal(grid: Path, **env: str) -> str:
     while b"is up after" not in shown or b"red" not in shown:
         shown += os.read(ours, 65536)
     os.close(ours)
-    assert process.wait(DEADLINE) == 0
+    try:
+        assert process.wait(DEADLINE) == 0
+    finally:
+        process.kill()
     return shown.decode()
 
 
@@ -300,6 +303,16 @@ def test_colours_are_for_terminals_that_want_them(tmp_path: Path) -> None:
     shown = on_a_terminal(grid)
     assert re.search("\x1b\\[36m\\d\\d:\\d\\d:\\d\\d raw  \\|\x1b\\[0m \x1b\\[31mred", shown)
     assert "\x1b" not in on_a_terminal(grid, NO_COLOR="1")
+
+
+def test_the_fleet_ends_when_nobody_reads_though_it_has_nothing_to_say(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    grid = write_fleet(tmp_path, f"  quiet: {{sketch: 'crew.py:Quiet', port: {port}}}\n")
+    command = f"{sys.executable} -m factory.cli.fleet up --grid {grid} | (read line; echo got $line)"
+    with Proc("sh", "-c", command) as piped:
+        assert piped.wait() == 0
+        assert len(piped.stdout) == 1
+        assert gone(piped)
 
 
 def test_the_fleet_ends_when_nobody_reads_on(tmp_path: Path) -> None:
