@@ -100,7 +100,6 @@ class Supervisor:
         self._begun = False
         self._over = asyncio.Event()
         self._news = asyncio.Event()
-        self._failed: set[str] = set()
         self._unclean: set[str] = set()
         self.when_up: Callable[[bool], object] = lambda _: None
         self._told_up = False
@@ -139,7 +138,8 @@ class Supervisor:
                     log.close()
         for name in self._fleet.killed:
             self._screen.say(f"{name} did not stop in time and was killed")
-        return 1 if self._failed or self._unclean or self._fleet.killed else 0
+        failed = any(self._fleet.state(name) is State.FAILED for name in self._fleet.names())
+        return 1 if failed or self._unclean or self._fleet.killed else 0
 
     def down(self, why: str = "") -> None:
         """Stop everything, in good order."""
@@ -259,9 +259,7 @@ class Supervisor:
         if action.state is State.READY:
             where = self._wheres.get(name)
             self._screen.say(f"{name} is ready{f' on {where}' if where else ''}")
-            self._failed.discard(name)
         elif action.state is State.FAILED:
-            self._failed.add(name)
             self._screen.say(f"{name} {action.why}")
             last = self._log(name).last
             if last:
