@@ -19,7 +19,7 @@ setup: ## Make .venv, or bring it up to date; the other targets do this first.
 	@scripts/setup
 
 up: setup ## Run the whole fleet here, until Ctrl-C.
-	@$(BIN)/python scripts/up.py
+	@$(BIN)/python -m factory.cli.fleet up
 
 test: setup ## Check and test everything; installs the tools that tests need where it may.
 	@scripts/system-packages

@@ -5,7 +5,7 @@ Run it by hand, in a checkout that is set up, when the output has changed::
 
     .venv/bin/python docs/assets/make_picture.py
 
-It runs the fleet of the Procfile on free ports in a terminal of its own, as `make up`
+It runs the fleet of the grid on free ports in a terminal of its own, as `make up`
 does, presses Ctrl-C after a few ticks and draws the lines, all that were printed from
 one tick on. Look at the result before you commit it.
 """
@@ -68,7 +68,8 @@ def capture() -> list[str]:
         grid.write_text(text, encoding="utf-8")
         ours, theirs = pty.openpty()
         fleet = subprocess.Popen(  # noqa: S603 - our own script
-            [sys.executable, ROOT / "scripts" / "up.py"],
+            [sys.executable, "-m", "factory.cli.fleet", "up"],
+            cwd=ROOT,
             env=os.environ | {"MESH_GRID": str(grid)},
             stdin=theirs,
             stdout=theirs,

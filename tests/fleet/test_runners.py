@@ -1,4 +1,4 @@
-"""The shipped Procfile under foreman, honcho and `make up`: the real fleet, and a clean stop."""
+"""The shipped fleet under foreman, honcho and `mesh up`: a real run, and a clean stop."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RequireTool
+from tests.helpers.meshes import mesh
 from tests.helpers.ports import SHIPPED, shipped_ports
-from tests.helpers.proc import ROOT, SCALE, Proc
+from tests.helpers.proc import SCALE, Proc, arduino
 
 pytestmark = pytest.mark.fleet
 
@@ -39,7 +40,7 @@ def start(runner: str, require_tool: RequireTool) -> Proc:
         return Proc(require_tool("foreman", package="ruby-foreman"), "start", env={"PATH": path})
     if runner == "honcho":
         return Proc(sys.executable, "-m", "honcho", "start", env={"PATH": path})
-    return Proc(sys.executable, ROOT / "scripts/up.py", env={"PATH": path})
+    return Proc(sys.executable, "-m", "factory.cli.fleet", "up", env={"PATH": path})
 
 
 def wait_until_it_buzzes(fleet: Proc) -> None:
@@ -89,12 +90,11 @@ def test_ctrl_c_in_a_terminal_reaches_everybody_and_stops_cleanly(
         check_the_end(fleet, runner, signal.SIGINT, begin)
 
 
-def test_a_clock_that_comes_first_takes_nobody_with_it(require_tool: RequireTool) -> None:
+def test_a_clock_that_comes_first_takes_nobody_with_it() -> None:
     # The clock alone: it waits for the pin, and neither ends nor fails.
-    with Proc(sys.executable, ROOT / "scripts/up.py", "clock") as fleet:
+    with mesh("up", "clock", "--no-deps") as fleet:
         fleet.wait_for("waiting for blink at ws://localhost:8765/")
-        with Proc(sys.executable, ROOT / "scripts/up.py", "blink", "buzzer") as rest:
+        with arduino("iopin"), arduino("buzzer"):
             fleet.wait_for("blink is there at ws://localhost:8765/")
             fleet.wait_for("< acknowledged$")
-            assert rest.stop() == 0
         assert fleet.stop() == 0

@@ -104,7 +104,7 @@ def test_the_sdist_is_complete(built: Path) -> None:
         inside = {str(PurePosixPath(*PurePosixPath(name).parts[1:])) for name in archive.getnames()}
     wanted = {
         "arduino.py", "grid.yaml", "pyproject.toml", "Makefile", "Procfile", "README.md", "CHANGELOG.md",
-        "LICENSE", "scripts/setup", "scripts/up.py", "tests/conftest.py", "docs/dependencies.md",
+        "LICENSE", "scripts/setup", "tests/conftest.py", "docs/dependencies.md",
         "mesh/gridfile/grid.schema.json",
     }  # fmt: skip
     assert wanted <= inside, wanted - inside

@@ -340,7 +340,7 @@ def test_b26_the_clock_may_come_first() -> None:
 @pytest.mark.source("B27")
 @pytest.mark.fleet
 def test_b27_the_procfile_runs_under_a_runner() -> None:
-    # foreman and `make up` are in tests/fleet/test_runners.py.
+    # foreman and `mesh up` are in tests/fleet/test_runners.py.
     with shipped_ports(), Proc(sys.executable, "-m", "honcho", "start") as fleet:
         fleet.wait_for(r"clock\.1 +\| \[ clock \] < acknowledged$")
         fleet.wait_for(r"buzzer\.1 +\| \[ buzzer \] signal [01] received -> ")
@@ -349,10 +349,11 @@ def test_b27_the_procfile_runs_under_a_runner() -> None:
 @pytest.mark.source("B28")
 @pytest.mark.fleet
 def test_b28_the_output_is_merged_coloured_prefixed_and_unbuffered() -> None:
-    in_a_terminal = f"import pty, sys; sys.exit(pty.spawn([{sys.executable!r}, 'scripts/up.py']) >> 8)"
+    command = [sys.executable, "-m", "factory.cli.fleet", "up"]
+    in_a_terminal = f"import pty, sys; sys.exit(pty.spawn({command!r}) >> 8)"
     with shipped_ports(), Proc(sys.executable, "-c", in_a_terminal, interactive=True) as fleet:
         colours = {
-            fleet.wait_for(rf"(\x1b\[[0-9;]+m)\d\d:\d\d:\d\d {name} +\| .*\[ {name} \] ")[1]
+            fleet.wait_for(rf"(\x1b\[[0-9;]+m)\d\d:\d\d:\d\d {name} +\|\x1b\[0m \[ {name} \] ")[1]
             for name in ("clock", "blink", "buzzer")
         }
         assert len(colours) == 3

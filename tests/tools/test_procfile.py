@@ -1,4 +1,4 @@
-"""The Procfile means the same to `make up`, honcho and foreman; and the shipped one names the three."""
+"""The Procfile means the same to honcho and foreman; and the shipped one names the three."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SKETCHES = {"buzzer": "buzzer", "blink": "iopin", "clock": "clock"}
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    copy(tmp_path, "Procfile", ".env", "scripts/up.py")
+    copy(tmp_path, "Procfile", ".env")
     write(tmp_path / "launcher.py", LAUNCHER)
     stub(tmp_path / "arduino.py", f'exec "{sys.executable}" launcher.py "$@"')
     return tmp_path
@@ -52,14 +52,11 @@ def test_foreman_and_honcho_find_no_fault_with_it(require_tool: RequireTool) -> 
         assert all(name in done.stdout + done.stderr for name in SKETCHES)
 
 
-@pytest.mark.parametrize("runner", ["up", "honcho", "foreman"])
+@pytest.mark.parametrize("runner", ["honcho", "foreman"])
 def test_every_runner_starts_all_and_stops_all(
     checkout: Path, runner: str, require_tool: RequireTool
 ) -> None:
-    commands: dict[str, list[str | Path]] = {
-        "up": [sys.executable, "scripts/up.py"],
-        "honcho": [sys.executable, "-m", "honcho", "start"],
-    }
+    commands: dict[str, list[str | Path]] = {"honcho": [sys.executable, "-m", "honcho", "start"]}
     if runner == "foreman":
         commands["foreman"] = [require_tool("foreman", package="ruby-foreman"), "start"]
     with Program(commands[runner], cwd=checkout, env={"PATH": os.environ["PATH"]}) as fleet:
@@ -69,5 +66,5 @@ def test_every_runner_starts_all_and_stops_all(
         fleet.signal(signal.SIGTERM)
         code = fleet.end()
         assert sum("| stopped" in line for line in fleet.lines) == len(SKETCHES), fleet.lines
-        # honcho reports the signal that it got; the other two a success.
+        # honcho reports the signal that it got; foreman a success.
         assert code == (143 if runner == "honcho" else 0), fleet.lines
