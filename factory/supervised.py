@@ -92,12 +92,13 @@ class Supervision:
 
         """
         # Late, as all that reads grids: `--help` has no use for it.
-        from mesh.gridfile.load import parse_grid
+        from mesh.gridfile.load import parse_grid, unannounced
         from mesh.gridfile.locate import read
 
         terms = self.terms
         file = grid_file(Path(terms.folder), terms.number if number is None else number)
-        return parse_grid(read(file), terms.shown, path=Path(terms.path))
+        with unannounced():
+            return parse_grid(read(file), terms.shown, path=Path(terms.path))
 
     def ready(self, where: str | None) -> None:
         """Say that the worker serves, or runs; once.

@@ -67,7 +67,7 @@ def capture() -> list[str]:
             text = text.replace(port, str(free_port()))
         grid.write_text(text, encoding="utf-8")
         ours, theirs = pty.openpty()
-        fleet = subprocess.Popen(  # noqa: S603 - our own script
+        fleet = subprocess.Popen(
             [sys.executable, "-m", "factory.cli.fleet", "up"],
             cwd=ROOT,
             env=os.environ | {"MESH_GRID": str(grid)},

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import UNSET
@@ -52,6 +55,22 @@ def parse_grid(data: bytes, file: str = "grid.yaml", *, path: Path | None = None
     # A dictionary, because a set would forget the order.
     origins = dict.fromkeys(normal_origin(origin) for origin in model.origins or ())
     return Grid(_nodes(model, known, file, marks), path=path, groups=groups, origins=origins)
+
+
+@contextmanager
+def unannounced() -> Iterator[None]:
+    """Let nodes that this thread reads not be told as new ones: they were told before."""
+    mine = threading.get_ident()
+
+    def from_others(record: logging.LogRecord) -> bool:
+        return record.thread != mine
+
+    logger = logging.getLogger("mesh.node")
+    logger.addFilter(from_others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(from_others)
 
 
 def _nodes(

@@ -7,14 +7,10 @@ look to the next, for an editor may be in the midst of writing.
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mesh.errors import GridError
-from mesh.gridfile.load import parse_grid
+from mesh.gridfile.load import parse_grid, unannounced
 from mesh.gridfile.locate import read
 from mesh.gridfile.network import Grid
 
@@ -70,7 +66,7 @@ class GridFile:
         if data == self.content:
             return None
         self.content = data
-        with _quiet():
+        with unannounced():
             return parse_grid(data, self._shown, path=self._path.absolute())
 
     def _look(self) -> _Seen:
@@ -79,19 +75,3 @@ class GridFile:
         except (OSError, ValueError) as exc:
             return type(exc).__name__
         return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let nodes that are read again not be told as new ones, as far as this thread reads them."""
-    mine = threading.get_ident()
-
-    def from_others(record: logging.LogRecord) -> bool:
-        return record.thread != mine
-
-    logger = logging.getLogger("mesh.node")
-    logger.addFilter(from_others)
-    try:
-        yield
-    finally:
-        logger.removeFilter(from_others)

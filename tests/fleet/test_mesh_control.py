@@ -95,7 +95,9 @@ def test_is_ready_waits_no_longer_than_told(tmp_path: Path) -> None:
 
 def test_a_node_that_is_never_ready_is_tried_again(tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    grid = write_fleet(tmp_path, f"  never: {{sketch: 'crew.py:Never', port: {port}, restart: {{most: 2}}}}\n")
+    grid = write_fleet(
+        tmp_path, f"  never: {{sketch: 'crew.py:Never', port: {port}, restart: {{most: 2}}}}\n"
+    )
     up = done("up", "--start-within", "1s", "--grid", grid, code=1)
     assert any(line.endswith("never was not ready within 1 s; starts again in 0.5 s") for line in up.stderr)
     assert any("never was not ready within 1 s; given up: it has ended 2 times" in line for line in up.stderr)
@@ -127,7 +129,9 @@ def test_logs_of_all_or_some_by_time_and_content(up: Proc, grid: Path) -> None:
     assert re.match(r"\d\d:\d\d:\d\d buzzer \| \[ buzzer \] serving on localhost:\d+$", only[0])
     assert len(done("logs", "--tail", "2", "--grid", grid).stdout) == 2
     assert done("logs", "--tail", "0", "--grid", grid).stdout == []
-    assert done("logs", "--since", "1ms", "--node", "buzzer", "--grep", "serving", "--grid", grid).stdout == []
+    assert (
+        done("logs", "--since", "1ms", "--node", "buzzer", "--grep", "serving", "--grid", grid).stdout == []
+    )
     lines = [json.loads(line) for line in done("logs", "--json", "--tail", "3", "--grid", grid).stdout]
     assert [set(line) for line in lines] == [{"time", "node", "text"}] * 3
 

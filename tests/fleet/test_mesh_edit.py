@@ -157,9 +157,7 @@ def test_a_new_node_that_does_not_start_brings_the_old_state_back(
     crash = f"  crash: {{sketch: 'crew.py:Crash', port: {ports[3]}}}\n"
     save(grid, base.replace(str(ports[0]), str(ports[4])) + quiet("other", ports[1]) + crash)
     up.wait_for("the last 20 lines of crash:", since=mark)
-    up.wait_for(
-        "rolled back, for crash failed with exit code 7; the last good grid stays live", since=mark
-    )
+    up.wait_for("rolled back, for crash failed with exit code 7; the last good grid stays live", since=mark)
     done("is-ready", "--wait", "--grid", grid)
     after = pids(grid)
     assert set(after) == {"source", "sink", "other"}
@@ -176,9 +174,7 @@ def test_a_new_node_that_does_not_start_brings_the_old_state_back(
     up.wait_for("the new grid is live", since=mark)
 
 
-def test_a_worker_started_by_hand_takes_up_moved_and_new_peers(
-    tmp_path: Path, ports: list[int]
-) -> None:
+def test_a_worker_started_by_hand_takes_up_moved_and_new_peers(tmp_path: Path, ports: list[int]) -> None:
     grid = write_fleet(tmp_path, source("source", "sink") + quiet("sink", ports[0]))
     crew = tmp_path / "crew.py"
     with arduino(f"{crew}:Source", "--name", "source", "--grid", grid) as by_hand:
@@ -215,6 +211,7 @@ class Author:
         self.free = list(ports[1:])
         self.nodes: dict[str, tuple[int, int]] = {}
         self.count = 0
+        self.saves = 0
 
     def edit(self) -> bool:
         """Save the next grid; return whether it is a good one."""
@@ -236,8 +233,11 @@ class Author:
                     self.nodes[name] = (port, version + 1)
         text = self.text()
         if chance.random() < 0.3:
-            broken = chance.choice([text[: len(text) // 2] + "\n {", "  a: {prot: 1}\n", text + text, "  - x\n"])
-            save(self.grid, broken)
+            broken = chance.choice(
+                [text[: len(text) // 2] + "\n {", "  a: {prot: 1}\n", text + text, "  - x\n"]
+            )
+            self.saves += 1
+            save(self.grid, f"{broken} # {self.saves}\n")
             return False
         save(self.grid, text)
         return True

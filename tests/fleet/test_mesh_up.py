@@ -34,9 +34,7 @@ def gone(proc: Proc, within: float = DEADLINE) -> bool:
 def living(proc: Proc) -> list[int]:
     """Return the nodes' processes of a family."""
     return [
-        pid
-        for pid in proc.family()
-        if b"factory.cli.launch" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid for pid in proc.family() if b"factory.cli.launch" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
 

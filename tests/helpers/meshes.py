@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,7 +119,7 @@ def save(grid: Path, nodes: str) -> Path:
     """Save a grid as editors do: another file, put in its place."""
     new = grid.with_suffix(".new")
     new.write_text(f"nodes:\n{nodes}", encoding="utf-8")
-    os.replace(new, grid)
+    new.replace(grid)
     return grid
 
 
