@@ -27,7 +27,7 @@ from factory.watchdog import Watchdog
 from factory.wiring import Wires, wired_to, wirings
 from mesh.dialling import dial_link
 from mesh.door import STOPPING, Door
-from mesh.errors import MeshError, NotAServerError, PeerDownError
+from mesh.errors import GridError, MeshError, NotAServerError, PeerDownError
 from mesh.feeds import Feeds
 from mesh.gridfile import Grid
 from mesh.links.hub import Hub
@@ -323,14 +323,15 @@ class Worker:
         Args:
             grid: All nodes, before ``peers:`` hides some.
 
-        Raises:
-            GridError: If the sketch cannot do what that grid asks for; then nothing has changed.
-
         """
         sketch = self._sketch
         me = next((node for node in grid if node.name == sketch.name), sketch.me)
         seen, before = grid.visible_to(me), sketch.grid
-        wanted = wirings(me, seen, self._plan)
+        try:
+            wanted = wirings(me, seen, self._plan)
+        except GridError as exc:
+            wanted = None
+            self._log.warning(f"what {sketch.name} subscribes to stays as it was: {exc}")
         sketch.me, sketch.grid = me, seen
         if isinstance(sketch.target, Node):
             sketch.target = seen.get(sketch.target.name) or sketch.target
@@ -344,7 +345,8 @@ class Worker:
             self._wires.moved(new)
         if self._door is not None:
             self._door.allowed_origins = frozenset(grid.origins)
-        self._wires.settle(wanted, wired_to(me, seen), serves=self._door is not None)
+        if wanted is not None:
+            self._wires.settle(wanted, wired_to(me, seen), serves=self._door is not None)
 
     @property
     def outgoing(self) -> Outgoing:

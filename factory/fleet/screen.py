@@ -29,7 +29,8 @@ LAST = 1.0
 """Seconds that the lines that wait may take at the end."""
 
 _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
-_OURS = "mesh"
+OURS = "mesh"
+"""The name under which the fleet itself speaks."""
 
 
 def wants_colours(stream: TextIO) -> bool:
@@ -50,11 +51,11 @@ class Screen:
     """
 
     def __init__(self, names: Iterable[str], gone: Callable[[], object], *, nodes: bool = True) -> None:
-        self._width = max(map(len, [*names, _OURS]))
+        self._width = max(map(len, [*names, OURS]))
         self._gone = gone
         self._nodes = nodes
         self._colours = itertools.cycle(_COLOURS)
-        self._colour: dict[str, str] = {_OURS: "90"}
+        self._colour: dict[str, str] = {OURS: "90"}
         self._queue: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MOST_WAITING)
         self._left_out = 0
         self._closed = False
@@ -70,7 +71,7 @@ class Screen:
     def say(self, text: str) -> None:
         """Show what the fleet itself says: on standard error, for it is no data."""
         for line in text.splitlines():
-            self._put(sys.stderr, _OURS, line, datetime.now().astimezone())
+            self._put(sys.stderr, OURS, line, datetime.now().astimezone())
 
     def close(self) -> None:
         """Write what waits, if that is possible in a moment, and nothing more."""

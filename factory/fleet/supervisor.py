@@ -32,7 +32,7 @@ from factory.fleet.logs import Log
 from factory.fleet.order import needs, with_needs
 from factory.fleet.plan import difference, is_ours
 from factory.fleet.processes import Guard, NodeProcess
-from factory.fleet.screen import Screen
+from factory.fleet.screen import OURS, Screen
 from factory.supervised import Terms, grid_file
 from mesh.control import Control
 from mesh.errors import GridError, MeshError
@@ -115,7 +115,7 @@ class Supervisor:
             try:
                 await control.open(self._folder / "control.sock")
             except (MeshError, OSError) as exc:
-                self._screen.say(f"warning: mesh commands will not reach this fleet: {exc}")
+                self._say(f"warning: mesh commands will not reach this fleet: {exc}")
             watch = asyncio.create_task(self._watch(), name="looks at the grid")
             try:
                 self._began = self._now()
@@ -124,6 +124,8 @@ class Supervisor:
                 self._fleet.begin(nodes, self._now())
                 self._carry_out()
                 await self._over.wait()
+                for name in self._fleet.killed:
+                    self._say(f"{name} did not stop in time and was killed")
             finally:
                 watch.cancel()
                 await asyncio.gather(watch, return_exceptions=True)
@@ -136,8 +138,6 @@ class Supervisor:
                     self._timer.cancel()
                 for log in self._logs.values():
                     log.close()
-        for name in self._fleet.killed:
-            self._screen.say(f"{name} did not stop in time and was killed")
         failed = any(self._fleet.state(name) is State.FAILED for name in self._fleet.names())
         return 1 if failed or self._unclean or self._fleet.killed else 0
 
@@ -146,7 +146,7 @@ class Supervisor:
         if not self._ending:
             self._ending = True
             if why:
-                self._screen.say(why)
+                self._say(why)
             self._fleet.down(self._now())
             self._carry_out()
 
@@ -179,7 +179,7 @@ class Supervisor:
         self._processes.pop(name, None)
         if failed and self._fleet.state(name) is State.STOPPING:
             self._unclean.add(name)
-            self._screen.say(f"{name} {why} while it stopped")
+            self._say(f"{name} {why} while it stopped")
         self._fleet.ended(name, run, self._now(), failed=failed, why=why)
         self._carry_out()
 
@@ -200,7 +200,7 @@ class Supervisor:
         self._tell_whether_up()
         if self._is_over():
             if not self._ending:
-                self._screen.say("nothing is left running")
+                self._say("nothing is left running")
             self._over.set()
 
     def _is_over(self) -> bool:
@@ -258,15 +258,15 @@ class Supervisor:
         name = action.name
         if action.state is State.READY:
             where = self._wheres.get(name)
-            self._screen.say(f"{name} is ready{f' on {where}' if where else ''}")
+            self._say(f"{name} is ready{f' on {where}' if where else ''}")
         elif action.state is State.FAILED:
-            self._screen.say(f"{name} {action.why}")
+            self._say(f"{name} {action.why}")
             last = self._log(name).last
             if last:
-                self._screen.say(f"the last {len(last)} lines of {name}:")
-                self._screen.say("\n".join(f"  {line}" for line in last))
+                self._say(f"the last {len(last)} lines of {name}:")
+                self._say("\n".join(f"  {line}" for line in last))
         elif action.state in (State.BACKING_OFF, State.DONE, State.STOPPED) and (action.why or self._told_up):
-            self._screen.say(f"{name} {action.why or 'has stopped'}")
+            self._say(f"{name} {action.why or 'has stopped'}")
 
     def _tell_whether_up(self) -> None:
         if self._told_up or self._ending:
@@ -276,7 +276,7 @@ class Supervisor:
             self._told_up = True
             count = len(states)
             took = self._now() - self._began
-            self._screen.say(f"{'1 node is' if count == 1 else f'{count} nodes are'} up after {took:.1f} s")
+            self._say(f"{'1 node is' if count == 1 else f'{count} nodes are'} up after {took:.1f} s")
             self.when_up(True)
         elif any(state is State.FAILED for state in states) and not any(
             state in (State.WAITING, State.STARTING, State.BACKING_OFF) for state in states
@@ -298,7 +298,7 @@ class Supervisor:
             grid = await asyncio.to_thread(self._read)
         except GridError as exc:
             said = f"{exc}\nthe grid has mistakes; the last good one stays live"
-            self._screen.say(said)
+            self._say(said)
             return said
         if grid is None or self._ending or self._fleet.is_changing:
             return "the grid is as it was"
@@ -310,7 +310,7 @@ class Supervisor:
         said = "\n".join(
             ["the grid has changed:", *map(str, changes)] if changes else ["the grid has changed"]
         )
-        self._screen.say(said)
+        self._say(said)
         self._fleet.apply(self._selected(grid), self._number, self._now())
         self._carry_out()
         return said
@@ -342,7 +342,7 @@ class Supervisor:
         for name, process in self._processes.items():
             if process.number != number and self._fleet.state(name) in RUNS:
                 process.tell_grid(number)
-        self._screen.say("the new grid is live")
+        self._say("the new grid is live")
 
     def _roll_back(self, action: RolledBack) -> None:
         self._tried = None
@@ -350,7 +350,7 @@ class Supervisor:
         for process in self._processes.values():
             if process.number == action.number:
                 process.tell_grid(self._settled)
-        self._screen.say(f"rolled back, for {action.why}; the last good grid stays live")
+        self._say(f"rolled back, for {action.why}; the last good grid stays live")
 
     # -- questions -----------------------------------------------------------------------------------------
 
@@ -423,6 +423,12 @@ class Supervisor:
         }
 
     # -- within ---------------------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        """Say something on the screen, and in the log, for a detached fleet has no screen."""
+        self._screen.say(text)
+        for line in text.splitlines():
+            self._log(OURS).note(line, datetime.now().astimezone())
 
     def _log(self, name: str) -> Log:
         if name not in self._logs:

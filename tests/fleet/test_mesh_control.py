@@ -123,7 +123,7 @@ def test_logs_of_all_or_some_by_time_and_content(up: Proc, grid: Path) -> None:
     up.wait_for(r"\[ blink \] < (buzz|\.\.\.)")
     every = done("logs", "--grid", grid)
     assert every.stderr == []
-    assert all(re.match(r"\d\d:\d\d:\d\d (clock |blink |buzzer) \|", line) for line in every.stdout)
+    assert all(re.match(r"\d\d:\d\d:\d\d (clock |blink |buzzer|mesh  ) \|", line) for line in every.stdout)
     only = done("logs", "--node", "buzzer", "--grep", "serving", "--grid", grid).stdout
     assert len(only) == 1
     assert re.match(r"\d\d:\d\d:\d\d buzzer \| \[ buzzer \] serving on localhost:\d+$", only[0])
