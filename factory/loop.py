@@ -12,7 +12,8 @@ import mesh
 from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
-from factory.worker import Worker, run_until_stopped
+from factory.running import run_until_stopped
+from factory.worker import Worker
 from mesh.client import REQUEST_TIMEOUT, request_delivery
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, gather, nodes_of

@@ -8,6 +8,7 @@ from mesh.errors import (
     FrameTooLargeError,
     GridError,
     GridProblem,
+    LineTooLongError,
     MeshError,
     NackedError,
     NameTakenError,
@@ -22,6 +23,7 @@ from mesh.errors import (
 )
 from mesh.gathering import Gathered
 from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
+from mesh.lines import LineProtocol
 from mesh.node import Node
 from mesh.streams import Ask
 from mesh.subscription import Subscription
@@ -38,6 +40,8 @@ __all__ = [
     "GridError",
     "GridProblem",
     "Group",
+    "LineProtocol",
+    "LineTooLongError",
     "MeshError",
     "NackedError",
     "NameTakenError",

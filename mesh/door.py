@@ -9,8 +9,8 @@ Rules:
 - A refused message is answered and the connection stays.
 - What became of each message is in the books (see ``mesh.protocol.books``): by what went
   over the wire, not by what the responder said.
-- A client that asks for ``?subscribe`` gets what is published (see ``mesh.feeds``), and what it sends
-  is refused.
+- A client that asks for ``?subscribe`` gets what is published (see ``mesh.feeds``), and what it
+  sends is refused.
 - *Draining*: the port is given up first, idle connections are closed with 1001, links that
   have not said who they are are hung up on, and a connection with a message in hand is
   closed after that message's answer. A message that comes in the very moment is not handled
@@ -27,6 +27,7 @@ import logging
 import socket as sockets
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -50,7 +51,7 @@ from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
-from mesh.text import printable
+from mesh.text import endpoint, printable
 from mesh.transport.base import Transport
 from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
 from mesh.web import ASSETS, asset
@@ -316,7 +317,7 @@ class Door:
                 connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
             )
         if "Upgrade" not in request.headers and channel in ASSETS:
-            return _asset(connection, channel)
+            return _asset(channel)
         if (
             channel.startswith(RESERVED)
             and channel not in self._reserved
@@ -463,23 +464,10 @@ def _sendable(answer: object | Refusal) -> Wire | Refusal:
         return Refusal(type(exc).__name__, f"the message was handled, but its acknowledgement: {exc}")
 
 
-def _asset(connection: ServerConnection, path: str) -> Response:
-    kind, content = asset(path)
-    response = connection.respond(HTTPStatus.OK, "")
-    response.body = content
-    for name in ("Content-Type", "Content-Length"):
-        del response.headers[name]
-    response.headers.update(
-        {
-            "Content-Type": kind,
-            "Content-Length": str(len(content)),
-            # It is no secret; and a page that was let in may come from another port of this machine.
-            "Access-Control-Allow-Origin": "*",
-            "Cache-Control": "no-cache",
-            "X-Content-Type-Options": "nosniff",
-        }
-    )
-    return response
+def _asset(path: str) -> Response:
+    headers, content = asset(path)
+    headers = {"Date": formatdate(usegmt=True), "Connection": "close", **headers}
+    return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, Headers(headers), content)
 
 
 def _channel(target: str) -> tuple[str, str]:
@@ -489,7 +477,7 @@ def _channel(target: str) -> tuple[str, str]:
 
 def _address(remote: object) -> str:
     if isinstance(remote, tuple) and len(remote) >= 2:
-        return f"[{remote[0]}]:{remote[1]}" if ":" in str(remote[0]) else f"{remote[0]}:{remote[1]}"
+        return endpoint(str(remote[0]), remote[1])
     return str(remote or "somewhere")
 
 

@@ -25,6 +25,8 @@ PUBLIC = {
         "GridError",
         "GridProblem",
         "Group",
+        "LineProtocol",
+        "LineTooLongError",
         "MeshError",
         "NackedError",
         "NameTakenError",

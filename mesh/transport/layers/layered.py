@@ -127,8 +127,8 @@ class Layered(Transport):
         if pieces:
             self._came(pieces)
         if fault is not None:
-            number, exc = fault
-            self._fail(str(exc), number + 1, self._layers[number].farewell(exc))
+            number, error = fault
+            self._fail(str(error), number + 1, self._layers[number].farewell(error))
 
     def _fail(self, why: str, at: int = 0, farewell: Sequence[bytes] = ()) -> None:
         """Close, for a layer can do no more; the layers below ``at`` still take what is said at last."""

@@ -68,5 +68,7 @@ def _made(spec: LayerSpec) -> Layer:
     make = _own.get(spec) or _shipped().get(spec)
     if make is None:
         names = layer_names()
-        raise ValueError(f"layer {spec!r} is not known{did_you_mean(spec, names)}; there are {listing(names)}")
+        raise ValueError(
+            f"layer {spec!r} is not known{did_you_mean(spec, names)}; there are {listing(names)}"
+        )
     return make()
