@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
@@ -14,10 +15,8 @@ from mesh.node import MAX_MESSAGE, Node
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.text import printable
-from mesh.transport.websocket import LinkClientConnection, WebsocketTransport, set_user_timeout
-
-if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
+from mesh.transport.tapping import tap_of_process
+from mesh.transport.websocket import LinkClientConnection, WebsocketTransport, set_user_timeout, watched
 
 # The library's own log would print tracebacks for peers that are merely absent.
 _SILENT = logging.getLogger("mesh.dialling.wire")
@@ -69,6 +68,8 @@ async def connect(
         DeliveryError: If the node refuses for good, or has no usable address.
 
     """
+    if tap_of_process() is not None:
+        options.setdefault("create_connection", watched(ClientConnection))
     try:
         async with asyncio.timeout(min(OPEN_TIMEOUT, timeout)):
             return await node.connection(

@@ -20,6 +20,7 @@ from factory.errors import FactoryError, SketchNotFoundError
 from factory.loop import FactoryLoop
 from factory.trouble import named, place
 from mesh.gridfile.address import explain_name
+from mesh.transport.tapping import Tap, tap_process
 
 T = TypeVar("T")
 
@@ -108,6 +109,12 @@ def common_options(*, client_only: bool) -> list[click.Option]:
             ["--log-format"],
             type=click.Choice(["pretty", "json"]),
             help="Shape of every line.  [default: pretty]",
+        ),
+        click.Option(
+            ["--wire"],
+            is_flag=True,
+            default=None,
+            help="Show every message of every connection, both ways, on stderr.",
         ),
         click.Option(["-q", "--quiet"], is_flag=True, default=None, help="Only warnings from the machinery."),
     ]
@@ -228,6 +235,8 @@ def _give_letters(own: Sequence[click.Option], common: Sequence[click.Option]) -
 def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -> None:
     level = "warning" if values.get("quiet") else values.get("log_level") or "info"
     output.configure(values.get("log_format") or "pretty", getattr(logging, level.upper()))
+    if values.get("wire"):
+        tap_process(Tap(lambda line: click.echo(line, err=True)))
     base = Path.cwd()
     grid = mesh.grid(values.get("grid") or sketch.registry)
     me = identity.identify(reference, find.own_name(reference, sketch), values.get("name"), grid, base)

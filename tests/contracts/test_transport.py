@@ -14,7 +14,6 @@ from mesh.transport.layers import Layered
 from mesh.transport.memory import MemoryNetwork
 from tests.helpers.transports import MESSAGES, STREAMS, Pair
 
-
 KINDS = {
     **{kind: (make, ()) for kind, make in MESSAGES.items()},
     **{kind: (make, ("len32le",)) for kind, make in STREAMS.items()},

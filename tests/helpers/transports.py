@@ -63,8 +63,7 @@ async def ptys(folder: Path, layers: Sequence[LayerSpec]) -> AsyncIterator[Pair]
     finally:
         for end in pair:
             end.abort()
-        while near.ended is None or far.ended is None:
-            await asyncio.sleep(0)
+            await end.close()
 
 
 MESSAGES: dict[str, MakePair] = {
