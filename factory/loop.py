@@ -207,7 +207,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         wanted = delivery_of(
             delivery,
             patience=self.patience if isinstance(peer_timeout, EllipsisType) else peer_timeout,
@@ -279,7 +279,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         delivery = request_delivery(self.patience, timeout)
         return await self._worker.outgoing.request(node, msg, channel, delivery)
 
@@ -304,7 +304,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         return self._worker.outgoing.ask(node, msg, channel, patience=self.patience)
 
     async def gather(

@@ -27,6 +27,7 @@ from factory.wiring import Wiring, subscribe_all, wired_to, wirings
 from mesh.door import STOPPING, Door
 from mesh.errors import MeshError, NotAServerError, PeerDownError
 from mesh.feeds import Feeds
+from mesh.link_doors import LinkDoors
 from mesh.links.hub import Hub
 from mesh.links.publishing import Publishing
 from mesh.links.subscribing import Subscribing
@@ -78,6 +79,7 @@ class Worker:
         self._log = logging.LoggerAdapter(logging.getLogger("factory.worker"), {"node": sketch.name})
         self._setup: Awaitable[object] | None = None
         self._door: Door | None = None
+        self._link_doors: LinkDoors | None = None
         self._hub: Hub | None = None
         self._peers: Peers | None = None
         self._outgoing: Outgoing | None = None
@@ -162,12 +164,14 @@ class Worker:
             return
         wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
         if not self._plan.is_client_only:
-            await self._serve(socket, port)
+            if socket or port is not None or self._sketch.me.port is not None or not self._sketch.me.doors:
+                await self._serve(socket, port)
         else:
             self._aim(socket, port)
-            if self._sketch.me.is_server:
+            if self._sketch.me.port:
                 # It has a port for those that subscribe to it.
                 await self._serve(None, None)
+        await self._open_link_doors()
         self._subscribe(wanted)
         self._hooks_begun = True
         for name in self._plan.on_start:
@@ -192,7 +196,7 @@ class Worker:
             return
         self._subscribing = Subscribing(self.hub, notice=self._log.info)
         for wiring in wanted:
-            if not wiring.source.is_server and self._door is None:
+            if not wiring.source.is_server and self._door is None and not sketch.me.is_server:
                 self._log.warning(
                     f"{wiring.source.name} has no port and {sketch.name} does not serve, "
                     f"so that channel {wiring.channel!r} will not come; give one of them a `port:`"
@@ -242,6 +246,8 @@ class Worker:
     async def _finish(self) -> None:
         self._begin_to_stop()
         drain = [asyncio.create_task(self._door.drain(), name="drain")] if self._door is not None else []
+        if self._link_doors is not None:
+            self._link_doors.stop()
         # The rhythms end first: what they stream goes over the links.
         begun = asyncio.get_running_loop().time()
         asks = []
@@ -268,6 +274,8 @@ class Worker:
             await within(CLOSING, self._subscribing.close(), "closing the subscriptions", self._report)
         if self._hub is not None:
             await within(CLOSING, self._close_links(self._hub), "closing the links", self._report)
+        if self._link_doors is not None:
+            await within(CLOSING, self._link_doors.close(), "closing the doors for links", self._report)
         if self._peers is not None:
             await within(CLOSING, self._peers.close(), "closing the peers", self._report)
         await cancel(list(self._telling), self._report)
@@ -390,6 +398,15 @@ class Worker:
             self._log.warning(
                 f"the grid has {me.name} on port {me.port}; that is where its peers will look for it"
             )
+
+    async def _open_link_doors(self) -> None:
+        me = self._sketch.me
+        if me.link_door is None:
+            return
+        self._link_doors = doors = LinkDoors(me.doors, self.hub.accept, notice=self._log.info)
+        await to_its_end(asyncio.create_task(doors.open(), name="opening the doors for links"))
+        for address in doors.addresses:
+            self._say(f"serving links on {address}")
 
     def _aim(self, socket: str | None, port: int | None) -> None:
         """Settle the target of a client-only sketch: as told, else as the grid says, else the default."""

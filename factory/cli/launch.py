@@ -265,7 +265,7 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     if values.get("target"):
         made.target = made.node(values["target"])
         if values.get("port") is None or not sketch.plan.is_client_only:
-            made.target.uri()  # says so now, not at every message, if it has no port
+            made.target.check()  # says so now, not at every message, if it has no port
     made.run(values.get("socket"), values.get("port"))
 
 

@@ -24,6 +24,8 @@ class Len32le(Layer):
 
     """
 
+    cuts_bytes = True
+
     def __init__(self, max_size: int = MAX_SIZE) -> None:
         self._max_size = max_size
         self._buffer = bytearray()

@@ -179,13 +179,11 @@ async def _opened(dialling: connect, address: Address) -> Transport:
         body = printable((exc.response.body or b"")[:200].decode(errors="replace").strip())
         raise DialError(
             address.text,
-            f"cannot reach {address.text}: it answered HTTP {status} {body}".rstrip(),
+            f"it answered HTTP {status} {body}".rstrip(),
             for_good=status < 500,
         ) from exc
     except (InvalidHandshake, EOFError) as exc:
-        raise DialError(
-            address.text, f"cannot reach {address.text}: what listens there is no websocket server: {exc}"
-        ) from exc
+        raise DialError(address.text, f"what listens there is no websocket server: {exc}") from exc
     assert isinstance(connection, LinkClientConnection)
     return connection.as_transport(address.text)
 
