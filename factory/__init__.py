@@ -1,11 +1,12 @@
 """Turns a class into a running worker: ``FactoryLoop`` and its decorators."""
 
-from factory.errors import FactoryError, HookError, Nack, Reject, SketchError, SketchNotFoundError
+from factory.errors import Close, FactoryError, HookError, Nack, Reject, SketchError, SketchNotFoundError
 from factory.loop import FactoryLoop
 from factory.reactive import every, on_start, on_stop, reactive
 from mesh.streams import Stream
 
 __all__ = [
+    "Close",
     "FactoryError",
     "FactoryLoop",
     "HookError",

@@ -6,22 +6,27 @@ import inspect
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import mesh
+from factory.clients import CurrentClient
 from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
 from factory.running import run_until_stopped
 from factory.worker import Worker
 from mesh.client import REQUEST_TIMEOUT, request_delivery
+from mesh.conversation import Client
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, gather, nodes_of
 from mesh.links.publishing import Publication
 from mesh.outgoing import delivery_of
 from mesh.protocol.values import NO_ANSWER, message_to_wire
 from mesh.streams import Answers, Ask, OnNack, Stream
-from mesh.text import did_you_mean
+from mesh.text import did_you_mean, listing
+
+OnError = Literal["nack", "close", "ignore"]
+"""What becomes of a message whose handler raises."""
 
 _API: set[str] = set()
 
@@ -53,6 +58,10 @@ class FactoryLoop:
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
+        client: The plain client whose message is in hand, with its ``address`` and a ``state`` for whatever
+            a sketch keeps of it; ``None`` if the message came over a link, or there is none.
+        on_error: What becomes of a message whose handler raises: ``nack`` refuses it, ``close`` also ends
+            the conversation with a plain client, ``ignore`` acknowledges it with ``None``.
         publishes: Channels that the class publishes on. A class that names any serves,
             even if it has no handlers, so that others can subscribe.
 
@@ -67,6 +76,8 @@ class FactoryLoop:
     registry: ClassVar[mesh.Registry | None] = None
     publishes: ClassVar[Collection[str]] = ()
     plan: ClassVar[Plan]
+    on_error: OnError = "nack"
+    client = CurrentClient()
 
     grid: mesh.Grid
     me: mesh.Node
@@ -77,6 +88,9 @@ class FactoryLoop:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if cls.on_error not in get_args(OnError):
+            known = listing(get_args(OnError), "or")
+            raise SketchError(f"{cls.__name__}.on_error is {cls.on_error!r}; write {known}")
         cls.plan = read_plan(cls, taken=_API)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -114,6 +128,8 @@ class FactoryLoop:
         self.grid = grid.visible_to(me)
         self.name = me.name
         self.target = self.grid.node(me.target) if me.target else None
+        if me.on_error is not None:
+            self.on_error = me.on_error
 
     def _check_setup(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         signature = self.plan.setup
@@ -380,6 +396,22 @@ class FactoryLoop:
             name: The peer's name.
             state: ``up`` or ``down``.
             reason: Why, for people.
+
+        """
+
+    def on_client(self, client: Client, state: str, reason: str) -> Any:
+        """Take note that a plain client came (``up``) or went (``down``); override it, async if you like.
+
+        Called before the first message of a client and after its last one.
+
+        Args:
+            client: The client. It is the same object both times, and in ``self.client`` between them.
+            state: ``up`` or ``down``.
+            reason: From where it came, or why it went, for people.
+
+        Returns:
+            ``True`` if the sketch has said so itself, so that the line that is printed
+            otherwise is left out.
 
         """
 

@@ -24,7 +24,8 @@ from factory.threads import Threads
 from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
 from factory.wiring import Wiring, subscribe_all, wired_to, wirings
-from mesh.door import STOPPING, Door
+from mesh.conversation import STOPPING, Client
+from mesh.door import Door
 from mesh.errors import MeshError, NotAServerError, PeerDownError
 from mesh.feeds import Feeds
 from mesh.links.hub import Hub
@@ -90,6 +91,7 @@ class Worker:
             self._threads,
             self._stopping,
             say=self._say,
+            tell=self._client_changed,
             report=self._report,
             note=self._log.info,
             warn=self._log.warning,
@@ -348,15 +350,22 @@ class Worker:
 
     def _peer_changed(self, peer: str, state: str, reason: str) -> None:
         self._handling.peer_changed(peer, state, reason)
+        self._tell("on_peer", lambda: self._sketch.on_peer(peer, state, reason))
+
+    def _client_changed(self, client: Client, state: str, reason: str) -> bool:
+        return self._tell("on_client", lambda: self._sketch.on_client(client, state, reason)) is True
+
+    def _tell(self, name: str, call: Callable[[], object]) -> object:
         try:
-            told = self._sketch.on_peer(peer, state, reason)
+            told = call()
         except BaseException as exc:
-            self._report("on_peer() failed", exc)
-            return
+            self._report(f"{name}() failed", exc)
+            return None
         if inspect.isawaitable(told):
-            task = asyncio.create_task(self._hook("on_peer", lambda: told), name="on_peer()")
+            task = asyncio.create_task(self._hook(name, lambda: told), name=f"{name}()")
             self._telling.add(task)
             task.add_done_callback(self._told)
+        return told
 
     def _told(self, task: asyncio.Task[None]) -> None:
         self._telling.discard(task)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from mesh.errors import GridError, NotAServerError
@@ -64,6 +64,8 @@ class Node:
         tls: Whether it is dialled as ``wss://``.
         peers: Names of the only nodes that it may know; ``None`` means all.
         subscribes: What it gets of what others publish.
+        on_error: What becomes of a message whose handler raises: ``nack``, ``close`` or ``ignore``; ``None``
+            leaves it to the sketch.
         file: The grid it was read from, as the user would write it.
         marks: Line and column of its fields in ``file``.
 
@@ -83,6 +85,7 @@ class Node:
     tls: bool = False
     peers: tuple[str, ...] | None = None
     subscribes: tuple[Wire, ...] = ()
+    on_error: Literal["nack", "close", "ignore"] | None = None
     file: str | None = field(default=None, compare=False, repr=False)
     marks: Marks = field(default_factory=dict, compare=False, repr=False)
 

@@ -49,6 +49,7 @@ PUBLIC = {
         "sync",
     },
     factory: {
+        "Close",
         "FactoryError",
         "FactoryLoop",
         "HookError",

@@ -17,5 +17,6 @@ VALID = [
     "nodes: {a: {port: 1}}\norigins: [http://pi.local:8000, 'https://[::1]:1', ext://abc, 'null']",
     'nodes: {a: {sketch: x, args: {none: null, yes_: true, n: -3, t: "NO", deep: {"08:30": [1, [2]]}}}}',
     "nodes:\n  a:\n    sketch: x\n    args:\n      poem: |\n        a\tb\n      b: >-\n        d\n",
+    "nodes: {a: {sketch: x, on_error: close}, b: {port: 1, on_error: ignore}}",
     "---\nnodes: {'a': {'port': 1}}\n...\n",
 ]
