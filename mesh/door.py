@@ -85,6 +85,7 @@ class Door:
         link: Serves a connection that speaks ``sketchmesh.v1`` until it ends; without it
             nobody is offered that subprotocol.
         reserved: Channels of the mesh itself that the responder answers on.
+        others: Tells how many connections the other doors of this process have; they count as well.
         feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
@@ -105,9 +106,11 @@ class Door:
         link: Callable[[Transport], Awaitable[str]] | None = None,
         reserved: Collection[str] = (),
         feeds: Feeds | None = None,
+        others: Callable[[], int] = lambda: 0,
     ) -> None:
         self._responder = responder
         self._feeds = feeds
+        self._others = others
         self._own_hosts = {*own_hosts, sockets.gethostname()}
         self._allowed_origins = frozenset(allowed_origins)
         self._max_clients = max_clients
@@ -129,6 +132,11 @@ class Door:
         self.port = 0
         self.turned_away: dict[int, int] = {}
         self.books = TakenBooks()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, those in their handshake included."""
+        return len(self._talks) + len(self._knocking)
 
     async def open(self, host: str, port: int) -> None:
         """Listen on every address of a host.
@@ -251,7 +259,8 @@ class Door:
         return self._draining
 
     def _is_full(self) -> bool:
-        return self._most is not None and len(self._talks) + len(self._knocking) >= self._most
+        there = len(self._talks) + len(self._knocking) + self._others()
+        return self._most is not None and there >= self._most
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         own = set(self._own_hosts)
@@ -265,7 +274,7 @@ class Door:
         )
         if why is not None:
             return self._turn_away(connection, HTTPStatus.FORBIDDEN, why)
-        if len(self._talks) + len(self._admitted) >= self._max_clients:
+        if len(self._talks) + len(self._admitted) + self._others() >= self._max_clients:
             return self._turn_away(
                 connection,
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -38,6 +38,21 @@ class EndOfInputError(TransportClosedError):
     """The peer has sent its last message, but still takes ours."""
 
 
+class DialError(MeshError, ConnectionError):
+    """A connection could not be made.
+
+    Attributes:
+        address: Where to.
+        for_good: Whether another try makes no sense before something was changed.
+
+    """
+
+    def __init__(self, address: str, message: str, *, for_good: bool = False) -> None:
+        super().__init__(message)
+        self.address = address
+        self.for_good = for_good
+
+
 class User(Protocol):
     """Who uses a transport, and is told what happens to it. Called from the event loop, must not raise.
 
@@ -120,6 +135,11 @@ class Transport(ABC):
     def peer(self) -> str:
         """Address of the other end, for people."""
 
+    @property
+    def ended(self) -> str | None:
+        """Why the connection is gone, for people; ``None`` while it is there."""
+        return self._ended
+
     def is_closing(self) -> bool:
         """Say whether it is closed, or either end has begun to close it."""
         return self._is_closing
@@ -156,6 +176,8 @@ class Transport(ABC):
 
         """
         self._check_open()
+        if self._is_closing:
+            raise TransportClosedError("it is being closed")
         self.write(message)
         while not self.writable and self._ended is None:
             await self._sleep()

@@ -52,6 +52,10 @@ class MemoryNetwork:
         """Let connections to ``place`` in; ``accept`` owns each until it returns."""
         self._doors[place] = accept
 
+    def is_listening(self, place: str) -> bool:
+        """Say whether somebody listens at a place."""
+        return place in self._doors
+
     def close(self, place: str) -> None:
         """Stop listening at ``place``; what is open stays open."""
         self._doors.pop(place, None)
@@ -187,6 +191,8 @@ class MemoryTransport(Transport):
         self._goodbye = ""
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
+        if self._tap is not None:
+            self._tap.opened(peer)
 
     @property
     def peer(self) -> str:

@@ -19,7 +19,10 @@ MOST_SHOWN: Final = 256
 
 _MASK: Final = b"***"
 
-_NAME: Final = rb"(?:[\w.-]*(?:password|passwd|passphrase|token|secret|authorization|cookie)[\w.-]*|(?:[\w-]*[_-])?(?:api)?key)"
+_NAME: Final = (
+    rb"(?:[\w.-]*(?:password|passwd|passphrase|token|secret|authorization|cookie)[\w.-]*"
+    rb"|(?:[\w-]*[_-])?(?:api)?key)"
+)
 _IN_TEXT: Final = (
     # JSON, or what Python prints for a dictionary. A string may be cut off.
     re.compile(

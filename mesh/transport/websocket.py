@@ -279,6 +279,8 @@ class WebsocketTransport(Transport):
     def set_peer(self, peer: str) -> None:
         """Set the address of the other end."""
         self._peer = peer
+        if self._tap is not None:
+            self._tap.opened(peer)
 
     def _transmit(self, message: bytes) -> None:
         if self._wire.is_closing():
