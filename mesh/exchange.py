@@ -238,13 +238,12 @@ class Exchange:
                 return self._give_up(self._framing.error)
 
     def _take(self) -> bytes:
-        queue = self._queue
+        data = self._queue.pop(0)
+        self._waiting -= len(data)
         if self._is_paused and self._waiting <= MOST_WAITING:
             self._is_paused = False
             if not self._is_draining:
                 self._transport.resume_reading()
-        data = queue.pop(0)
-        self._waiting -= len(data)
         return data
 
     def _give_up(self, error: MeshError) -> str:

@@ -49,6 +49,7 @@ PUBLIC = {
         "sync",
     },
     factory: {
+        "Client",
         "Close",
         "FactoryError",
         "FactoryLoop",
@@ -63,7 +64,17 @@ PUBLIC = {
         "on_stop",
         "reactive",
     },
-    sketches: {"Buzzer", "Clock", "IOPin"},
+    sketches: {
+        "Bridge",
+        "Buzzer",
+        "Clock",
+        "Echo",
+        "Greeting",
+        "IOPin",
+        "Line",
+        "RawEcho",
+        "RobustGreeting",
+    },
 }
 PACKAGES = pytest.mark.parametrize("package", PUBLIC, ids=lambda package: package.__name__)
 
@@ -86,7 +97,8 @@ def test_the_public_names_are_sorted(package: ModuleType) -> None:
 
 
 def test_the_sketches_stand_in_the_order_of_the_lessons() -> None:
-    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer"]
+    lines = ["Echo", "RawEcho", "Greeting", "RobustGreeting", "Line", "Bridge"]
+    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines]
 
 
 @PACKAGES

@@ -219,6 +219,17 @@ async def test_who_sends_faster_than_is_handled_has_to_wait() -> None:
         assert talk.line() == {"received": sent, "handled": sent}
 
 
+async def test_reading_goes_on_after_one_piece_that_was_too_much_by_itself() -> None:
+    async with talking(RecordingResponder()) as talk:
+        block = b"x\n" * MOST_WAITING
+        await talk.near.send(block)
+        await talk.near.send(b"last\n")
+        got = b""
+        while not got.endswith(b"last\n"):
+            got += await talk.recv()
+        assert got == block + b"last\n"
+
+
 async def test_draining_answers_what_has_come() -> None:
     responder = GatedResponder()
     async with talking(responder) as talk:
