@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from factory.ending import to_its_end
 from mesh.door import Door
 from mesh.errors import NotAServerError
-from mesh.node import Node
+from mesh.link_doors import LinkDoors
+from mesh.node import Node, NodeDoor
 from mesh.protocol.books import Books, merged
 from mesh.streamdoor import StreamDoor
 from mesh.text import endpoint
@@ -62,11 +63,12 @@ class Doors:
         self._warn = warn
         self.web: Door | None = None
         self._streams: list[StreamDoor] = []
+        self._links: LinkDoors | None = None
 
     @property
-    def is_open(self) -> bool:
+    def takes_links(self) -> bool:
         """Whether other workers can dial this one."""
-        return self.web is not None
+        return self.web is not None or self._links is not None
 
     @property
     def address(self) -> Node:
@@ -124,9 +126,36 @@ class Doors:
             ServeError: If that is not possible there.
 
         """
-        door = StreamDoor(self._handling, others=lambda: self._besides(door), notice=self._note)
+        return await self._serve_messages(NodeDoor(url, ("line",)))
+
+    async def serve_further(self) -> None:
+        """Serve at the further doors that the grid gives this node.
+
+        Raises:
+            ServeError: If that is not possible at one of them.
+
+        """
+        me = self._sketch.me
+        for door in me.doors:
+            if door.speaks == "messages" and not self._sketch.plan.is_client_only:
+                await self._serve_messages(door)
+        if me.link_door is None:
+            return
+        self._links = doors = LinkDoors(me.doors, self._hub().accept, notice=self._note)
+        await to_its_end(asyncio.create_task(doors.open(), name="opening the doors for links"))
+        for address in doors.addresses:
+            self._say(f"serving links on {address}")
+
+    async def _serve_messages(self, node_door: NodeDoor) -> str:
+        door = StreamDoor(
+            self._handling,
+            channel=node_door.channel,
+            others=lambda: self._besides(door),
+            notice=self._note,
+        )
         self._streams.append(door)
-        await to_its_end(asyncio.create_task(door.open(url), name="opening a door"))
+        opening = door.open(node_door.url, node_door.layers)
+        await to_its_end(asyncio.create_task(opening, name="opening a door"))
         self._say(f"serving on {door.address}")
         return door.address
 
@@ -143,8 +172,15 @@ class Doors:
 
     async def drain(self) -> None:
         """Give up every address, and wait until every message in hand is answered."""
+        if self._links is not None:
+            self._links.stop()
         await asyncio.gather(*(door.drain() for door in self._all()))
 
     async def close(self) -> None:
-        """Close every connection now."""
+        """Close every connection of plain clients now."""
         await asyncio.gather(*(door.close() for door in self._all()))
+
+    async def close_links(self) -> None:
+        """Close the doors that only links come through."""
+        if self._links is not None:
+            await self._links.close()

@@ -226,7 +226,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         wanted = delivery_of(
             delivery,
             patience=self.patience if isinstance(peer_timeout, EllipsisType) else peer_timeout,
@@ -298,7 +298,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         delivery = request_delivery(self.patience, timeout)
         return await self._worker.outgoing.request(node, msg, channel, delivery)
 
@@ -323,7 +323,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         return self._worker.outgoing.ask(node, msg, channel, patience=self.patience)
 
     async def gather(

@@ -175,15 +175,17 @@ class Worker:
         if self._plan.is_client_only:
             self._aim(socket, port)
             self._sketch.tcp = tcp
-            if self._sketch.me.is_server:
+            if self._sketch.me.port:
                 # It has a port for those that subscribe to it.
                 await self._doors.serve(None, None)
         else:
-            # Who speaks lines only needs no port for websockets, unless one is asked for.
-            if tcp is None or port is not None or self._sketch.me.port is not None:
+            # Who has another door needs no port for websockets, unless one is asked for.
+            asked = socket or port is not None or self._sketch.me.port is not None
+            if asked or not (tcp or self._sketch.me.doors):
                 await self._doors.serve(socket, port)
             if tcp is not None:
                 self._sketch.tcp = await self._doors.serve_lines(tcp)
+        await self._doors.serve_further()
         self._subscribe(wanted)
         self._hooks_begun = True
         for name in self._plan.on_start:
@@ -208,7 +210,7 @@ class Worker:
             return
         self._subscribing = Subscribing(self.hub, notice=self._log.info)
         for wiring in wanted:
-            if not wiring.source.is_server and not self._doors.is_open:
+            if not (wiring.source.is_server or self._doors.takes_links):
                 self._log.warning(
                     f"{wiring.source.name} has no port and {sketch.name} does not serve, "
                     f"so that channel {wiring.channel!r} will not come; give one of them a `port:`"
@@ -283,6 +285,7 @@ class Worker:
             await within(CLOSING, self._subscribing.close(), "closing the subscriptions", self._report)
         if self._hub is not None:
             await within(CLOSING, self._close_links(self._hub), "closing the links", self._report)
+        await within(CLOSING, self._doors.close_links(), "closing the doors for links", self._report)
         if self._peers is not None:
             await within(CLOSING, self._peers.close(), "closing the peers", self._report)
         await cancel(list(self._telling), self._report)

@@ -146,14 +146,14 @@ class Outgoing:
         """
 
         async def start() -> Asking:
-            dialler = self._hub.dialler(node.name, node.uri(), lambda: dial_link(node))
+            dialler = self._hub.dialler(node.name, node.link_uri, lambda: dial_link(node))
             try:
                 link = await dialler.first_contact(patience)
             except NotALinkError as exc:
                 raise NotALinkError(
                     node.name,
-                    f"{node.name} at {node.uri()} is a plain websocket server, which answers in one piece; "
-                    f"use request() or stream()",
+                    f"{node.name} at {node.link_uri} is a plain websocket server, which answers in one "
+                    f"piece; use request() or stream()",
                 ) from exc
             return link.asks.ask(
                 channel.removeprefix("/"),
@@ -183,7 +183,7 @@ class Outgoing:
             ``None`` if the node speaks no ``sketchmesh.v1``.
 
         """
-        where = node.uri()
+        where = node.link_uri
         if where in self._plain and self._is_plain(where, node.uri(channel)):
             return None
         dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
@@ -304,7 +304,7 @@ def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
     if failure.reason is Reason.PEER_DOWN:
         return PeerDownError(
             node.name,
-            node.uri(),
+            node.link_uri,
             failure.waited,
             dialler.why_absent,
             transmitted=failure.transmitted,
@@ -321,4 +321,4 @@ def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
     if failure.transmitted:
         return OutcomeUnknownError(node.name, failure.reason.value)
     why = "the link was closed" if failure.reason is Reason.CLOSED else failure.reason.value
-    return PeerDownError(node.name, node.uri(), 0.0, why, stopping=True)
+    return PeerDownError(node.name, node.link_uri, 0.0, why, stopping=True)

@@ -21,6 +21,7 @@ from factory.loop import FactoryLoop, OnError
 from factory.trouble import named, place
 from mesh.gridfile.address import explain_host, explain_name
 from mesh.text import endpoint
+from mesh.transport.tapping import Tap, tap_process
 
 T = TypeVar("T")
 
@@ -144,6 +145,12 @@ def common_options(*, client_only: bool) -> list[click.Option]:
             type=click.Choice(["pretty", "json"]),
             help="Shape of every line.  [default: pretty]",
         ),
+        click.Option(
+            ["--wire"],
+            is_flag=True,
+            default=None,
+            help="Show every message of every connection, both ways, on stderr.",
+        ),
         click.Option(["-q", "--quiet"], is_flag=True, default=None, help="Only warnings from the machinery."),
     ]
 
@@ -263,6 +270,8 @@ def _give_letters(own: Sequence[click.Option], common: Sequence[click.Option]) -
 def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -> None:
     level = "warning" if values.get("quiet") else values.get("log_level") or "info"
     output.configure(values.get("log_format") or "pretty", getattr(logging, level.upper()))
+    if values.get("wire"):
+        tap_process(Tap(lambda line: click.echo(line, err=True)))
     base = Path.cwd()
     grid = mesh.grid(values.get("grid") or sketch.registry)
     me = identity.identify(reference, find.own_name(reference, sketch), values.get("name"), grid, base)
@@ -291,7 +300,7 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     if values.get("target"):
         made.target = made.node(values["target"])
         if values.get("port") is None or not sketch.plan.is_client_only:
-            made.target.uri()  # says so now, not at every message, if it has no port
+            made.target.check()  # says so now, not at every message, if it has no port
     if values.get("on_error"):
         made.on_error = values["on_error"]
     made.run(values.get("socket"), values.get("port"), values.get("tcp"))

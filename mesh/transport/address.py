@@ -21,12 +21,16 @@ class EndpointError(MeshError, ValueError):
 
     Attributes:
         url: The address as it was written.
+        why: What is wrong with it.
+        fix: What would be right.
 
     """
 
-    def __init__(self, url: str, why: str) -> None:
-        super().__init__(printable(f"{url!r} is no endpoint: {why}"))
+    def __init__(self, url: str, why: str, fix: str) -> None:
+        super().__init__(printable(f"{url!r} is no endpoint: {why}; {fix}"))
         self.url = url
+        self.why = why
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Address:
         if text is None:
             return default
         if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise EndpointError(self.text, f"{name} is a whole number, not {text!r}")
+            raise EndpointError(self.text, f"{name} is {text!r}", "write a whole number")
         return int(text)
 
 
@@ -123,30 +127,30 @@ def parse(url: str, schemes: Mapping[str, Scheme]) -> Address:
     name, colon, _ = url.partition("://")
     name = name.lower()
     if not colon:
-        raise EndpointError(url, f"it has no scheme; write it as {next(iter(schemes.values())).example}")
+        raise EndpointError(url, "it has no scheme", f"write it as {next(iter(schemes.values())).example}")
     scheme = schemes.get(name)
     if scheme is None:
-        known = f"there are {listing(schemes)}"
-        raise EndpointError(url, f"scheme {name!r} is not known{did_you_mean(name, schemes)}; {known}")
+        near = did_you_mean(name, schemes)
+        raise EndpointError(url, f"scheme {name!r} is not known{near}", f"there are {listing(schemes)}")
+    right = f"write it as {scheme.example}"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as exc:
-        raise EndpointError(url, f"{exc}; write it as {scheme.example}") from exc
+        raise EndpointError(url, str(exc), right) from exc
     if parts.username is not None or parts.fragment:
-        raise EndpointError(url, f"it has neither a user nor a fragment; write it as {scheme.example}")
+        raise EndpointError(url, "it has neither a user nor a fragment", right)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     for word in query:
         if word not in scheme.parameters:
+            near = did_you_mean(word, scheme.parameters)
             known = f"it takes {listing(scheme.parameters)}" if scheme.parameters else "it takes none"
-            raise EndpointError(
-                url, f"parameter {word!r} is not known{did_you_mean(word, scheme.parameters)}; {known}"
-            )
+            raise EndpointError(url, f"parameter {word!r} is not known{near}", known)
     if scheme.has_host:
         if port is None:
-            raise EndpointError(url, f"it has no port; write it as {scheme.example}")
+            raise EndpointError(url, "it has no port", right)
     elif port is not None or (parts.netloc and scheme.example.startswith(f"{name}:///")):
-        raise EndpointError(url, f"it has a path and no host; write it as {scheme.example}")
+        raise EndpointError(url, "it has a path and no host", right)
     elif not (parts.netloc or parts.path.strip("/")):
-        raise EndpointError(url, f"it leads nowhere; write it as {scheme.example}")
+        raise EndpointError(url, "it leads nowhere", right)
     return Address(url, name, host, port, unquote(parts.path), query)

@@ -43,13 +43,15 @@ class DialError(MeshError, ConnectionError):
 
     Attributes:
         address: Where to.
+        why: Why not, for people.
         for_good: Whether another try makes no sense before something was changed.
 
     """
 
-    def __init__(self, address: str, message: str, *, for_good: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, address: str, why: str, *, for_good: bool = False) -> None:
+        super().__init__(f"cannot reach {address}: {why}")
         self.address = address
+        self.why = why
         self.for_good = for_good
 
 

@@ -125,11 +125,11 @@ async def dial(
         async with asyncio.timeout(timeout):
             transport = await schemes()[address.scheme].dial(address, options or Options())
     except TimeoutError:
-        raise DialError(url, f"cannot reach {url}: no answer within {timeout:g} s") from None
+        raise DialError(url, f"no answer within {timeout:g} s") from None
     except OSError as exc:
         if isinstance(exc, DialError):
             raise
-        raise DialError(url, f"cannot reach {url}: {why(exc)}") from exc
+        raise DialError(url, why(exc)) from exc
     return layered(transport, layers)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 from mesh.descriptors import Hush
 from mesh.text import printable
@@ -73,7 +74,7 @@ class Listener(ABC):
         if hush is not None:
             hush.release(self._loop)
 
-    async def __aenter__(self) -> Listener:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -87,6 +88,7 @@ class Listener(ABC):
 
     async def _stopped(self) -> None:
         """Wait until it is given up."""
+        await asyncio.sleep(0)  # connections that were aborted are told so in the next turn
 
     def _let_in(self, transport: Transport) -> asyncio.Task[None] | None:
         """Serve a connection in a task of its own; return that, or ``None`` if it may not come in."""

@@ -66,12 +66,12 @@ def _opened(path: str, baud: int) -> int:
     rate = _RATES.get(baud)
     if not rate:
         near = min(_RATES, key=lambda known: abs(known - baud))
-        raise DialError(path, f"{path} cannot run at {baud} baud; the nearest rate is {near}", for_good=True)
+        raise DialError(path, f"no rate of {baud} baud; the nearest is {near}", for_good=True)
     descriptor = -1
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         if not os.isatty(descriptor):
-            raise DialError(path, f"{path} is no serial port; give the path of a device", for_good=True)
+            raise DialError(path, "that is no serial port; give the path of a device", for_good=True)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.ioctl(descriptor, termios.TIOCEXCL)
         make_raw(descriptor, rate)
@@ -81,7 +81,7 @@ def _opened(path: str, baud: int) -> int:
         if isinstance(exc, DialError):
             raise
         code = exc.args[0] if exc.args else None
-        raise DialError(path, f"cannot open {path}: {_why_not(code, exc)}") from exc
+        raise DialError(path, _why_not(code, exc)) from exc
     return descriptor
 
 

@@ -14,8 +14,11 @@ from typing import Final
 
 from mesh.text import printable
 
-MOST_SHOWN: Final = 256
-"""Bytes of a message that are shown."""
+MOST_TEXT: Final = 256
+"""Bytes of a text that are shown."""
+
+MOST_HEX: Final = 64
+"""Bytes of any other message that are shown."""
 
 _MASK: Final = b"***"
 
@@ -49,11 +52,15 @@ def view(message: bytes | str) -> str:
     ``'...'... (+N B)``.
     """
     data = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message
-    shown, more = data[:MOST_SHOWN], len(data) - MOST_SHOWN
-    rest = f"... (+{more} B)" if more > 0 else ""
+    shown = data[:MOST_TEXT]
     spans = list(_spans(shown))
     text = _text(shown, spans)
-    return (_hex(shown, spans) if text is None else f"'{text}'") + rest
+    words = f"'{text}'"
+    if text is None:
+        shown = data[:MOST_HEX]
+        words = _hex(shown, spans)
+    more = len(data) - len(shown)
+    return f"{words}... (+{more} B)" if more else words
 
 
 def masked(text: str) -> str:

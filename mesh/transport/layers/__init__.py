@@ -5,7 +5,14 @@ from mesh.transport.layers.layered import Layered
 from mesh.transport.layers.len32le import Len32le
 from mesh.transport.layers.line import Line
 from mesh.transport.layers.logging import Logging
-from mesh.transport.layers.registry import LayerSpec, layer_names, layered, register_layer
+from mesh.transport.layers.registry import (
+    LayerSpec,
+    cuts_bytes,
+    is_binary,
+    layer_names,
+    layered,
+    register_layer,
+)
 from mesh.transport.layers.zlib import Zlib
 
 __all__ = [
@@ -17,6 +24,8 @@ __all__ = [
     "Line",
     "Logging",
     "Zlib",
+    "cuts_bytes",
+    "is_binary",
     "layer_names",
     "layered",
     "register_layer",

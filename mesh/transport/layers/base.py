@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from mesh.errors import MeshError
 
@@ -28,10 +29,15 @@ class Layer(ABC):
 
     Attributes:
         peer: Address of the other end, for people; known before the first call.
+        cuts_bytes: Whether it makes messages of bytes that come cut anywhere. Any other layer needs
+            whole messages below it, or hands on chunks.
+        is_binary: Whether any bytes can be a message above it.
 
     """
 
     peer = ""
+    cuts_bytes: ClassVar[bool] = False
+    is_binary: ClassVar[bool] = True
 
     @abstractmethod
     def outbound(self, message: bytes) -> list[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mesh.transport.base import Transport
 from mesh.transport.layers.base import Layer, LayerError
+from mesh.transport.tapping import Tap
 
 
 class Layered(Transport):
@@ -18,13 +19,13 @@ class Layered(Transport):
     Args:
         inner: The transport below; it is this one's from now on.
         layers: First that nearest the wire. They belong to this connection alone.
+        tap: Sees what is above the layers. A tap of the process does not: it sees the wire itself.
 
     """
 
-    def __init__(self, inner: Transport, layers: Sequence[Layer]) -> None:
+    def __init__(self, inner: Transport, layers: Sequence[Layer], *, tap: Tap | None = None) -> None:
         super().__init__()
-        # What a tap of the process sees is the wire itself; tap() shows what is up here.
-        self._tap = None
+        self._tap = tap
         self._inner = inner
         self._layers = list(layers)
         for layer in self._layers:
@@ -127,8 +128,8 @@ class Layered(Transport):
         if pieces:
             self._came(pieces)
         if fault is not None:
-            number, exc = fault
-            self._fail(str(exc), number + 1, self._layers[number].farewell(exc))
+            number, error = fault
+            self._fail(str(error), number + 1, self._layers[number].farewell(error))
 
     def _fail(self, why: str, at: int = 0, farewell: Sequence[bytes] = ()) -> None:
         """Close, for a layer can do no more; the layers below ``at`` still take what is said at last."""

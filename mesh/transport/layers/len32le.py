@@ -24,6 +24,8 @@ class Len32le(Layer):
 
     """
 
+    cuts_bytes = True
+
     def __init__(self, max_size: int = MAX_SIZE) -> None:
         self._max_size = max_size
         self._buffer = bytearray()
@@ -33,7 +35,9 @@ class Len32le(Layer):
         """Return a message behind its length."""
         size = len(message)
         if size > self._max_size:
-            raise LayerError(f"a message of {size} bytes is longer than the {self._max_size} that len32le takes")
+            raise LayerError(
+                f"a message of {size} bytes is longer than the {self._max_size} that len32le takes"
+            )
         head = size.to_bytes(4, "little")
         return [head + message] if size < _LARGE else [head, message]
 
@@ -47,8 +51,8 @@ class Len32le(Layer):
             data = bytes(self._buffer)
             self._buffer.clear()
         messages: list[bytes] = []
-        at, end = 0, len(data)
-        while end - at >= 4:
+        at, stop, end = 0, 4, len(data)
+        while stop <= end:
             size = int.from_bytes(data[at : at + 4], "little")
             if size > self._max_size:
                 raise LayerError(
@@ -60,9 +64,7 @@ class Len32le(Layer):
             if stop > end:
                 break
             messages.append(data[at + 4 : stop])
-            at = stop
-        else:
-            stop = at + 4
+            at, stop = stop, stop + 4
         if at < end:
             self._buffer += memoryview(data)[at:]
             self._missing = stop - end

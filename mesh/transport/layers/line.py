@@ -18,6 +18,9 @@ class Line(Layer):
 
     """
 
+    cuts_bytes = True
+    is_binary = False
+
     def __init__(
         self, delimiter: bytes | None = None, max_line: int = MAX_LINE, *, keep_rest: bool = False
     ) -> None:

@@ -62,11 +62,25 @@ def layered(transport: Transport, layers: Sequence[LayerSpec]) -> Transport:
     return Layered(transport, [_made(spec) for spec in layers]) if layers else transport
 
 
+def cuts_bytes(name: str) -> bool:
+    """Say whether a layer makes messages of bytes."""
+    return bool(getattr(_maker(name), "cuts_bytes", False))
+
+
+def is_binary(name: str) -> bool:
+    """Say whether any bytes can be a message above a layer."""
+    return bool(getattr(_maker(name), "is_binary", True))
+
+
 def _made(spec: LayerSpec) -> Layer:
-    if not isinstance(spec, str):
-        return spec()
-    make = _own.get(spec) or _shipped().get(spec)
+    return _maker(spec)() if isinstance(spec, str) else spec()
+
+
+def _maker(name: str) -> Callable[[], Layer]:
+    make = _own.get(name) or _shipped().get(name)
     if make is None:
         names = layer_names()
-        raise ValueError(f"layer {spec!r} is not known{did_you_mean(spec, names)}; there are {listing(names)}")
-    return make()
+        raise ValueError(
+            f"layer {name!r} is not known{did_you_mean(name, names)}; there are {listing(names)}"
+        )
+    return make

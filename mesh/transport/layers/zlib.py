@@ -37,7 +37,9 @@ class Zlib(Layer):
         try:
             message = unfolding.decompress(data, self._max_size + 1)
         except zlib.error as exc:
-            raise LayerError(f"a message cannot be unfolded ({exc}); perhaps the peer has no zlib layer") from exc
+            raise LayerError(
+                f"a message cannot be unfolded ({exc}); perhaps the peer has no zlib layer"
+            ) from exc
         if len(message) > self._max_size:
             raise LayerError(f"a message of {len(data)} bytes unfolds to more than {self._max_size}")
         if not unfolding.eof or unfolding.unused_data:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from mesh.listening import QUEUE, listen as open_sockets
+from mesh.listening import QUEUE
+from mesh.listening import listen as open_sockets
 from mesh.text import endpoint
 from mesh.transport.address import Address, Options, Scheme
 from mesh.transport.base import Transport
@@ -46,7 +47,7 @@ async def dial(address: Address, options: Options) -> Transport:
     wire, transport = await loop.create_connection(
         lambda: StreamTransport(address.text, half_open=options.half_open),
         address.host or "localhost",
-        address.port,
+        address.port or 0,
     )
     _keep_alive(wire.get_extra_info("socket"))
     return transport

@@ -86,7 +86,7 @@ def _make_way(place: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ServeError(
-            f"cannot serve on {place}: there is something that is no socket; remove it, or choose another path"
+            f"cannot serve on {place}: what is there is no socket; remove it, or choose another path"
         )
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)

@@ -22,7 +22,8 @@ from websockets.typing import Subprotocol
 
 from mesh.admission import why_refused
 from mesh.errors import ServeError
-from mesh.listening import QUEUE, listen as open_sockets
+from mesh.listening import QUEUE
+from mesh.listening import listen as open_sockets
 from mesh.node import MAX_MESSAGE, is_loopback
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.text import endpoint, printable
@@ -94,7 +95,10 @@ class WebsocketListener(Listener):
         if isinstance(connection.local_address, tuple):
             own.append(str(connection.local_address[0]))
         why = why_refused(
-            request.headers.get_all("Host"), request.headers.get_all("Origin"), own_hosts=own, allowed_origins=()
+            request.headers.get_all("Host"),
+            request.headers.get_all("Origin"),
+            own_hosts=own,
+            allowed_origins=(),
         )
         if why is not None:
             return connection.respond(HTTPStatus.FORBIDDEN, printable(why) + "\n")
@@ -175,13 +179,11 @@ async def _opened(dialling: connect, address: Address) -> Transport:
         body = printable((exc.response.body or b"")[:200].decode(errors="replace").strip())
         raise DialError(
             address.text,
-            f"cannot reach {address.text}: it answered HTTP {status} {body}".rstrip(),
+            f"it answered HTTP {status} {body}".rstrip(),
             for_good=status < 500,
         ) from exc
     except (InvalidHandshake, EOFError) as exc:
-        raise DialError(
-            address.text, f"cannot reach {address.text}: what listens there is no websocket server: {exc}"
-        ) from exc
+        raise DialError(address.text, f"what listens there is no websocket server: {exc}") from exc
     assert isinstance(connection, LinkClientConnection)
     return connection.as_transport(address.text)
 

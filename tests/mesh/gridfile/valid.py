@@ -19,4 +19,8 @@ VALID = [
     "nodes:\n  a:\n    sketch: x\n    args:\n      poem: |\n        a\tb\n      b: >-\n        d\n",
     "nodes: {a: {sketch: x, on_error: close}, b: {port: 1, on_error: ignore}}",
     "---\nnodes: {'a': {'port': 1}}\n...\n",
+    "nodes: {a: {doors: ['tcp://localhost:1', {url: 'unix:///x', layers: [logging, line], channel: c}]}}",
+    "nodes: {a: {port: 1, doors: [{url: 'ws://h:1', layers: [zlib], speaks: link}]}, b: {port: 2, doors: }}",
+    "nodes: {a: {doors: [{url: 'tcp://h:1', speaks: link}]}, b: {sketch: x, target: a}}",
+    "nodes: {a: {port: 1, doors: ['serial:///dev/ttyUSB0?baud=9600', 'memory://x', 'wss://[::1]:1']}}",
 ]
