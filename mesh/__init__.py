@@ -20,7 +20,7 @@ from mesh.errors import (
     UnknownNodeError,
     VersionMismatchError,
 )
-from mesh.late import late
+from mesh.late import late_names
 
 if TYPE_CHECKING:
     from mesh import sync
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mesh.streams import Ask
     from mesh.subscription import Subscription
 else:
-    __getattr__, __dir__ = late(
+    __getattr__, __dir__ = late_names(
         __name__,
         {
             "mesh.client": ("Peer", "connect", "gather"),
