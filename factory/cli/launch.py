@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -245,6 +246,8 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
         raise click.UsageError(f"{me.name} needs {flags} (or `args:` in the grid)")
     # What setup() finds wrong may be any of them: the grid is to blame only if it gave all.
     where = f"{me.where('args')}: " if arguments and arguments == from_grid else ""
+    # Now, so that what it cannot import is not put down to setup().
+    import_module("factory.worker")
     try:
         made = sketch.as_node(me, grid, **arguments)
     except (mesh.MeshError, FactoryError, SystemExit, KeyboardInterrupt):
