@@ -82,6 +82,8 @@ class Node:
         tls: Whether it is dialled as ``wss://``.
         peers: Names of the only nodes that it may know; ``None`` means all.
         subscribes: What it gets of what others publish.
+        on_error: What becomes of a message whose handler raises: ``nack``, ``close`` or ``ignore``; ``None``
+            leaves it to the sketch.
         doors: Where else it listens.
         file: The grid it was read from, as the user would write it.
         marks: Line and column of its fields in ``file``.
@@ -102,6 +104,7 @@ class Node:
     tls: bool = False
     peers: tuple[str, ...] | None = None
     subscribes: tuple[Wire, ...] = ()
+    on_error: Literal["nack", "close", "ignore"] | None = None
     doors: tuple[NodeDoor, ...] = ()
     file: str | None = field(default=None, compare=False, repr=False)
     marks: Marks = field(default_factory=dict, compare=False, repr=False)

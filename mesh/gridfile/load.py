@@ -73,6 +73,7 @@ def _nodes(
             tls=entry.tls,
             peers=None if entry.peers is UNSET else tuple(known[peer] for peer in entry.peers),
             subscribes=_wires(entry, known),
+            on_error=None if entry.on_error is UNSET else entry.on_error,
             doors=doors_of(entry),
             file=file,
             marks=own[name],

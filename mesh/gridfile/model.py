@@ -215,6 +215,13 @@ class NodeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             },
         ),
     ] = ()
+    on_error: Annotated[
+        Literal["nack", "close", "ignore"] | UnsetType,
+        Meta(
+            description="What becomes of a message whose handler raises; left out, the sketch decides.",
+            extra={"right": "nack, close or ignore"},
+        ),
+    ] = UNSET
     doors: Annotated[
         tuple[
             Annotated[

@@ -155,6 +155,7 @@ VALUES = [
         "nodes: {a: {port: 1}}\ngroups: {g: {members: [a], topology: ¦star}}",
         (("'star'", "ring"),),
     ),
+    Broken("on_error", "nodes: {a: {port: 1, on_error: ¦retry}}", (("'retry'", "nack, close or ignore"),)),
     Broken(
         "members empty", "nodes: {a: {port: 1}}\ngroups: {g: {members: ¦[]}}", ("`members` is an empty list",)
     ),
