@@ -90,7 +90,7 @@ class Listener(ABC):
         """Wait until it is given up."""
         await asyncio.sleep(0)  # connections that were aborted are told so in the next turn
 
-    def _let_in(self, transport: Transport) -> asyncio.Task[None] | None:
+    def let_in(self, transport: Transport) -> asyncio.Task[None] | None:
         """Serve a connection in a task of its own; return that, or ``None`` if it may not come in."""
         if self._is_stopped or self.is_full:
             self.turned_away += not self._is_stopped

@@ -28,7 +28,7 @@ async def echo(transport: Transport) -> None:
 
 @pytest.mark.source("D2")
 def test_the_shipped_schemes() -> None:
-    assert list(schemes()) == ["tcp", "unix", "serial", "ws", "wss", "ws+unix", "memory"]
+    assert [*endpoints._shipped()] == ["tcp", "unix", "serial", "ws", "wss", "ws+unix", "memory"]
     assert [name for name in schemes() if is_stream(schemes()[name].example)] == ["tcp", "unix", "serial"]
 
 
@@ -219,7 +219,7 @@ def test_a_scheme_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(endpoints, "entry_points", lambda group: found if group == endpoints.GROUP else [])
     endpoints._shipped.cache_clear()
     try:
-        assert list(schemes())[-1] == "memory"
+        assert "memory" in schemes()
         found.append(EntryPoint("bad", "mesh.transport.schemes.memory:network", endpoints.GROUP))
         endpoints._shipped.cache_clear()
         with pytest.raises(TypeError, match=r"entry point 'bad' of group sketchmesh\.transports leads to"):
