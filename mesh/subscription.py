@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from mesh.links.subscribing import Reader, Readers, Subscribing, Want
 from mesh.node import Node
@@ -70,10 +70,13 @@ class Subscription:
         self._begin()
         return self
 
-    async def __anext__(self) -> Any:
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        # The reader's coroutine and not one more, for this is done for every value. It has to keep this
+        # alive: who is collected ends the subscription.
         if self._closed:
-            raise StopAsyncIteration
-        return await self._begin().next()
+            return _ended()
+        running = self._running
+        return (running[0] if running is not None else self._begin()).next(self)
 
     async def __aenter__(self) -> Self:
         self._begin()
@@ -98,6 +101,10 @@ class Subscription:
         # What is left by `break` is not closed by the loop.
         if not getattr(self, "_closed", True):
             self._close()
+
+
+async def _ended() -> NoReturn:
+    raise StopAsyncIteration
 
 
 def subscription(

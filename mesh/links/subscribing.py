@@ -477,19 +477,22 @@ class _Door:
 
 
 class Reader:
-    """One local reader: gives values in order.
-
-    Attributes:
-        seq: Number of the value that was given last.
-
-    """
+    """One local reader: gives values in order."""
 
     def __init__(self) -> None:
-        self._parts: deque[tuple[LinkShell, _Part]] = deque()
+        self._parts: deque[tuple[LinkShell, _Part]] = deque()  # those that are not wholly given
+        # Of the first part, once one of its values was asked for; and which of them is next.
+        self._values: list[Any] = []
+        self._numbers: list[int] = []
         self._at = 0
         self._news: asyncio.Future[None] | None = None
         self._error: Exception | None = None
-        self.seq = 0
+        self._seq = 0
+
+    @property
+    def seq(self) -> int:
+        """Number of the value that was given last."""
+        return self._numbers[self._at - 1] if self._at else self._seq
 
     def take(self, link: LinkShell, part: _Part) -> None:
         """Take values that came."""
@@ -505,22 +508,27 @@ class Reader:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    async def next(self) -> Any:
+    async def next(self, holder: object = None) -> Any:
         """Return the next value.
+
+        Args:
+            holder: Kept alive for as long as it is waited for.
 
         Raises:
             MeshError: If no more will come.
 
         """
         while True:
+            values, at = self._values, self._at
+            if at < len(values):
+                self._at = at + 1
+                return values[at]
             if self._parts:
                 link, part = self._parts[0]
-                if self._at < len(part.values):
-                    value = part.values[self._at]
-                    self.seq = part.numbers[self._at]
-                    self._at += 1
-                    return value
-                self._done(link, part)
+                if values:
+                    self._done(link, part)
+                else:
+                    self._values, self._numbers = part.values, part.numbers
                 continue
             if self._error is not None:
                 raise self._error
@@ -531,7 +539,9 @@ class Reader:
                 self._news = None
 
     def _done(self, link: LinkShell, part: _Part) -> None:
+        self._seq = self.seq
         self._parts.popleft()
+        self._values, self._numbers = [], []
         self._at = 0
         part.readers -= 1
         if not part.readers:

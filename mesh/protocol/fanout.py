@@ -29,6 +29,7 @@ from __future__ import annotations
 import enum
 from bisect import bisect_left, bisect_right
 from collections import deque
+from itertools import accumulate
 from typing import Any, Final
 
 from mesh.protocol.link.packing import CHUNK
@@ -491,6 +492,22 @@ class Topic:
             self._start = low
 
 
+class _Run:
+    """Items in a row that a cursor has set aside.
+
+    Attributes:
+        number: Number of the first that is left.
+        items: The items, in a list of its own.
+
+    """
+
+    __slots__ = ("items", "number")
+
+    def __init__(self, number: int, items: list[bytes]) -> None:
+        self.number = number
+        self.items = items
+
+
 class Cursor:
     """One subscriber's place in a topic; made by ``Topic.subscribe()``.
 
@@ -544,7 +561,7 @@ class Cursor:
         self._topic = topic
         self._at = topic.next  # the next one from the ring; when full, the first that is not accounted for
         self._full = False
-        self._kept: deque[tuple[int, bytes]] = deque()  # what was set aside: number and item
+        self._kept: deque[_Run] = deque()  # what was set aside
         self._kept_count = self._kept_bytes = 0
         self._parked: dict[int, bytes] = {}
         self._accounted = topic.next
@@ -591,7 +608,7 @@ class Cursor:
         if excess:
             self.line.drop(excess, self.policy.value)
             while self._kept and excess:
-                self._pop()
+                self._drop_kept(1, len(self._kept[0].items[0]))
                 excess -= 1
             self._at += excess
 
@@ -642,21 +659,27 @@ class Cursor:
             self._topic.hungry.append(self)
 
     def _take_kept(self, most: int) -> Batch:
-        first, item = self._pop()
-        items = [item]
-        size = len(item)
-        while self._kept and len(items) < min(most, BATCH) and self._kept[0][0] == first + len(items):
-            size += len(self._kept[0][1])
-            if size > CHUNK:
-                break
-            items.append(self._pop()[1])
-        return Batch(first, len(items), b"".join(items) if len(items) > 1 else item)
+        run = self._kept[0]
+        first, items = run.number, run.items
+        count = min(most, BATCH, len(items))
+        some = items[:count]
+        body = b"".join(some) if count > 1 else some[0]
+        if count > 1 and len(body) > CHUNK:
+            ends = list(accumulate(map(len, some)))
+            count = max(1, bisect_right(ends, CHUNK))
+            body = b"".join(some[:count])
+        self._drop_kept(count, len(body))
+        return Batch(first, count, body)
 
-    def _pop(self) -> tuple[int, bytes]:
-        number, item = self._kept.popleft()
-        self._kept_count -= 1
-        self._kept_bytes -= len(item)
-        return number, item
+    def _drop_kept(self, count: int, size: int) -> None:
+        """Keep the first ones no longer; they are of one run."""
+        run = self._kept[0]
+        run.number += count
+        del run.items[:count]
+        if not run.items:
+            self._kept.popleft()
+        self._kept_count -= count
+        self._kept_bytes -= size
 
     def hurry(self) -> None:
         """Let everything that waits be taken at once: it is the last."""
@@ -708,7 +731,11 @@ class Cursor:
         self._full = True
 
     def _set_aside(self, first: int, items: list[bytes]) -> None:
-        self._kept.extend(enumerate(items, first))
+        last = self._kept[-1] if self._kept else None
+        if last is not None and last.number + len(last.items) == first:
+            last.items += items
+        elif items:
+            self._kept.append(_Run(first, items))
         self._kept_count += len(items)
         self._kept_bytes += sum(map(len, items))
 

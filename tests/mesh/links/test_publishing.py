@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -355,6 +356,40 @@ def test_readers_of_one_process_share_a_subscription() -> None:
         third = await joined(a, b, policy="latest")
         a.put("y")
         assert await take(third, 1) == ["y"]
+
+    simulated(scenario)
+
+
+def test_the_number_is_that_of_the_value_in_hand() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b)
+        before = subscription.seq
+        for batch in (3, 2):
+            for value in range(batch):
+                a.put(value)
+            await turns()
+        found = []
+        for _ in range(5):
+            await anext(subscription)
+            found.append(subscription.seq - before)
+        assert found == [1, 2, 3, 4, 5]
+        waiting = asyncio.create_task(take(subscription, 1))
+        await turns()
+        assert subscription.seq - before == 5
+        waiting.cancel()
+
+    simulated(scenario)
+
+
+def test_a_subscription_is_not_collected_while_somebody_waits_for_its_next_value() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        waiting = asyncio.ensure_future(anext(aiter(b.subscribe("a"))))
+        await until_subscribed(a)
+        gc.collect()
+        assert await a.publish("x") == 1
+        assert await waiting is None  # the first of those that `until_subscribed` published
 
     simulated(scenario)
 

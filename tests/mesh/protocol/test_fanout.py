@@ -12,6 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from mesh.protocol import fanout
 from mesh.protocol.fanout import BATCH, IN_FLIGHT, NOT_AWAITED, Batch, Cursor, Policy, Published, Topic
+from mesh.protocol.link.packing import CHUNK
 from mesh.protocol.link.records import array_head, encode
 
 decode = msgspec.msgpack.Decoder(list[Any]).decode
@@ -137,7 +138,7 @@ def test_touched_readers_share_the_bytes_that_are_set_aside() -> None:
     topic = Topic()
     cursors = [topic.subscribe(Policy.DROP_NEWEST, 10, Published()) for _ in range(100)]
     publish(topic, 1000)
-    assert len({id(item) for cursor in cursors for _, item in cursor._kept}) == 10
+    assert len({id(item) for cursor in cursors for run in cursor._kept for item in run.items}) == 10
     assert topic.size < 10_000
 
 
@@ -155,6 +156,18 @@ def test_who_has_no_room_for_bytes_is_full_as_well() -> None:
     for _ in range(100):
         topic.publish(encode(b"x" * 1_000_000))
     assert cursor.waiting <= fanout.PENDING_BYTES // 1_000_000 + 1
+
+
+def test_what_is_set_aside_is_taken_in_batches_of_bounded_bytes() -> None:
+    topic, cursor = made("drop_newest", limit=200)
+    for _ in range(300):
+        topic.publish(encode(b"x" * 1000))
+    batch = cursor.take()
+    assert batch is not None
+    assert 1 < batch.count < 200
+    assert len(batch.body) <= CHUNK < len(batch.body) + 1100
+    cursor.settle(batch.count)
+    assert numbers(cursor) == list(range(batch.count + 1, 201))
 
 
 def test_large_values_travel_alone() -> None:
