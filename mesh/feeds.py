@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
@@ -26,8 +28,8 @@ from mesh.protocol.values import Wire, answer_to_wire
 if TYPE_CHECKING:
     from mesh.transport.websocket import LinkConnection
 
-BUFFER: Final = 64 * 1024
-"""Bytes in a client's write buffer from which on it gets no more."""
+BUFFER: Final = 16 * 1024
+"""Bytes in a client's write buffer from which on it gets no more: the system has buffers of its own."""
 
 MOST_FRAMES: Final = 8
 """Batches that are kept as frames, for clients that come to them a moment later."""
@@ -131,15 +133,27 @@ class Feeds:
 class Feed:
     """What one client gets; the ``owner`` of its cursor."""
 
-    __slots__ = ("_channel", "_connection", "_cursor", "_feeds")
+    __slots__ = ("_channel", "_connection", "_cursor", "_feeds", "_is_due")
 
     def __init__(self, feeds: Feeds, connection: LinkConnection, channel: Channel, cursor: Cursor) -> None:
         self._feeds = feeds
         self._connection = connection
         self._channel = channel
         self._cursor = cursor
+        self._is_due = False
         cursor.owner = self
-        connection.when_writable = self.serve
+        connection.when_writable = self._serve_soon
+        _keep_little(connection.transport)
+        self.serve()
+
+    def _serve_soon(self) -> None:
+        # Not now: the loop writes for as long as there is something to write, and others wait.
+        if not self._is_due:
+            self._is_due = True
+            self._connection.loop.call_soon(self._serve_due)
+
+    def _serve_due(self) -> None:
+        self._is_due = False
         self.serve()
 
     def serve(self) -> None:
@@ -167,6 +181,16 @@ class Feed:
         self._connection.when_writable = None
         self._cursor.close(reason)
         self._feeds.closed(self._channel)
+
+
+def _keep_little(wire: asyncio.Transport) -> None:
+    """Let few bytes wait in the buffers of a connection, for a policy has no say in what is there."""
+    # It tells of room only after it was full in its own eyes.
+    wire.set_write_buffer_limits(BUFFER - 1)
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    sock = wire.get_extra_info("socket")
+    if option is not None and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, option, BUFFER)
 
 
 def _frame(value: object) -> bytes:

@@ -15,7 +15,7 @@ number of the next item that it gets, and how many it may have waiting.
   decides about nearly everything that waits.
 
 What it costs: publishing is O(1) for all lazy cursors together, and O(1) for the others until one
-is full. A batch that is taken by several cursors at the same place is joined once.
+is full; the ring is trimmed no more often than that allows. A batch that is taken by several cursors at the same place is joined once.
 
 The balance of a cursor, at every moment, is that of its ``Line``::
 
@@ -52,6 +52,12 @@ IN_FLIGHT: Final = 512
 
 IN_FLIGHT_BYTES: Final = 256 * 1024
 """Bytes on their way to a subscriber from which on no more are sent."""
+
+IN_FLIGHT_TOTAL: Final = 24 * 1024 * 1024
+"""Bytes on their way to all subscribers of a channel, of which each has an equal share if there are many."""
+
+LEAST_IN_FLIGHT: Final = 16 * 1024
+"""Bytes on their way to a subscriber that may be in any case, however many there are."""
 
 PENDING_BYTES: Final = 4 * 1024 * 1024
 """Bytes from which on a subscriber that is not lazy has no room."""
@@ -263,6 +269,7 @@ class Topic:
         latched: Number and item of the value that is kept for late joiners.
         hungry: Cursors that took all there was; whoever drives them serves them after a publish.
         admitted: Numbers of parked values that all ``block`` subscribers have room for by now.
+        share: Bytes on their way to a subscriber from which on no more are sent.
 
     """
 
@@ -273,6 +280,7 @@ class Topic:
         "_items",
         "_joins",
         "_ring_bytes",
+        "_scan_at",
         "_start",
         "_total",
         "_touch_at",
@@ -285,6 +293,7 @@ class Topic:
         "hungry",
         "latched",
         "next",
+        "share",
     )
 
     def __init__(self, ring_bytes: int = RING_BYTES) -> None:
@@ -298,7 +307,9 @@ class Topic:
         self._ends: list[int] = []  # for each item, the bytes of all items until its end
         self._start = 1  # number of the first item
         self._floor = self._total = 0  # bytes before the first item, and until the end of the last
-        self._trim_at = _FEWEST_TRIMMED
+        self._trim_at = _FEWEST_TRIMMED  # items from which on some may be dropped
+        self._scan_at = 0  # number from which on it is looked at what every cursor wants
+        self.share = IN_FLIGHT_BYTES
         self._touched: set[Cursor] = set()  # not lazy, and not full
         self._blocked: set[Cursor] = set()  # full, and their publishers wait
         # Number, and bytes, at which the first of the touched cursors may be full.
@@ -394,12 +405,18 @@ class Topic:
             line.published += 1
             cursor._set_aside(number, [item])
         self.cursors.add(cursor)
+        self._divide()
         line.cursors.add(cursor)
         if not cursor.is_lazy:
             self._join(cursor)
         return cursor
 
     # -- what cursors use ------------------------------------------------------------------
+
+    def _divide(self) -> None:
+        """Give every subscriber its share of what may be in flight."""
+        share = IN_FLIGHT_TOTAL // max(len(self.cursors), 1)
+        self.share = min(max(share, LEAST_IN_FLIGHT), IN_FLIGHT_BYTES)
 
     def _join(self, cursor: Cursor) -> None:
         """Take note that a cursor that is not lazy follows the ring."""
@@ -435,6 +452,7 @@ class Topic:
     def _leave(self, cursor: Cursor) -> None:
         """Forget a cursor."""
         self.cursors.discard(cursor)
+        self._divide()
         self._touched.discard(cursor)
         self._blocked.discard(cursor)
         if not self.cursors:
@@ -455,7 +473,7 @@ class Topic:
         items = self._items
         count = min(most, len(items) - at)
         if count > 1:
-            fit = bisect_right(self._ends, self._offset(begin) + CHUNK, at, at + count) - at
+            fit = bisect_right(self._ends, self._offset(begin) + min(CHUNK, self.share), at, at + count) - at
             count = max(1, fit)
         if count == 1:
             return 1, items[at]
@@ -469,19 +487,26 @@ class Topic:
 
     def _trim(self) -> None:
         """Drop from the ring what nobody wants, or nobody may still have."""
-        low = held = self.next
-        for cursor in self.cursors:
-            if cursor.is_lazy:
-                low = min(low, max(cursor._at, self.next - cursor.limit))
-            elif cursor in self._touched:
-                held = min(held, cursor._at)
-        low = max(min(low, held), self._start)
+        low = self._start
+        if self.next >= self._scan_at:
+            low = max(low, self._wanted())
+            # Not before as many values were published as there are cursors to look at.
+            self._scan_at = self.next + len(self.cursors)
         if self._total - self._offset(low) > self._ring_bytes:
+            held = min((cursor._at for cursor in self._touched), default=self.next)
             # A quarter more than needed, so that it is not done again at once.
             enough = bisect_left(self._ends, self._total - self._ring_bytes * 3 // 4) + self._start
             low = max(low, min(enough + 1, held, self.next - 1))
         self._drop(low)
         self._trim_at = max(_FEWEST_TRIMMED, 2 * len(self._items))
+
+    def _wanted(self) -> int:
+        """Return the number of the first value that somebody wants."""
+        low = min((cursor._at for cursor in self._touched), default=self.next)
+        for cursor in self.cursors:
+            if cursor.is_lazy:
+                low = min(low, max(cursor._at, self.next - cursor.limit))
+        return low
 
     def _drop(self, low: int) -> None:
         count = low - self._start
@@ -534,7 +559,6 @@ class Cursor:
         "_parked",
         "_topic",
         "_window",
-        "_window_bytes",
         "in_flight",
         "is_hungry",
         "is_lazy",
@@ -557,7 +581,6 @@ class Cursor:
         self._flight: deque[list[int]] = deque()  # count and bytes of each batch
         self._flight_bytes = 0
         self._window = min(limit, IN_FLIGHT)
-        self._window_bytes = IN_FLIGHT_BYTES
         self._topic = topic
         self._at = topic.next  # the next one from the ring; when full, the first that is not accounted for
         self._full = False
@@ -620,7 +643,7 @@ class Cursor:
         If it may take more and there is none, the cursor is ``hungry`` from then on.
         """
         free = self._window - self.in_flight
-        if free <= 0 or (self.in_flight and self._flight_bytes >= self._window_bytes):
+        if free <= 0 or (self._flight_bytes >= self._topic.share and self._window is not _NEVER):
             return None
         if self.is_lazy and not self.is_over:
             self._fall_back()
@@ -683,7 +706,7 @@ class Cursor:
 
     def hurry(self) -> None:
         """Let everything that waits be taken at once: it is the last."""
-        self._window = self._window_bytes = _NEVER
+        self._window = _NEVER
 
     def settle(self, count: int) -> None:
         """Take note that values are not in flight any more; the caller counts what became of them."""

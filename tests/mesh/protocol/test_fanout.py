@@ -170,6 +170,44 @@ def test_what_is_set_aside_is_taken_in_batches_of_bounded_bytes() -> None:
     assert numbers(cursor) == list(range(batch.count + 1, 201))
 
 
+@pytest.mark.parametrize("size", [1000, 16_000, 100_000])
+def test_a_thousand_readers_share_what_may_be_in_flight(size: int) -> None:
+    topic = Topic()
+    cursors = [topic.subscribe(Policy.DROP_OLDEST, 1000, Published()) for _ in range(1000)]
+    for _ in range(300):
+        topic.publish(encode(b"x" * size))
+    flights = []
+    for cursor in cursors:
+        taken = 0
+        while (batch := cursor.take()) is not None:
+            taken += len(batch.body)
+        flights.append(taken)
+    assert max(flights) < 2 * max(fanout.IN_FLIGHT_TOTAL // 1000, size + 10)
+    assert min(flights) > size  # nobody goes without
+    for cursor in cursors[1:]:
+        cursor.close("left")
+    assert cursors[0].take() is not None  # there is more for who is left
+
+
+def test_it_is_not_looked_at_all_cursors_for_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = Topic(ring_bytes=100_000)
+    for _ in range(1000):
+        topic.subscribe(Policy.DROP_OLDEST, 1000, Published())
+    looks = 0
+    wanted = Topic._wanted
+
+    def counted(topic: Topic) -> int:
+        nonlocal looks
+        looks += 1
+        return wanted(topic)
+
+    monkeypatch.setattr(Topic, "_wanted", counted)
+    for _ in range(10_000):
+        topic.publish(encode(b"x" * 98))  # a thousand of them just fill the ring
+        assert topic.size <= 100_000
+    assert 0 < looks <= 11
+
+
 def test_large_values_travel_alone() -> None:
     topic, cursor = made("drop_oldest", limit=1000)
     topic.publish(encode("small"))
