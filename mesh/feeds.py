@@ -17,13 +17,13 @@ from urllib.parse import parse_qs
 import msgspec
 from websockets.protocol import State
 
-from mesh.errors import PayloadError
 from mesh.links.publishing import Channel, Publishing
 from mesh.protocol.books import CLIENTS, MOST_CHANNELS, Books, clipped
 from mesh.protocol.fanout import DEFAULT_LIMIT, Batch, Cursor, Policy, Published, settled_policy
 from mesh.protocol.link.ledger import OTHERS
 from mesh.protocol.link.records import array_head
-from mesh.protocol.values import Wire, answer_to_wire
+from mesh.protocol.values import answer_to_wire, or_as_text
+from mesh.transport.framing import head
 
 if TYPE_CHECKING:
     from mesh.transport.websocket import LinkConnection
@@ -38,7 +38,6 @@ TRY_AGAIN: Final = 1013
 """The code with which a client is cut off whose policy is ``error``."""
 
 _TEXT: Final = 0x81
-_BINARY: Final = 0x82
 _read = msgspec.msgpack.Decoder(list[tuple[int, Any]]).decode
 _read_last = msgspec.msgpack.Decoder(tuple[int, None, str, str]).decode
 
@@ -194,16 +193,8 @@ def _keep_little(wire: asyncio.Transport) -> None:
 
 
 def _frame(value: object) -> bytes:
-    try:
-        wire: Wire = answer_to_wire(value)
-    except PayloadError:
-        # MessagePack has values that JSON has not.
-        wire = str(value)
-    data = wire.encode() if isinstance(wire, str) else wire
-    size = len(data)
-    first = _TEXT if isinstance(wire, str) else _BINARY
-    if size < 126:
-        return bytes((first, size)) + data
-    if size < 65536:
-        return bytes((first, 126)) + size.to_bytes(2, "big") + data
-    return bytes((first, 127)) + size.to_bytes(8, "big") + data
+    wire = or_as_text(answer_to_wire, value)
+    if isinstance(wire, bytes):
+        return head(len(wire), 0) + wire
+    text = wire.encode()
+    return head(len(text), 0, _TEXT) + text

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from mesh.links.subscribing import Reader, Readers, Subscribing, Want
+from mesh.links.readers import Reader, Readers
+from mesh.links.subscribing import Subscribing, Want
 from mesh.node import Node
 from mesh.protocol.fanout import settled_policy
 

@@ -19,32 +19,28 @@ from warnings import warn
 
 import msgspec
 
-from mesh.errors import FrameTooLargeError, LocalProtocolError, PayloadError
+from mesh.errors import FrameTooLargeError, PayloadError
+from mesh.links.subscriber import SESSION_OVER, Subscriber
+from mesh.links.taskless import AnsweredAtOnce
 from mesh.protocol.fanout import (
     BATCH,
     DEFAULT_LIMIT,
     MAX_CHANNEL,
     NOT_AWAITED,
-    Batch,
     Cursor,
     Policy,
     Published,
     Topic,
     settled_policy,
 )
-from mesh.protocol.link.events import Failed
 from mesh.protocol.link.packing import pack
 from mesh.protocol.link.records import encode
-from mesh.protocol.link.run import Delivery
 
 if TYPE_CHECKING:
     from mesh.links.shell import LinkShell
-    from mesh.protocol.link.inbound import Inbound
 
 SUBSCRIBE: Final = "$subscribe"
 UNSUBSCRIBE: Final = "$unsubscribe"
-PUBLISHED: Final = "$pub/"
-"""Begins the name of the channel on which published values travel; the channel's own name follows."""
 
 MAX_VALUE: Final = 16 * 1024 * 1024 - 64
 """Most encoded bytes of a published value."""
@@ -53,12 +49,7 @@ MOST_OF_LINK: Final = 1024
 """Channels that one peer may have subscribed to since its link was made."""
 
 LEFT: Final = "subscriber left"
-SESSION_OVER: Final = "session over"
 ABSENT: Final = "peer down"
-TOO_LARGE: Final = "too large"
-
-# What was sent in one session is not for the next, whose subscription begins anew.
-_DELIVERY: Final = Delivery(patience=None, at_most_once=True)
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -116,9 +107,9 @@ class Publishing:
         self.patience = patience
         self._say = say
         self._channels: dict[str, Channel] = {}
-        self._links: dict[LinkShell, dict[str, _Subscriber]] = {}
+        self._links: dict[LinkShell, dict[str, Subscriber]] = {}
         # Those that have ended, and for which something is in flight.
-        self._ended: dict[LinkShell, set[_Subscriber]] = {}
+        self._ended: dict[LinkShell, set[Subscriber]] = {}
         self._due: list[Channel] = []
         self._flushing: asyncio.Handle | None = None
         self.unflushed = 0
@@ -143,10 +134,7 @@ class Publishing:
             FrameTooLargeError: If it is too large.
 
         """
-        name = checked_channel(channel)
-        found = self._channels.get(name)
-        if found is None:
-            found = self._channels[name] = Channel(name)
+        found = self._channels.get(channel) or self._channel(channel)
         topic = found.topic
         # Counted even if nobody gets it: who publishes in a loop must give way in any case.
         self.unflushed += 1
@@ -176,6 +164,14 @@ class Publishing:
         if topic.is_parked(number):
             self.check_absent(found)
         return Publication(self, found, number, len(topic.cursors))
+
+    def _channel(self, name: str) -> Channel:
+        """Return a channel; it is made when it is first asked for."""
+        name = checked_channel(name)
+        found = self._channels.get(name)
+        if found is None:
+            found = self._channels[name] = Channel(name)
+        return found
 
     def _flush(self) -> None:
         """Give every subscriber that waits for values what there is."""
@@ -221,10 +217,7 @@ class Publishing:
         self, channel: str, policy: Policy, limit: int, line: Published, *, latch: bool
     ) -> tuple[Channel, Cursor]:
         """Return a new subscriber of a channel; its owner is to be set, and to be served at once."""
-        name = checked_channel(channel)
-        found = self._channels.get(name)
-        if found is None:
-            found = self._channels[name] = Channel(name)
+        found = self._channel(channel)
         return found, found.topic.subscribe(policy, limit, line, latch=latch)
 
     def closed(self, channel: Channel) -> None:
@@ -262,12 +255,12 @@ class Publishing:
         for subscriber in self._links.pop(link, {}).values():
             subscriber.end(reason)
 
-    def messages(self, link: LinkShell, channel: str) -> Messages | None:
+    def messages(self, link: LinkShell, channel: str) -> AnsweredAtOnce | None:
         """Return what takes the messages of a channel, if it is one of ours."""
         if channel == SUBSCRIBE:
-            return Messages(link, Wish, self._subscribe_link)
+            return AnsweredAtOnce(link, Wish, self._subscribe_link)
         if channel == UNSUBSCRIBE:
-            return Messages(link, NoWish, self._unsubscribe_link)
+            return AnsweredAtOnce(link, NoWish, self._unsubscribe_link)
         return None
 
     def _subscribe_link(self, link: LinkShell, wish: Wish) -> dict[str, object]:
@@ -283,7 +276,7 @@ class Publishing:
                 raise ValueError(f"no more than {MOST_OF_LINK} channels may be subscribed to")
             line = link.published[name] = Published()
         channel, cursor = self.subscribe(name, policy, limit, line, latch=wish.latch)
-        mine[name] = subscriber = _Subscriber(self, link, channel, cursor)
+        mine[name] = subscriber = Subscriber(self, link, channel, cursor)
         self._say(f"** {link.called} subscribed to {name!r}")
         latched = cursor.waiting > 0
         # The answer is to be on its way before any value; so this is not pumped here.
@@ -295,7 +288,7 @@ class Publishing:
         if subscriber is not None:
             subscriber.end("unsubscribed")
 
-    def ended(self, link: LinkShell, subscriber: _Subscriber, *, wholly: bool = False) -> None:
+    def ended(self, link: LinkShell, subscriber: Subscriber, *, wholly: bool = False) -> None:
         """Take note that a subscription has ended, and whether anything of it is in flight."""
         mine = self._ended.setdefault(link, set())
         if not wholly:
@@ -305,7 +298,7 @@ class Publishing:
         if not mine:
             del self._ended[link]
 
-    def forget(self, link: LinkShell, name: str, subscriber: _Subscriber) -> None:
+    def forget(self, link: LinkShell, name: str, subscriber: Subscriber) -> None:
         """Take note that a subscription has ended by its policy."""
         mine = self._links.get(link, {})
         if mine.get(name) is subscriber:
@@ -374,164 +367,6 @@ class Publication:
                 RuntimeWarning,
                 stacklevel=2,
             )
-
-
-class _Subscriber:
-    """One link's subscription to one channel: the ``Owner`` of its messages."""
-
-    __slots__ = ("_absent_since", "_channel", "_cursor", "_ending", "_held", "_link", "_name", "_publishing")
-
-    def __init__(self, publishing: Publishing, link: LinkShell, channel: Channel, cursor: Cursor) -> None:
-        self._publishing = publishing
-        self._link = link
-        self._channel = channel
-        self._name = PUBLISHED + channel.name
-        self._cursor = cursor
-        self._held: Batch | None = None
-        self._ending = False
-        self._absent_since: float | None = None
-        cursor.owner = self
-
-    def serve(self) -> None:
-        """Send what may be sent."""
-        self.put()
-        self._link.pump()
-
-    def put(self) -> None:
-        """Give the link what may be sent."""
-        link, cursor = self._link, self._cursor
-        take, send = cursor.take, link.core.send_encoded
-        while True:
-            batch = self._held or take()
-            if batch is None:
-                return
-            self._held = None
-            try:
-                if not send(self._name, batch.count, batch.body, link.time(), owner=self, delivery=_DELIVERY):
-                    self._held = batch
-                    link.wait(self._name, self)
-                    return
-            except FrameTooLargeError:
-                self._settle_dropped(batch, TOO_LARGE)
-            except LocalProtocolError:
-                # The link is about to close, and this with it.
-                self._settle_dropped(batch, "closed")
-                return
-            else:
-                self._ending = self._ending or batch.last
-
-    def serve_last(self) -> None:
-        """Give the link all that waits, as far as it has room."""
-        self._cursor.hurry()
-        self.put()
-
-    def _settle_dropped(self, batch: Batch, reason: str) -> None:
-        if not batch.last:
-            self._cursor.line.drop(batch.count, reason)
-            self._cursor.settle(batch.count)
-
-    def end(self, reason: str) -> None:
-        """End the subscription; what is in flight goes on, but with the session."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._settle_dropped(held, reason)
-        self._cursor.close(reason)
-        self._publishing.closed(self._channel)
-        link = self._link
-        if link.waiting:
-            link.wait_no_more(self._name, self)
-        if self._cursor.in_flight:
-            self._publishing.ended(link, self)
-
-    def give_up(self) -> None:
-        """Give up what is in flight; the link will say so, too, but the books shall not wait for it."""
-        self._link.core.cancel(self._name, self, self._link.time())
-        cursor = self._cursor
-        cursor.line.drop(cursor.in_flight, SESSION_OVER)
-        cursor.settle(cursor.in_flight)
-
-    def is_absent(self, patience: float) -> bool:
-        """Say whether the peer has been absent for longer than that since it was first asked."""
-        if self._link.is_attached:
-            self._absent_since = None
-            return False
-        now = self._link.time()
-        if self._absent_since is None:
-            self._absent_since = now
-        return now - self._absent_since >= patience
-
-    # -- what the link calls -----------------------------------------------------------------
-
-    def acked(self, values: list[Any]) -> None:
-        """Count what was handled, and send more."""
-        count = len(values)
-        if self._ending and not self._cursor.in_flight:
-            self._publishing.forget(self._link, self._channel.name, self)
-            return
-        self._cursor.line.delivered += count
-        self._settled(count)
-
-    def refused(self, count: int, type: str, message: str) -> None:
-        """Count what the subscriber's handler refused, and send more."""
-        if self._cursor.in_flight >= count:
-            self._cursor.line.refused += count
-            self._settled(count)
-
-    def failed(self, failure: Failed) -> None:
-        """Count what got no answer."""
-        if self._cursor.in_flight >= failure.count:
-            reason = SESSION_OVER if failure.reason == "cancelled" else str(failure.reason)
-            self._cursor.line.drop(failure.count, reason)
-            self._settled(failure.count)
-
-    def wake(self) -> None:
-        """Go on: there is room."""
-        self.put()
-
-    def _settled(self, count: int) -> None:
-        cursor = self._cursor
-        cursor.settle(count)
-        if cursor.is_over and not cursor.in_flight:
-            self._publishing.ended(self._link, self, wholly=True)
-        self.put()
-        if self._channel.topic.admitted:
-            self._channel.wake()
-
-
-class Messages:
-    """What takes the messages of a channel that are answered at once."""
-
-    task = None
-
-    def __init__(self, link: LinkShell, kind: type[Any], handle: Callable[[LinkShell, Any], object]) -> None:
-        self._link = link
-        self._kind = kind
-        self._handle = handle
-
-    @property
-    def in_hand(self) -> int:
-        """Messages that wait: none ever does."""
-        return 0
-
-    def wake(self) -> None:
-        """Look again whether there is something to do; there never is."""
-
-    def retire(self) -> None:
-        """Nothing is kept here."""
-
-    def shut(self) -> None:
-        """Nothing runs here."""
-
-    def put(self, work: Inbound, items: list[Any]) -> None:
-        """Answer messages."""
-        link = self._link
-        for item in items:
-            try:
-                answer = self._handle(link, msgspec.convert(item, self._kind))
-            except (ValueError, TypeError) as exc:  # what msgspec raises is a ValueError as well
-                link.core.nack(work, "ValueError", str(exc), link.time())
-            else:
-                link.core.ack(work, [answer], link.time())
 
 
 def checked_channel(channel: str) -> str:

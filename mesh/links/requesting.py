@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from mesh.errors import AckTimeoutError, FrameTooLargeError, NackedError
-from mesh.links.sending import Explain
+from mesh.links.asking import Explain
 from mesh.links.shell import LinkShell
 from mesh.protocol.link.events import Failed, Reason
 from mesh.protocol.link.run import Delivery

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -31,6 +31,10 @@ class Delivery:
     patience: float | None = 10.0
     ack_timeout: float | None = None
     at_most_once: bool = False
+
+
+IN_SESSION: Final = Delivery(patience=None, at_most_once=True)
+"""In the session in which it is sent or not at all, however long that is without a connection."""
 
 
 class Run(Struct, eq=False):

@@ -12,6 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from mesh.protocol import fanout
 from mesh.protocol.fanout import BATCH, IN_FLIGHT, NOT_AWAITED, Batch, Cursor, Policy, Published, Topic
+from mesh.protocol.fanout import topic as topics
 from mesh.protocol.link.packing import CHUNK
 from mesh.protocol.link.records import array_head, encode
 
@@ -401,7 +402,7 @@ class Fanout(RuleBasedStateMachine):
 
     @invariant()
     def the_ring_is_bounded(self) -> None:
-        assert len(self.topic._items) <= 2 * 400 + 2 * fanout._FEWEST_TRIMMED
+        assert len(self.topic._items) <= 2 * 400 + 2 * topics._FEWEST_TRIMMED
 
 
 TestFanout = Fanout.TestCase
