@@ -1,9 +1,18 @@
 """Turns a class into a running worker: ``FactoryLoop`` and its decorators."""
 
+from typing import TYPE_CHECKING
+
 from factory.errors import FactoryError, HookError, Nack, Reject, SketchError, SketchNotFoundError
-from factory.loop import FactoryLoop
 from factory.reactive import every, on_start, on_stop, reactive
-from mesh.streams import Stream
+from mesh.late import late_names
+
+if TYPE_CHECKING:
+    from factory.loop import FactoryLoop
+    from mesh.streams import Stream
+else:
+    __getattr__, __dir__ = late_names(
+        __name__, {"factory.loop": ("FactoryLoop",), "mesh.streams": ("Stream",)}
+    )
 
 __all__ = [
     "FactoryError",

@@ -12,15 +12,17 @@ import mesh
 from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
-from factory.worker import Worker, run_until_stopped
-from mesh.client import REQUEST_TIMEOUT, request_delivery
+from factory.running import run_until_stopped
+from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, gather, nodes_of
-from mesh.links.publishing import Publication
-from mesh.outgoing import delivery_of
 from mesh.protocol.values import NO_ANSWER, message_to_wire
-from mesh.streams import Answers, Ask, OnNack, Stream
 from mesh.text import did_you_mean
+
+if TYPE_CHECKING:
+    from factory.worker import Worker
+    from mesh.links.publishing import Publication
+    from mesh.streams import Answers, Ask, OnNack, Stream
 
 _API: set[str] = set()
 
@@ -89,6 +91,9 @@ class FactoryLoop:
             grid = mesh.grid(self.registry)
             own = type(self).__name__.lower()
             self._place(grid.get(own) or mesh.Node(own), grid)
+        # Late, for it brings the network along, which who only reads the class has no use for.
+        from factory.worker import Worker
+
         self._worker = Worker(self, self.plan)
         self._check_setup(args, kwargs)
         ready = self.setup(*args, **kwargs)

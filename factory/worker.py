@@ -9,21 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import json
 import logging
-import math
 import os
-import threading
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from factory.errors import FactoryError, HookError, SetupError
-from factory.eventloop import loop_factory
+from factory.ending import cancel, to_its_end, wait_at_most, within
+from factory.errors import HookError, SetupError
 from factory.handling import Handling
 from factory.plan import Plan
-from factory.reactive import Rhythm
-from factory.signals import StopSignals, leave_now
+from factory.rhythms import beat
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
@@ -38,7 +34,7 @@ from mesh.node import Node
 from mesh.outgoing import Outgoing
 from mesh.peers import Peers
 from mesh.protocol.books import Books, bounded, is_balanced, joined, merged
-from mesh.text import endpoint, listing, seconds
+from mesh.text import endpoint, listing
 
 if TYPE_CHECKING:
     from factory.loop import FactoryLoop
@@ -57,12 +53,6 @@ STOP_HOOKS = 1.0
 
 CLOSING = 0.2
 """Seconds that closing the connections may take, those inbound and then those outbound."""
-
-UNBALANCED = 3
-"""Exit code when messages are unaccounted for."""
-
-CANCELLED = 0.1
-"""Seconds in which what was cancelled has to end before it is abandoned."""
 
 
 class Worker:
@@ -185,7 +175,15 @@ class Worker:
                 await self._hook(name, getattr(self._sketch, name))
         if not self._stopping.is_set():
             for name, rhythm in self._plan.rhythms:
-                self._rhythms.append(asyncio.create_task(self._beat(name, rhythm), name=f"rhythm {name}()"))
+                beating = beat(
+                    self._sketch,
+                    name,
+                    rhythm,
+                    stopping=self._stopping,
+                    threads=self._threads,
+                    report=self._report,
+                )
+                self._rhythms.append(asyncio.create_task(beating, name=f"rhythm {name}()"))
 
     def _subscribe(self, wanted: list[Wiring]) -> None:
         sketch = self._sketch
@@ -239,7 +237,7 @@ class Worker:
         """
         if self._finishing is None:
             self._finishing = asyncio.create_task(self._finish(), name=f"end of {self._sketch.name}")
-        await _to_its_end(self._finishing)
+        await to_its_end(self._finishing)
 
     async def _finish(self) -> None:
         self._begin_to_stop()
@@ -249,30 +247,30 @@ class Worker:
         asks = []
         if self._hub is not None and self._hub.refuse_asks():
             asks.append(asyncio.create_task(self._hub.end_asks(ASKS), name="end asks"))
-        late = await _wait([*self._rhythms, *asks], DRAIN)
+        late = await wait_at_most([*self._rhythms, *asks], DRAIN)
         if self._hub is not None:
             drain.append(asyncio.create_task(self._hub.drain(STOPPING), name="drain links"))
         left = max(begun + DRAIN - asyncio.get_running_loop().time(), 0.1)
-        await _wait(drain, left)
+        await wait_at_most(drain, left)
         slow = {*self._in_hand(), *(task.get_name() for task in self._rhythms if task in late)}
         if slow:
             self._log.warning(
                 f"gave up after {DRAIN:g} s on {listing(sorted(slow))}"
                 f"{'; what it had in hand is not acknowledged' if self._in_hand() else ''}"
             )
-        await self._cancel([*drain, *asks, *self._rhythms])
+        await cancel([*drain, *asks, *self._rhythms], self._report)
         if self._door is not None:
-            await self._within(CLOSING, self._door.close(), "closing the door")
+            await within(CLOSING, self._door.close(), "closing the door", self._report)
         hooks = self._run_stop_hooks()
-        if not await self._within(STOP_HOOKS, hooks, "stop hooks"):
+        if not await within(STOP_HOOKS, hooks, "stop hooks", self._report):
             self._log.warning(f"gave up on the stop hooks after {STOP_HOOKS:g} s")
         if self._subscribing is not None:
-            await self._within(CLOSING, self._subscribing.close(), "closing the subscriptions")
+            await within(CLOSING, self._subscribing.close(), "closing the subscriptions", self._report)
         if self._hub is not None:
-            await self._within(CLOSING, self._close_links(self._hub), "closing the links")
+            await within(CLOSING, self._close_links(self._hub), "closing the links", self._report)
         if self._peers is not None:
-            await self._within(CLOSING, self._peers.close(), "closing the peers")
-        await self._cancel(list(self._telling))
+            await within(CLOSING, self._peers.close(), "closing the peers", self._report)
+        await cancel(list(self._telling), self._report)
         self._threads.close()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -290,22 +288,6 @@ class Worker:
                 await self._hook(name, getattr(self._sketch, name))
             except HookError as exc:
                 self._log.error(str(exc))
-
-    async def _within(self, limit: float, work: Coroutine[Any, Any, None], name: str) -> bool:
-        """Run some work and return whether it ended in time; what goes wrong in it is logged."""
-        task = asyncio.create_task(work, name=name)
-        late = await _wait([task], limit)
-        await self._cancel([task])
-        return not late
-
-    async def _cancel(self, tasks: Collection[asyncio.Task[None]]) -> None:
-        """Cancel tasks and tell their errors; what takes no notice is abandoned."""
-        for task in tasks:
-            task.cancel()
-        await _wait(tasks, CANCELLED)
-        for task in tasks:
-            if task.done() and not task.cancelled() and (exc := task.exception()) is not None:
-                self._report(f"{task.get_name()} failed", exc)
 
     @property
     def is_stuck(self) -> bool:
@@ -402,7 +384,7 @@ class Worker:
             feeds=self._feeds,
         )
         # To its end, for of a door that is half open nobody could give back the port.
-        await _to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))
+        await to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))
         self._say(f"serving on {endpoint(host, door.port)}")
         if me.port is not None and door.port != me.port:
             self._log.warning(
@@ -443,43 +425,7 @@ class Worker:
         """Run a function in one of this worker's threads and await its result."""
         return await self._threads.run(function, *args, **kwargs)
 
-    # -- rhythms and hooks -----------------------------------------------------------
-
-    async def _beat(self, name: str, rhythm: Rhythm) -> None:
-        loop = asyncio.get_running_loop()
-        method = getattr(self._sketch, name)
-        due = loop.time()
-        trouble = ""
-        while not self._stopping.is_set():
-            failed: BaseException | None = None
-            try:
-                if inspect.iscoroutinefunction(method):
-                    await method()
-                elif inspect.isawaitable(result := await self.to_thread(method)):
-                    await result
-            except BaseException as exc:
-                if is_cancellation(exc):
-                    raise
-                failed = exc
-            try:
-                period = seconds(
-                    getattr(self._sketch, rhythm.period) if isinstance(rhythm.period, str) else rhythm.period
-                )
-            except BaseException as exc:
-                failed, period = failed or exc, 1.0
-            # The same trouble at every beat is told once.
-            known, trouble = trouble, named(failed) if failed else ""
-            if failed and trouble != known:
-                self._report(f"rhythm {name}() failed and goes on", failed)
-            due += period
-            late = loop.time() - due
-            if late > 0:
-                due += math.ceil(late / period) * period
-            try:
-                async with asyncio.timeout_at(due):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+    # -- hooks -----------------------------------------------------------------------
 
     async def _hook(self, name: str, method: Callable[[], object]) -> None:
         try:
@@ -529,41 +475,6 @@ class Worker:
         self.stop()
 
 
-def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, port: int | None) -> None:
-    """Run a sketch in an event loop of its own until a signal or ``stop()`` ends it.
-
-    Raises:
-        SystemExit: With 1, after one line that says why, if it cannot run; with 2 if that
-            is because ``async def setup()`` raised ``ValueError``.
-        RuntimeError: If it was started before.
-
-    """
-    log = logging.LoggerAdapter(logging.getLogger("factory.worker"), {"node": sketch.name})
-
-    def overdue() -> None:
-        log.error(f"did not stop in time ({worker.name_what_is_in_hand()}); ends by force")
-
-    code = 0
-    with StopSignals(worker.interrupt, overdue) as signals:
-        worker.when_stopping = signals.arm
-        try:
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(sketch.arun(socket, port))
-        except (MeshError, FactoryError) as exc:
-            log.error(str(exc))
-            # What setup() says of its arguments is for whoever gave them.
-            code = 2 if isinstance(exc, SetupError) else 1
-        if not worker.balanced:
-            log.error(f"the books do not balance: {json.dumps(worker.books())}")
-            code = code or UNBALANCED
-        if worker.is_stuck and threading.current_thread() is threading.main_thread():
-            # The interpreter would wait for the thread for ever.
-            log.error("a handler's thread still runs and cannot be ended; leaving without it")
-            leave_now(1)
-    if code:
-        raise SystemExit(code)
-
-
 def refuses_arguments(exc: BaseException | None) -> bool:
     """Say whether this is what ``setup()`` raises when its arguments are wrong."""
     return isinstance(exc, ValueError) and not isinstance(exc, MeshError)
@@ -571,23 +482,3 @@ def refuses_arguments(exc: BaseException | None) -> bool:
 
 def _first(*candidates: Any) -> Any:
     return next(candidate for candidate in candidates if candidate is not None)
-
-
-async def _to_its_end(task: asyncio.Task[None]) -> None:
-    """Await a task that nothing may cut short; a cancellation comes out when it is done."""
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # asked for, so that asyncio does not complain
-        raise cancelled
-    task.result()
-
-
-async def _wait(tasks: Collection[asyncio.Task[None]], limit: float) -> Collection[asyncio.Task[None]]:
-    """Wait for tasks, but no longer than that, and return those that still run."""
-    return (await asyncio.wait(tasks, timeout=limit))[1] if tasks else tasks

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
 from logging import getLogger
 from secrets import token_hex
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from mesh import gathering
+from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import GridError
 from mesh.gathering import Gathered, Targets
 from mesh.gridfile import Grid
@@ -21,11 +21,11 @@ from mesh.links.inbox import Route
 from mesh.links.publishing import Publication, Publishing, checked_channel
 from mesh.links.subscribing import Subscribing
 from mesh.node import Node
-from mesh.outgoing import Outgoing, delivery_of
+from mesh.outgoing import Outgoing
 from mesh.peers import Peers
 from mesh.protocol.books import joined
 from mesh.protocol.fanout import DEFAULT_LIMIT
-from mesh.protocol.link import Delivery, LinkSettings
+from mesh.protocol.link import LinkSettings
 from mesh.protocol.values import Refusal
 from mesh.streams import Ask, OnNack, Stream
 from mesh.subscription import Subscription, subscription
@@ -34,9 +34,6 @@ logger = getLogger("mesh.client")
 
 GOODBYE = 1.0
 """Seconds that leaving may take; what is still in flight then is abandoned."""
-
-REQUEST_TIMEOUT = 10.0
-"""Seconds that ``request()`` waits for an answer when it is not told otherwise."""
 
 
 class Peer:
@@ -214,20 +211,6 @@ async def connect(
             yield peer
         finally:
             await peer._subscribing.close()
-
-
-@lru_cache(maxsize=64)
-def request_delivery(patience: float | None, timeout: float | None) -> Delivery:
-    """Return how a request is to be delivered.
-
-    Raises:
-        ValueError: If the timeout is not above zero.
-
-    """
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout must be above 0 seconds, got {timeout!r}")
-    known = [limit for limit in (patience, timeout) if limit is not None]
-    return Delivery(patience=min(known, default=None), ack_timeout=timeout)
 
 
 def _target(target: str | Node, grid: Grid | str | None) -> Node:

@@ -9,8 +9,8 @@ Rules:
 - A refused message is answered and the connection stays.
 - What became of each message is in the books (see ``mesh.protocol.books``): by what went
   over the wire, not by what the responder said.
-- A client that asks for ``?subscribe`` gets what is published (see ``mesh.feeds``), and what it sends
-  is refused.
+- A client that asks for ``?subscribe`` gets what is published (see ``mesh.feeds``), and what it
+  sends is refused.
 - *Draining*: the port is given up first, idle connections are closed with 1001, links that
   have not said who they are are hung up on, and a connection with a message in hand is
   closed after that message's answer. A message that comes in the very moment is not handled
@@ -22,12 +22,12 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
 import logging
 import socket as sockets
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -41,16 +41,17 @@ from websockets.typing import Subprotocol
 from mesh.admission import why_refused
 from mesh.descriptors import Hush, raise_limit, reserve
 from mesh.dialling import USER_TIMEOUT
-from mesh.errors import PayloadError, ServeError
+from mesh.errors import PayloadError
 from mesh.feeds import Feed, Feeds, asked
 from mesh.links.publishing import checked_channel
+from mesh.listening import QUEUE, listen
 from mesh.node import MAX_MESSAGE
 from mesh.protocol.books import TakenBooks
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
-from mesh.text import printable
+from mesh.text import endpoint, printable
 from mesh.transport.base import Transport
 from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
 from mesh.web import ASSETS, asset
@@ -65,13 +66,11 @@ _SILENT.setLevel(logging.CRITICAL)
 MAX_CLIENTS = 20_000
 """Most connections at once, unless the door is told another number."""
 
-
 STOPPING = "worker is stopping"
 """Why a connection is closed when the door is."""
 
 _READ = Request("", Headers())
 
-_QUEUE = 1024
 # Accepted in one turn of the loop: each has its descriptor before any can be turned away.
 _BATCH = 8
 
@@ -183,7 +182,7 @@ class Door:
 
         """
         self.host = host
-        listeners = await _bind(host, port)
+        listeners = await listen(host, port)
         limit = raise_limit()
         if limit is not None:
             kept = reserve(limit)
@@ -215,7 +214,7 @@ class Door:
                 )
             )
             # asyncio has one number for two things; this sets the other one.
-            listener.listen(_QUEUE)
+            listener.listen(QUEUE)
 
     async def drain(self) -> None:
         """Give up the port and wait until every message in hand is answered.
@@ -318,7 +317,7 @@ class Door:
                 connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
             )
         if "Upgrade" not in request.headers and channel in ASSETS:
-            return _asset(connection, channel)
+            return _asset(channel)
         if (
             channel.startswith(RESERVED)
             and channel not in self._reserved
@@ -465,23 +464,10 @@ def _sendable(answer: object | Refusal) -> Wire | Refusal:
         return Refusal(type(exc).__name__, f"the message was handled, but its acknowledgement: {exc}")
 
 
-def _asset(connection: ServerConnection, path: str) -> Response:
-    kind, content = asset(path)
-    response = connection.respond(HTTPStatus.OK, "")
-    response.body = content
-    for name in ("Content-Type", "Content-Length"):
-        del response.headers[name]
-    response.headers.update(
-        {
-            "Content-Type": kind,
-            "Content-Length": str(len(content)),
-            # It is no secret; and a page that was let in may come from another port of this machine.
-            "Access-Control-Allow-Origin": "*",
-            "Cache-Control": "no-cache",
-            "X-Content-Type-Options": "nosniff",
-        }
-    )
-    return response
+def _asset(path: str) -> Response:
+    headers, content = asset(path)
+    headers = {"Date": formatdate(usegmt=True), "Connection": "close", **headers}
+    return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, Headers(headers), content)
 
 
 def _channel(target: str) -> tuple[str, str]:
@@ -491,7 +477,7 @@ def _channel(target: str) -> tuple[str, str]:
 
 def _address(remote: object) -> str:
     if isinstance(remote, tuple) and len(remote) >= 2:
-        return f"[{remote[0]}]:{remote[1]}" if ":" in str(remote[0]) else f"{remote[0]}:{remote[1]}"
+        return endpoint(str(remote[0]), remote[1])
     return str(remote or "somewhere")
 
 
@@ -504,75 +490,3 @@ def _closed(exc: ConnectionClosed) -> str:
         words = f" {exc.sent.reason}" if exc.sent.reason else ""
         return f"this worker closed the connection ({exc.sent.code}{words})"
     return "connection lost, the client did not say goodbye"
-
-
-async def _bind(host: str, port: int) -> list[sockets.socket]:
-    """Open a listening socket on every address of a host, all on one port."""
-    if not 0 <= port <= 65535:
-        raise ServeError(f"cannot serve on {host}:{port}: a port is from 0 to 65535")
-    loop = asyncio.get_running_loop()
-    # The hosts file may know localhost as one of the two only; browsers try both.
-    names = ("127.0.0.1", "::1") if host.lower() == "localhost" else (host.strip("[]") or None,)
-    found = set()
-    try:
-        for name in names:
-            found.update(
-                await loop.getaddrinfo(name, port, type=sockets.SOCK_STREAM, flags=sockets.AI_PASSIVE)
-            )
-    except (OSError, ValueError) as exc:  # ValueError: no host can have that name
-        raise ServeError(
-            f"cannot serve on {host!r}: no such host ({getattr(exc, 'strerror', None) or exc}); "
-            f"use localhost, 0.0.0.0 for all addresses, or an address of this machine"
-        ) from exc
-    wanted = port
-    listeners: list[sockets.socket] = []
-    failure: OSError | None = None
-    # IPv4 first, so that the free port taken for port 0 is one that IPv4 has.
-    for family, kind, protocol, _, address in sorted(found, key=lambda entry: entry[0] != sockets.AF_INET):
-        try:
-            listener = sockets.socket(family, kind, protocol)
-        except OSError as exc:  # the kernel may lack IPv6
-            failure = exc
-            continue
-        try:
-            listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-            if family == sockets.AF_INET6:
-                listener.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY, 1)
-            listener.bind((address[0], port, *address[2:]))
-            listener.listen(_QUEUE)
-            listener.setblocking(False)
-        except OSError as exc:
-            listener.close()
-            failure = exc
-            if exc.errno in (errno.EADDRINUSE, errno.EACCES):
-                break
-            continue
-        port = listener.getsockname()[1]
-        listeners.append(listener)
-    else:
-        if listeners:
-            return listeners
-    for listener in listeners:
-        listener.close()
-    if wanted == 0 and listeners:
-        # The port that IPv4 found free is in use on IPv6: another one, then.
-        return await _bind(host, 0)
-    raise _cannot_bind(host, port, failure)
-
-
-def _cannot_bind(host: str, port: int, exc: OSError | None) -> ServeError:
-    code = exc.errno if exc else None
-    if code == errno.EADDRINUSE:
-        words = (
-            f"Cannot bind to this port! Is the server already running? "
-            f"({host}:{port} is taken; stop what uses it, or choose another with --port)"
-        )
-    elif code == errno.EACCES:
-        words = f"cannot serve on {host}:{port}: permission denied; ports below 1024 belong to root"
-    elif code == errno.EADDRNOTAVAIL:
-        words = (
-            f"cannot serve on {host}:{port}: {host} is no address of this machine; use localhost or 0.0.0.0"
-        )
-    else:
-        words = f"cannot serve on {host}:{port}: {exc}"
-    return ServeError(words)

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,6 @@ from factory.cli.printing import Printing
 from factory.errors import FactoryError, SketchNotFoundError
 from factory.loop import FactoryLoop
 from factory.trouble import named, place
-from mesh.gridfile.address import explain_name
 
 T = TypeVar("T")
 
@@ -60,6 +60,9 @@ class NodeName(_AnyType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name, or fail with the rule for names."""
+        # Late: with the grids comes YAML, which --help has no use for.
+        from mesh.gridfile.address import explain_name
+
         complaint = explain_name(str(value))
         if complaint:
             self.fail("; ".join(complaint), param, ctx)
@@ -243,6 +246,8 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
         raise click.UsageError(f"{me.name} needs {flags} (or `args:` in the grid)")
     # What setup() finds wrong may be any of them: the grid is to blame only if it gave all.
     where = f"{me.where('args')}: " if arguments and arguments == from_grid else ""
+    # Now, so that what it cannot import is not put down to setup().
+    import_module("factory.worker")
     try:
         made = sketch.as_node(me, grid, **arguments)
     except (mesh.MeshError, FactoryError, SystemExit, KeyboardInterrupt):

@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection
 
 import factory
 import mesh
-from factory import worker as worker_module
+from factory.running import UNBALANCED
 from mesh.links import hub as hub_module
 from mesh.protocol.books import ALL, CLIENTS, FORGOTTEN, bounded
 from mesh.protocol.link import LinkSettings
@@ -149,7 +149,7 @@ def test_a_hole_in_the_plain_books_is_told_at_the_end(way: str) -> None:
 
     with logged(logging.ERROR) as log, pytest.raises(SystemExit) as caught:
         made(Loses).run(port=0)
-    assert caught.value.code == worker_module.UNBALANCED
+    assert caught.value.code == UNBALANCED
     (text,) = log.having("the books do not balance: ")
     books = json.loads(text.partition("balance: ")[2])
     (lines,) = books["peers"].values()
