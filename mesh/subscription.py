@@ -15,9 +15,9 @@ from mesh.protocol.fanout import settled_policy
 class Subscription:
     """What ``subscribe()`` returns: iterate it for each value as it comes.
 
-    It begins when it is first iterated, or entered with ``async with``, and ends when the loop is left,
-    or with ``aclose()``. A publisher that is not there is waited for, and subscribed to again whenever it
-    is back::
+    It begins when it is first iterated, or entered with ``async with``. It ends when the loop is left,
+    with ``aclose()``, or with the ``async with``, in which there may be several loops one after the
+    other. A publisher that is not there is waited for, and subscribed to again whenever it is back::
 
         async for value in peer.subscribe("tick"): ...
 
@@ -44,6 +44,7 @@ class Subscription:
         self._leave = leave
         self._running: tuple[Reader, Want] | None = None
         self._closed = False
+        self._is_entered = False
 
     @property
     def seq(self) -> int:
@@ -60,6 +61,11 @@ class Subscription:
         """How often the publisher came back as a new process, so that its numbers began anew."""
         return self._running[1].reading.line.restarts if self._running is not None else 0
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more values will be given."""
+        return self._closed
+
     def _begin(self) -> Reader:
         if self._closed:
             raise RuntimeError(f"this subscription to {self.channel!r} has ended; call subscribe() again")
@@ -68,18 +74,19 @@ class Subscription:
         return self._running[0]
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        self._begin()
-        return self
+        return _Loop(self, self._begin())
+
+    def loop_left(self) -> None:
+        """End with the loop, unless an ``async with`` says when."""
+        if not self._is_entered:
+            self._close()
 
     def __anext__(self) -> Coroutine[Any, Any, Any]:
-        # The reader's coroutine and not one more, for this is done for every value. It has to keep this
-        # alive: who is collected ends the subscription.
-        if self._closed:
-            return _ended()
-        running = self._running
-        return (running[0] if running is not None else self._begin()).next(self)
+        # It is kept alive meanwhile: who is collected ends the subscription.
+        return _ended() if self._closed else self._begin().next(self)
 
     async def __aenter__(self) -> Self:
+        self._is_entered = True
         self._begin()
         return self
 
@@ -102,6 +109,30 @@ class Subscription:
         # What is left by `break` is not closed by the loop.
         if not getattr(self, "_closed", True):
             self._close()
+
+
+class _Loop:
+    """One ``async for``; it is collected when the loop is left, and that is how one learns of a ``break``."""
+
+    __slots__ = ("_reader", "_subscription")
+
+    def __init__(self, subscription: Subscription, reader: Reader) -> None:
+        self._subscription = subscription
+        self._reader = reader
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        # The reader's coroutine and not one more, for this is done for every value. It has to keep this
+        # alive: when this is collected, the loop was left.
+        return _ended() if self._subscription.has_ended else self._reader.next(self)
+
+    async def aclose(self) -> None:
+        await self._subscription.aclose()
+
+    def __del__(self) -> None:
+        self._subscription.loop_left()
 
 
 async def _ended() -> NoReturn:

@@ -127,8 +127,14 @@ class Reader:
 
         Raises:
             MeshError: If no more will come.
+            RuntimeError: If somebody else waits for it.
 
         """
+        if self._news is not None:
+            raise RuntimeError(
+                "two tasks wait for the next value of one subscription; "
+                "let each call subscribe() for its own, or one of them hand the values on"
+            )
         while True:
             values, at = self._values, self._at
             if at < len(values):

@@ -37,7 +37,7 @@ async def take(subscription: Subscription, count: int) -> list[Any]:
 async def joined(a: Place, b: Place, **options: Any) -> Subscription:
     """Subscribe ``b`` to ``a``, and return when that is known there."""
     subscription = b.subscribe(a.name, **options)
-    aiter(subscription)
+    await subscription.__aenter__()
     for _ in range(1000):
         if "subscribed" in b.hub.books().get(a.name, {}):
             break
@@ -407,6 +407,51 @@ def test_a_loop_that_is_left_ends_the_subscription() -> None:
     simulated(scenario)
 
 
+def test_a_loop_that_is_left_ends_a_subscription_that_has_a_name() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        publishing = asyncio.create_task(until_subscribed(a))
+        subscription = b.subscribe("a", policy="block", limit=1)
+        async for _ in subscription:
+            break
+        await publishing
+        await asyncio.sleep(1)
+        assert await a.publish("nobody") == 0
+        with pytest.raises(RuntimeError, match="has ended"):
+            aiter(subscription)
+
+    simulated(scenario)
+
+
+def test_within_async_with_one_loop_may_follow_another() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        async with await joined(a, b) as subscription:
+            for value in ("x", "y"):
+                a.put(value)
+                async for came in subscription:
+                    assert came == value
+                    break
+        await turns()
+        assert await a.publish("nobody") == 0
+
+    simulated(scenario)
+
+
+def test_only_one_task_may_wait_for_the_next_value() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        subscription = await joined(a, b)
+        waiting = asyncio.create_task(take(subscription, 1))
+        await turns()
+        with pytest.raises(RuntimeError, match="two tasks"):
+            await anext(subscription)
+        a.put("x")
+        assert await waiting == ["x"]
+
+    simulated(scenario)
+
+
 def test_a_publisher_that_leaves_gives_away_what_waits() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
@@ -503,7 +548,7 @@ def test_two_names_of_one_process_share_a_link_and_each_gets_its_channel() -> No
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         one, two = a.subscribe("one", "x", place="b"), a.subscribe("two", "y", place="b")
-        aiter(one), aiter(two)
+        await one.__aenter__(), await two.__aenter__()
         for turn in range(3):
             assert await count_of(b, "x") == await count_of(b, "y") == 1
             assert len(a.hub._links) == len(b.hub._links) == 1
@@ -520,7 +565,7 @@ def test_two_names_of_one_process_are_subscribed_to_again_when_it_was_restarted(
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         one, two = a.subscribe("one", "x", place="b"), a.subscribe("two", "y", place="b")
-        aiter(one), aiter(two)
+        await one.__aenter__(), await two.__aenter__()
         assert await count_of(b, "x") == await count_of(b, "y") == 1
         await turns()
         await b.die()
@@ -538,7 +583,7 @@ def test_names_that_part_are_each_subscribed_to_where_they_lead() -> None:
         a, b = fleet.place("a"), fleet.place("b")
         fleet.network.listen("second", b._accept)
         one, two = a.subscribe("one", "x", place="b"), a.subscribe("two", "y", place="second")
-        aiter(one), aiter(two)
+        await one.__aenter__(), await two.__aenter__()
         assert await count_of(b, "x") == await count_of(b, "y") == 1
         fleet.network.close("second")
         await b.die()
@@ -554,15 +599,15 @@ def test_one_channel_by_two_names_of_one_process_is_refused_and_not_missed_in_si
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         one, two = a.subscribe("one", place="b"), a.subscribe("two", place="b")
-        aiter(one)
+        await one.__aenter__()
         assert await count_of(b, "tick") == 1
-        aiter(two)
+        await two.__aenter__()
         with pytest.raises(DeliveryError, match="two and one are one process"):
             await take(two, 1)
         assert await take(one, 1) == ["count"]
         await one.aclose()
         later = a.subscribe("two", place="b")
-        aiter(later)
+        await later.__aenter__()
         assert await count_of(b, "tick") == 1
         assert await take(later, 1) == ["count"]
 
@@ -574,7 +619,7 @@ def test_a_peer_that_came_by_itself_is_subscribed_to_by_another_name() -> None:
         a, b = fleet.place("a"), fleet.place("b")
         assert await b.stream("a", [1]) == [1]
         values = a.subscribe("other name", place="b")
-        aiter(values)
+        await values.__aenter__()
         assert await count_of(b, "tick") == 1
         assert await take(values, 1) == ["count"]
         assert list(a.hub._links) == [("b", "")]
@@ -586,7 +631,7 @@ def test_who_only_calls_itself_like_a_publisher_is_not_subscribed_to() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         values = a.subscribe("one", place="b")
-        aiter(values)
+        await values.__aenter__()
         assert await count_of(b, "tick") == 1
         stranger = fleet.place("one", "elsewhere")
         assert await stranger.stream("a", [1]) == [1]
