@@ -6,20 +6,24 @@ The rules are those of ``mesh.protocol.fanout``; here are the links and the even
   and a link that has not answered yet is served when its answer comes, not by the publisher.
 - *A subscription belongs to a session.* It ends with it, or when the peer says that it leaves. Then
   what the peer did not get is counted as dropped, with the reason.
-- *A publisher that waits* does so for subscribers that asked for it, and for one that is absent no
-  longer than its patience.
+- *A publisher that waits* does so for subscribers that asked for it, and for one whose connection is
+  lost no longer than a short grace: time for it to come back, but not for all others to stand still.
+- *A publisher that awaits* gives way after so many values or so many milliseconds, whichever is first,
+  so that the links can write and read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from warnings import warn
 
 import msgspec
 
 from mesh.errors import FrameTooLargeError, PayloadError
+from mesh.links.inbox import SLICE
 from mesh.links.subscriber import SESSION_OVER, Subscriber
 from mesh.links.taskless import AnsweredAtOnce
 from mesh.protocol.fanout import (
@@ -47,6 +51,18 @@ MAX_VALUE: Final = 16 * 1024 * 1024 - 64
 
 MOST_OF_LINK: Final = 1024
 """Channels that one peer may have subscribed to since its link was made."""
+
+MOST_CHANNELS: Final = 4096
+"""Channels of which the numbers are kept although nobody subscribes to them; about one kB each."""
+
+GRACE: Final = 2.0
+"""Seconds that a ``block`` subscriber without a connection is waited for; less if the patience is less."""
+
+LOOK_AFTER: Final = 8
+"""Values between two looks at the clock of who publishes."""
+
+LOOK_EVERY: Final = 0.25
+"""Seconds between two looks of who waits for room at whether the subscriber is there at all."""
 
 LEFT: Final = "subscriber left"
 ABSENT: Final = "peer down"
@@ -93,26 +109,69 @@ class Channel:
                 waiting.set_result(None)
         self.topic.admitted.clear()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be missed of it but its numbers."""
+        return not self.topic.cursors and self.topic.latched is None and not self.waiting
+
+
+class Turn:
+    """How long publishers may keep the event loop.
+
+    Attributes:
+        count: Values that were published in this turn.
+        look_at: The count at which ``is_over()`` is to be asked: the clock is not for every value.
+
+    """
+
+    __slots__ = ("_ends", "count", "look_at")
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a turn: the loop is given to others."""
+        self.count = 0
+        self.look_at = LOOK_AFTER
+        self._ends = 0.0
+
+    def is_over(self) -> bool:
+        """Say whether others have their turn now."""
+        self.look_at = self.count + LOOK_AFTER
+        now = monotonic()
+        if not self._ends:
+            # Only now is it known that publishers are at it; what others did before is not their time.
+            self._ends = now + SLICE
+        return self.count >= BATCH or now >= self._ends
+
 
 class Publishing:
     """What one process publishes.
 
     Args:
-        patience: Seconds that a publisher waits for an absent ``block`` subscriber; ``None`` for ever.
+        patience: Seconds that a publisher waits for a ``block`` subscriber without a connection, and no
+            longer than ``GRACE``; ``None`` for ever.
         say: Prints a line for people.
+
+    Attributes:
+        grace: How long such a one is waited for, then.
+        turn: How long publishers may go on.
+        forgotten: Channels of which even the numbers were forgotten.
 
     """
 
     def __init__(self, *, patience: float | None = 10.0, say: Callable[[str], None] = lambda _: None) -> None:
-        self.patience = patience
+        self.grace = None if patience is None else min(patience, GRACE)
+        self.turn = Turn()
+        self.forgotten = 0
         self._say = say
         self._channels: dict[str, Channel] = {}
+        self._most_channels = MOST_CHANNELS
         self._links: dict[LinkShell, dict[str, Subscriber]] = {}
         # Those that have ended, and for which something is in flight.
         self._ended: dict[LinkShell, set[Subscriber]] = {}
         self._due: list[Channel] = []
         self._flushing: asyncio.Handle | None = None
-        self.unflushed = 0
         self._stopped = False
 
     # -- publishing --------------------------------------------------------------------------
@@ -137,7 +196,7 @@ class Publishing:
         found = self._channels.get(channel) or self._channel(channel)
         topic = found.topic
         # Counted even if nobody gets it: who publishes in a loop must give way in any case.
-        self.unflushed += 1
+        self.turn.count += 1
         if not latch and not topic.cursors:
             topic.skip()
             return Publication(self, found, 0, 0)
@@ -170,13 +229,30 @@ class Publishing:
         name = checked_channel(name)
         found = self._channels.get(name)
         if found is None:
+            if len(self._channels) >= self._most_channels:
+                self._forget_idle()
             found = self._channels[name] = Channel(name)
         return found
+
+    def _forget_idle(self) -> None:
+        """Forget the oldest channels that nobody subscribes to: names may be without number."""
+        idle = [name for name, channel in self._channels.items() if channel.is_idle]
+        del idle[MOST_CHANNELS // 4 :]
+        for name in idle:
+            del self._channels[name]
+        self.forgotten += len(idle)
+        # Not for each further one, if there is none to forget.
+        self._most_channels = max(MOST_CHANNELS, len(self._channels) * 5 // 4)
+        if idle:
+            self._say(
+                f"** {len(idle)} of {len(self._channels) + len(idle)} published channels have no subscriber "
+                f"and were forgotten: if they are published again, their values are numbered from 1"
+            )
 
     def _flush(self) -> None:
         """Give every subscriber that waits for values what there is."""
         self._flushing = None
-        self.unflushed = 0
+        self.turn.begin()
         due, self._due = self._due, []
         for channel in due:
             channel.is_due = False
@@ -202,11 +278,11 @@ class Publishing:
         return self._stopped
 
     def check_absent(self, channel: Channel) -> None:
-        """Keep nothing for ``block`` subscribers that have been absent for too long."""
-        if self.patience is None:
+        """Keep nothing for ``block`` subscribers that have had no connection for too long."""
+        if self.grace is None:
             return
         for cursor in channel.topic.blocked():
-            if cursor.owner.is_absent(self.patience):
+            if cursor.owner.is_absent(self.grace):
                 channel.topic.give_up_for(cursor, ABSENT)
         if channel.topic.admitted:
             channel.wake()
@@ -332,8 +408,8 @@ class Publication:
         channel, number = self._channel, self._number
         if channel.topic.is_parked(number) and not self._publishing.is_stopped:
             yield from self._wait().__await__()
-        elif self._publishing.unflushed >= BATCH:
-            self._publishing.unflushed = 0
+        elif (turn := self._publishing.turn).count >= turn.look_at and turn.is_over():
+            turn.begin()
             yield
         return self.reached
 
@@ -346,7 +422,7 @@ class Publication:
                 if waiting is None:
                     waiting = channel.waiting[number] = loop.create_future()
                 try:
-                    async with asyncio.timeout(publishing.patience):
+                    async with asyncio.timeout(LOOK_EVERY):
                         await asyncio.shield(waiting)
                 except TimeoutError:
                     publishing.check_absent(channel)

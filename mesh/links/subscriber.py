@@ -23,7 +23,7 @@ TOO_LARGE: Final = "too large"
 class Subscriber:
     """One link's subscription to one channel: the ``Owner`` of its messages."""
 
-    __slots__ = ("_absent_since", "_channel", "_cursor", "_ending", "_held", "_link", "_name", "_publishing")
+    __slots__ = ("_channel", "_cursor", "_ending", "_held", "_link", "_name", "_publishing")
 
     def __init__(self, publishing: Publishing, link: LinkShell, channel: Channel, cursor: Cursor) -> None:
         self._publishing = publishing
@@ -33,7 +33,6 @@ class Subscriber:
         self._cursor = cursor
         self._held: Batch | None = None
         self._ending = False
-        self._absent_since: float | None = None
         cursor.owner = self
 
     def serve(self) -> None:
@@ -96,15 +95,10 @@ class Subscriber:
         cursor.line.drop(cursor.in_flight, SESSION_OVER)
         cursor.settle(cursor.in_flight)
 
-    def is_absent(self, patience: float) -> bool:
-        """Say whether the peer has been absent for longer than that since it was first asked."""
-        if self._link.is_attached:
-            self._absent_since = None
-            return False
-        now = self._link.time()
-        if self._absent_since is None:
-            self._absent_since = now
-        return now - self._absent_since >= patience
+    def is_absent(self, grace: float) -> bool:
+        """Say whether the peer has had no connection for so many seconds."""
+        link = self._link
+        return not link.is_attached and link.time() - link.detached_at >= grace
 
     # -- what the link calls -----------------------------------------------------------------
 

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 RETRY: Final = 5.0
 """Seconds until a peer that refused for good is dialled again: by then another program may listen there."""
 
+AGAIN: Final = 0.05
+"""Seconds until a peer is dialled anew whose link was found by another name and leads elsewhere now."""
+
 
 class _Begun(msgspec.Struct, frozen=True):
     """The answer to ``$subscribe``."""
@@ -234,6 +237,7 @@ class Subscribing:
         self._wants: dict[str, dict[str, Want]] = {}
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self._wheres: dict[str, str] = {}
+        self._session_over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         hub.followers.append(self)
 
     def find(self, source: str, channel: str) -> Want | None:
@@ -308,7 +312,11 @@ class Subscribing:
                 # It may be there already, by another name; and by another link later on.
                 self._look(node.name)
                 while not dialler.has_ended and self._link(node.name) is dialler.link:
-                    await dialler.until_ended(RETRY)
+                    await dialler.until_ended(self._session_over, RETRY)
+                if not dialler.has_ended:
+                    # It led to a process that is there no more; who is there now may be known already.
+                    await asyncio.sleep(AGAIN)
+                    continue
             except PeerDownError:
                 pass  # we are about to stop
             except DeliveryError as exc:
@@ -342,7 +350,9 @@ class Subscribing:
             link.pump_soon()
 
     def session_ended(self, link: LinkShell) -> None:
-        """Take note that nothing more comes of this session."""
+        """Let those look again who found the peer by another name: they may have to dial it anew."""
+        self._session_over.set_result(None)
+        self._session_over = asyncio.get_running_loop().create_future()
 
     def peer_leaves(self, link: LinkShell) -> None:
         """Take note that the peer goes away."""

@@ -39,7 +39,8 @@ class Reading:
         self._seen = self.next - 1
         missed = 0
         if self._again:
-            if self._incarnation != incarnation:
+            # A publisher that goes on may have forgotten a channel that nobody subscribed to.
+            if self._incarnation != incarnation or number <= self._seen:
                 self.line.restarts += 1
                 self._seen = 0
             missed = max(number - 1 - self._seen, 0)

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from mesh.errors import DeliveryError, NackedError
+from mesh.links import publishing
 from mesh.links.inbox import Messages, Route
+from mesh.links.publishing import GRACE, LOOK_AFTER, MOST_CHANNELS
 from mesh.links.shell import LinkShell
 from mesh.links.subscribing import Values, Want
 from mesh.node import Node
-from mesh.protocol.fanout import Policy
+from mesh.protocol.fanout import BATCH, Policy
 from mesh.protocol.link import LinkSettings
 from mesh.subscription import Subscription
 from tests.helpers.hubs import Fleet, Place, simulated, turns
@@ -119,6 +121,67 @@ def test_a_long_run_is_all_there_for_who_reads(policy: str) -> None:
     simulated(scenario)
 
 
+def test_who_publishes_for_long_gives_way_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a = fleet.place("a")
+        published = given_way = 0
+        # A clock by which each value takes a millisecond.
+        monkeypatch.setattr(publishing, "monotonic", lambda: 1 + published / 1000)
+        a.publishing.turn.begin()
+
+        async def watch() -> None:
+            nonlocal given_way
+            while True:
+                given_way += 1
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep(0)
+        given_way = 0
+        for _ in range(BATCH):
+            await a.publish("x")
+            published += 1
+        # It looked at the clock twice in each turn.
+        assert given_way == BATCH // (2 * LOOK_AFTER)
+        watching.cancel()
+
+    simulated(scenario)
+
+
+def test_channels_that_nobody_wants_are_forgotten_and_numbered_anew() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        said: list[str] = []
+        a.publishing._say = said.append
+        kept = await joined(a, b)
+        a.put("kept", "latched", latch=True)
+        left = b.subscribe("a", "left")
+        aiter(left)
+        await until_subscribed(a, channel="left")
+        for _ in range(10):
+            a.put("x", "left")
+        await take(left, 5)
+        await left.aclose()
+        await turns()
+        for number in range(3 * MOST_CHANNELS):
+            await a.publish("x", f"name/{number}")
+        assert len(a.publishing._channels) <= MOST_CHANNELS
+        assert a.publishing.forgotten + len(a.publishing._channels) == 3 * MOST_CHANNELS + 3
+        assert "published channels have no subscriber and were forgotten" in said[-1]
+        # What somebody wants, or may want, is not.
+        a.put("y")
+        assert await take(kept, 1) == ["y"]
+        late = b.subscribe("a", "latched")
+        assert await take(late, 1) == ["kept"]
+        again = b.subscribe("a", "left")
+        aiter(again)
+        await until_subscribed(a, channel="left")
+        assert await take(again, 1) == [None]
+        assert again.seq < left.seq
+
+    simulated(scenario)
+
+
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "latest", "error"])
 def test_who_does_not_read_slows_nobody(policy: str) -> None:
     async def scenario(fleet: Fleet) -> None:
@@ -205,7 +268,7 @@ async def _awaited(publication: Any) -> int:
     return int(await publication)
 
 
-def test_an_absent_subscriber_that_blocks_is_waited_for_with_patience() -> None:
+def test_a_subscriber_that_blocks_and_falls_silent_is_waited_for_a_short_while() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         subscription = await joined(a, b, policy="block", limit=1)
@@ -216,11 +279,51 @@ def test_an_absent_subscriber_that_blocks_is_waited_for_with_patience() -> None:
         begin = asyncio.get_running_loop().time()
         for number in range(10):
             await a.publish(number)
-        assert 9 <= asyncio.get_running_loop().time() - begin <= 35
+        # Until the silence is noticed, and the grace.
+        assert GRACE <= asyncio.get_running_loop().time() - begin <= 2.5 + GRACE + 1
         assert line(a, b)["dropped"]["peer down"] >= 9
         fleet.network.heal("a", "b")
         assert (await take(subscription, 2)) == [0, 1]
         await subscription.aclose()
+
+    simulated(scenario)
+
+
+def test_a_killed_subscriber_that_blocks_holds_its_publisher_for_the_grace_and_no_longer() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b, c = fleet.place("a"), fleet.place("b"), fleet.place("c")
+        blocking = await joined(a, b, policy="block", limit=1)
+        other = await joined(a, c)
+        for number in range(2):
+            await a.publish(number)
+        await turns()
+        await b.die()
+        begin = asyncio.get_running_loop().time()
+        for number in range(2, 100):
+            await a.publish(number)
+        assert GRACE / 2 <= asyncio.get_running_loop().time() - begin <= GRACE + 1
+        assert await take(other, 100) == list(range(100))
+        books = line(a, b)
+        assert books["dropped"]["peer down"] >= 97
+        assert books["balanced"]
+        await blocking.aclose()
+
+    simulated(scenario)
+
+
+def test_without_an_end_of_patience_a_subscriber_that_blocks_is_waited_for() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        a.publishing.grace = None
+        subscription = await joined(a, b, policy="block", limit=1)
+        publishing = asyncio.create_task(_all(a, 5))
+        await turns()
+        fleet.network.partition("a", "b")
+        await asyncio.sleep(10)
+        assert not publishing.done()
+        fleet.network.heal("a", "b")
+        assert await take(subscription, 5) == list(range(5))
+        await publishing
 
     simulated(scenario)
 
@@ -571,8 +674,12 @@ def test_two_names_of_one_process_are_subscribed_to_again_when_it_was_restarted(
         await b.die()
         await asyncio.sleep(1)
         again = fleet.place("b")
-        assert await count_of(again, "x") == await count_of(again, "y") == 1
-        assert await take(one, 2) == await take(two, 2) == ["count", "count"]
+        await until_subscribed(again, channel="x")
+        begin = asyncio.get_running_loop().time()
+        await until_subscribed(again, channel="y")
+        # The second name is dialled as soon as the first has found another process there.
+        assert asyncio.get_running_loop().time() - begin < 1
+        assert await take(one, 2) == await take(two, 2) == ["count", None]
         assert one.restarts == two.restarts == 1
 
     simulated(scenario)

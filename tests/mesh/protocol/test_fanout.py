@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from mesh.protocol import fanout
-from mesh.protocol.fanout import BATCH, IN_FLIGHT, NOT_AWAITED, Batch, Cursor, Policy, Published, Topic
+from mesh.protocol.fanout import (
+    BATCH,
+    IN_FLIGHT,
+    NOT_AWAITED,
+    Batch,
+    Cursor,
+    Policy,
+    Published,
+    Reading,
+    Subscribed,
+    Topic,
+)
 from mesh.protocol.fanout import topic as topics
 from mesh.protocol.link.packing import CHUNK
 from mesh.protocol.link.records import array_head, encode
@@ -243,6 +254,16 @@ def test_what_nobody_wants_is_only_numbered() -> None:
     assert numbers(cursor) == [6, 7]
     cursor.close("gone")
     assert topic.size == 0
+
+
+def test_numbers_that_begin_anew_are_a_restart_although_the_process_goes_on() -> None:
+    reading = Reading(Subscribed())
+    reading.begin("one", 5, latched=False)
+    assert reading.read([[5, "a"], [6, "b"]]) == ["a", "b"]
+    assert reading.begin("one", 9, latched=False) == 2
+    assert reading.line.restarts == 0
+    assert reading.begin("one", 3, latched=False) == 2
+    assert reading.line.restarts == 1
 
 
 def test_a_policy_is_checked() -> None:
