@@ -19,8 +19,7 @@ from websockets.protocol import State
 
 from mesh.links.publishing import Channel, Publishing
 from mesh.protocol.books import CLIENTS, MOST_CHANNELS, Books, clipped
-from mesh.protocol.fanout import DEFAULT_LIMIT, Batch, Cursor, Policy, Published, settled_policy
-from mesh.protocol.link.ledger import OTHERS
+from mesh.protocol.fanout import DEFAULT_LIMIT, Batch, Cursor, Policy, Published, book, settled_policy
 from mesh.protocol.link.records import array_head
 from mesh.protocol.values import answer_to_wire, or_as_text
 from mesh.transport.framing import head
@@ -100,10 +99,7 @@ class Feeds:
         return Feed(self, connection, found, cursor)
 
     def _line(self, channel: str) -> Published:
-        name = clipped(channel)
-        if name not in self._lines and len(self._lines) >= MOST_CHANNELS:
-            name = OTHERS
-        return self._lines.setdefault(name, Published())
+        return book(self._lines, clipped(channel), Published, MOST_CHANNELS)
 
     def frames(self, channel: Channel, batch: Batch) -> bytes:
         """Return a batch as websocket frames."""

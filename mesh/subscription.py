@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from mesh.links.readers import Reader, Readers
+from mesh.links.reader import Reader
 from mesh.links.subscribing import Subscribing, Want
 from mesh.node import Node
 from mesh.protocol.fanout import settled_policy
@@ -54,12 +54,12 @@ class Subscription:
     @property
     def missed(self) -> int:
         """Values left out: dropped by the policy, or published while there was no session."""
-        return self._running[1].reading.line.missed if self._running is not None else 0
+        return self._running[1].reading.missed if self._running is not None else 0
 
     @property
     def restarts(self) -> int:
         """How often the publisher came back as a new process, so that its numbers began anew."""
-        return self._running[1].reading.line.restarts if self._running is not None else 0
+        return self._running[1].reading.restarts if self._running is not None else 0
 
     @property
     def has_ended(self) -> bool:
@@ -142,10 +142,10 @@ async def _ended() -> NoReturn:
 def subscription(
     subscribing: Subscribing, node: Node, channel: str, *, policy: str, limit: int, latch: bool
 ) -> Subscription:
-    """Return a subscription to a channel of a node, which is shared with others of this process.
+    """Return a subscription to a channel of a node.
 
     Raises:
-        ValueError: If the policy or the limit is none, or another reader of that channel has others.
+        ValueError: If the policy or the limit is none.
 
     """
     wanted, most = settled_policy(policy, limit)
@@ -153,25 +153,13 @@ def subscription(
 
     def start() -> tuple[Reader, Want]:
         reader = Reader()
-        want = subscribing.find(node.name, name)
-        if want is None or want.is_over or not isinstance(want.user, Readers):
-            users = Readers(subscribing)
-            users.all.append(reader)
-            want = Want(node.name, name, wanted, most, users, latch=latch)
-            subscribing.add(want)
-            subscribing.keep(node)
-        elif (want.policy, want.limit) != (wanted, most):
-            raise ValueError(
-                f"{name!r} of {node.name} is subscribed to with policy {want.policy.value!r} and limit "
-                f"{want.limit} already, and one connection has one subscription to a channel"
-            )
-        else:
-            want.user.all.append(reader)
+        want = Want(node.name, name, wanted, most, reader, latch=latch)
+        subscribing.add(want)
+        subscribing.keep(node)
         return reader, want
 
     def leave(reader: Reader, want: Want) -> None:
-        assert isinstance(want.user, Readers)
-        want.user.leave(reader, want)
+        subscribing.drop(want)
         reader.close()
 
     return Subscription(node, name, start, leave)

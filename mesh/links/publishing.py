@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from warnings import warn
 
 import msgspec
 
 from mesh.errors import FrameTooLargeError, PayloadError
 from mesh.links.inbox import SLICE
-from mesh.links.subscriber import SESSION_OVER, Subscriber
+from mesh.links.subscriber import MOST_READER, SESSION_OVER, Subscriber, published
 from mesh.links.taskless import AnsweredAtOnce
 from mesh.protocol.fanout import (
     BATCH,
@@ -35,6 +36,7 @@ from mesh.protocol.fanout import (
     Policy,
     Published,
     Topic,
+    book,
     settled_policy,
 )
 from mesh.protocol.link.packing import pack
@@ -50,7 +52,7 @@ MAX_VALUE: Final = 16 * 1024 * 1024 - 64
 """Most encoded bytes of a published value."""
 
 MOST_OF_LINK: Final = 1024
-"""Channels that one peer may have subscribed to since its link was made."""
+"""Subscriptions that one peer may have at a time, and lines in the books for channels that it had."""
 
 MOST_CHANNELS: Final = 4096
 """Channels of which the numbers are kept although nobody subscribes to them; about one kB each."""
@@ -75,12 +77,14 @@ class Wish(msgspec.Struct, frozen=True):
     policy: str = Policy.DROP_OLDEST.value
     limit: int = DEFAULT_LIMIT
     latch: bool = True
+    reader: Annotated[int, msgspec.Meta(ge=0, le=MOST_READER)] = 0
 
 
 class NoWish(msgspec.Struct, frozen=True):
     """What a subscriber wants no more."""
 
     channel: str
+    reader: int = 0
 
 
 class Channel:
@@ -173,6 +177,11 @@ class Publishing:
         self._due: list[Channel] = []
         self._flushing: asyncio.Handle | None = None
         self._stopped = False
+        self._thread: int | None = None
+
+    def begin(self) -> None:
+        """From now on this thread has the event loop, and no other may publish."""
+        self._thread = get_ident()
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -191,22 +200,17 @@ class Publishing:
             ValueError: If the channel cannot have that name.
             PayloadError: If the value cannot be sent.
             FrameTooLargeError: If it is too large.
+            RuntimeError: If this is another thread than that of the event loop.
 
         """
         found = self._channels.get(channel) or self._channel(channel)
         topic = found.topic
         # Counted even if nobody gets it: who publishes in a loop must give way in any case.
         self.turn.count += 1
-        if not latch and not topic.cursors:
-            topic.skip()
-            return Publication(self, found, 0, 0)
-        if topic.cursors:
-            try:
-                asyncio.get_running_loop()
-            except RuntimeError:
-                raise RuntimeError(
-                    "publish() belongs on the event loop, and this is a thread; make the method an async def"
-                ) from None
+        if self._thread not in (None, get_ident()):
+            raise RuntimeError(
+                "publish() belongs on the event loop, and this is a thread; make the method an async def"
+            )
         try:
             body = encode(value)
         except Exception:
@@ -214,6 +218,9 @@ class Publishing:
             raise error or PayloadError(f"a {type(value).__name__} cannot be sent") from None
         if len(body) > MAX_VALUE:
             raise FrameTooLargeError(len(body), MAX_VALUE)
+        if not latch and not topic.cursors:
+            topic.skip()
+            return Publication(self, found, 0, 0)
         number = topic.publish(body, latch=latch)
         if not found.is_due and topic.hungry:
             found.is_due = True
@@ -343,16 +350,15 @@ class Publishing:
         policy, limit = settled_policy(wish.policy, wish.limit)
         name = checked_channel(wish.channel)
         mine = self._links.setdefault(link, {})
-        before = mine.pop(name, None)
+        travels = published(name, wish.reader)
+        before = mine.pop(travels, None)
         if before is not None:
             before.end("subscribed anew")
-        line = link.published.get(name)
-        if line is None:
-            if len(link.published) >= MOST_OF_LINK:
-                raise ValueError(f"no more than {MOST_OF_LINK} channels may be subscribed to")
-            line = link.published[name] = Published()
+        if len(mine) >= MOST_OF_LINK:
+            raise ValueError(f"no more than {MOST_OF_LINK} subscriptions at a time; end some of them first")
+        line = book(link.published, name, Published, MOST_OF_LINK)
         channel, cursor = self.subscribe(name, policy, limit, line, latch=wish.latch)
-        mine[name] = subscriber = Subscriber(self, link, channel, cursor)
+        mine[travels] = subscriber = Subscriber(self, link, channel, cursor, travels)
         self._say(f"** {link.called} subscribed to {name!r}")
         latched = cursor.waiting > 0
         # The answer is to be on its way before any value; so this is not pumped here.
@@ -360,7 +366,8 @@ class Publishing:
         return {"next": channel.topic.next, "latched": latched}
 
     def _unsubscribe_link(self, link: LinkShell, wish: NoWish) -> None:
-        subscriber = self._links.get(link, {}).pop(wish.channel.removeprefix("/"), None)
+        travels = published(wish.channel.removeprefix("/"), wish.reader)
+        subscriber = self._links.get(link, {}).pop(travels, None)
         if subscriber is not None:
             subscriber.end("unsubscribed")
 
@@ -374,11 +381,11 @@ class Publishing:
         if not mine:
             del self._ended[link]
 
-    def forget(self, link: LinkShell, name: str, subscriber: Subscriber) -> None:
+    def forget(self, link: LinkShell, subscriber: Subscriber) -> None:
         """Take note that a subscription has ended by its policy."""
         mine = self._links.get(link, {})
-        if mine.get(name) is subscriber:
-            del mine[name]
+        if mine.get(subscriber.name) is subscriber:
+            del mine[subscriber.name]
 
     def close(self) -> None:
         """End it, and let nobody wait any more."""

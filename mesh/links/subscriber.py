@@ -13,23 +13,35 @@ if TYPE_CHECKING:
     from mesh.links.publishing import Channel, Publishing
     from mesh.links.shell import LinkShell
 
-PUBLISHED: Final = "$pub/"
-"""Begins the name of the channel on which published values travel; the channel's own name follows."""
+MOST_READER: Final = 99_999_999
+"""Highest number of a reader."""
 
 SESSION_OVER: Final = "session over"
 TOO_LARGE: Final = "too large"
 
 
+def published(channel: str, reader: int) -> str:
+    """Return the channel on which the values of a channel travel to one of a peer's readers."""
+    return f"$pub.{reader}/{channel}" if reader else f"$pub/{channel}"
+
+
 class Subscriber:
-    """One link's subscription to one channel: the ``Owner`` of its messages."""
+    """One reader's subscription to one channel: the ``Owner`` of its messages.
 
-    __slots__ = ("_channel", "_cursor", "_ending", "_held", "_link", "_name", "_publishing")
+    Attributes:
+        name: Name of the channel on which they travel.
 
-    def __init__(self, publishing: Publishing, link: LinkShell, channel: Channel, cursor: Cursor) -> None:
+    """
+
+    __slots__ = ("_channel", "_cursor", "_ending", "_held", "_link", "_publishing", "name")
+
+    def __init__(
+        self, publishing: Publishing, link: LinkShell, channel: Channel, cursor: Cursor, name: str
+    ) -> None:
         self._publishing = publishing
         self._link = link
         self._channel = channel
-        self._name = PUBLISHED + channel.name
+        self.name = name
         self._cursor = cursor
         self._held: Batch | None = None
         self._ending = False
@@ -50,11 +62,9 @@ class Subscriber:
                 return
             self._held = None
             try:
-                if not send(
-                    self._name, batch.count, batch.body, link.time(), owner=self, delivery=IN_SESSION
-                ):
+                if not send(self.name, batch.count, batch.body, link.time(), owner=self, delivery=IN_SESSION):
                     self._held = batch
-                    link.wait(self._name, self)
+                    link.wait(self.name, self)
                     return
             except FrameTooLargeError:
                 self._settle_dropped(batch, TOO_LARGE)
@@ -84,13 +94,13 @@ class Subscriber:
         self._publishing.closed(self._channel)
         link = self._link
         if link.waiting:
-            link.wait_no_more(self._name, self)
+            link.wait_no_more(self.name, self)
         if self._cursor.in_flight:
             self._publishing.ended(link, self)
 
     def give_up(self) -> None:
         """Give up what is in flight; the link will say so, too, but the books shall not wait for it."""
-        self._link.core.cancel(self._name, self, self._link.time())
+        self._link.core.cancel(self.name, self, self._link.time())
         cursor = self._cursor
         cursor.line.drop(cursor.in_flight, SESSION_OVER)
         cursor.settle(cursor.in_flight)
@@ -106,7 +116,7 @@ class Subscriber:
         """Count what was handled, and send more."""
         count = len(values)
         if self._ending and not self._cursor.in_flight:
-            self._publishing.forget(self._link, self._channel.name, self)
+            self._publishing.forget(self._link, self)
             return
         self._cursor.line.delivered += count
         self._settled(count)

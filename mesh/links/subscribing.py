@@ -5,14 +5,15 @@
   comes back is subscribed to again.
 - *Nothing is missed in silence.* The numbers of the values tell what was left out; it is in the books
   as ``subscribed``, and is said when the publisher is back.
-- *One for each link and channel.* Local readers share it, with its policy and limit; a value is
-  answered when the last of them has taken it.
+- *Each by itself.* Who subscribes to the same channel twice, or by two names of one process, has two
+  subscriptions, told apart by a number: nobody waits for another reader.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -28,10 +29,10 @@ from mesh.errors import (
     PeerDownError,
 )
 from mesh.links.inbox import Inbox, Messages, Route
-from mesh.links.publishing import SUBSCRIBE, UNSUBSCRIBE, Wish, checked_channel
+from mesh.links.publishing import MOST_OF_LINK, SUBSCRIBE, UNSUBSCRIBE, Wish, checked_channel
 from mesh.links.shell import LinkShell
-from mesh.links.subscriber import PUBLISHED
-from mesh.protocol.fanout import Policy, Reading, Subscribed
+from mesh.links.subscriber import published
+from mesh.protocol.fanout import Policy, Reading, Subscribed, book
 from mesh.protocol.link.events import Failed
 from mesh.protocol.link.run import IN_SESSION
 from mesh.transport.base import Transport
@@ -79,6 +80,7 @@ class Want:
         latch: Whether the value that is kept is wanted first.
         user: For whom.
         reading: What is known of the numbers.
+        number: Tells it from others of this process; set when it is added.
         is_over: Whether it is wanted no more.
 
     """
@@ -92,11 +94,17 @@ class Want:
         self.limit = limit
         self.latch = latch
         self.user = user
+        self.number = 0
         self.reading = Reading(Subscribed())
         self.is_over = False
         self._link: LinkShell | None = None
         self._session = ""
         self._begun = False
+
+    @property
+    def travels(self) -> str:
+        """Name of the channel on which its values travel."""
+        return published(self.channel, self.number)
 
     def is_asked(self, link: LinkShell) -> bool:
         """Say whether it was asked for over a link, in the session that this one has now."""
@@ -106,10 +114,8 @@ class Want:
         """Ask for it over a link."""
         self._link = link
         self._session = link.core.session
-        line = self.reading.line
-        # The link's books are for as long as the link is; ours go on.
-        link.subscribed[self.channel] = line
-        wish = Wish(self.channel, self.policy.value, self.limit, self.latch)
+        self.reading.line = book(link.subscribed, self.channel, Subscribed, MOST_OF_LINK)
+        wish = Wish(self.channel, self.policy.value, self.limit, self.latch, self.number)
         _Word(link, SUBSCRIBE, msgspec.to_builtins(wish), self._answered, self._refused, self._failed).send()
 
     def _answered(self, value: Any) -> None:
@@ -145,7 +151,7 @@ class Want:
         self.is_over = True
         link = self._link
         if link is not None and link.has_session() and not link.is_leaving and not link.loop.is_closed():
-            _Word(link, UNSUBSCRIBE, {"channel": self.channel}).send()
+            _Word(link, UNSUBSCRIBE, {"channel": self.channel, "reader": self.number}).send()
             link.pump_soon()
 
     def read(self, link: LinkShell, work: Inbound, items: list[Any]) -> list[Any]:
@@ -234,63 +240,46 @@ class Subscribing:
     def __init__(self, hub: Hub, *, notice: Callable[[str], None]) -> None:
         self._hub = hub
         self._notice = notice
-        self._wants: dict[str, dict[str, Want]] = {}
+        self._wants: dict[str, list[Want]] = {}
+        self._numbers = itertools.count(1)
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self._wheres: dict[str, str] = {}
         self._session_over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         hub.followers.append(self)
 
-    def find(self, source: str, channel: str) -> Want | None:
-        """Return what is wanted of that channel of that peer."""
-        return self._wants.get(source, {}).get(channel)
-
-    def asked(self, link: LinkShell, channel: str) -> Want | None:
-        """Return what is wanted of that channel and was asked for over that link."""
-        found = None
-        for wants in self._wants.values():
-            want = wants.get(channel)
-            if want is not None and want.is_asked(link):
-                if not want.is_over:
-                    return want
-                found = want
-        return found
-
     def add(self, want: Want) -> None:
-        """Want something from now on; what was wanted of that channel before is not any more."""
+        """Want something from now on.
+
+        Raises:
+            ValueError: If the channel can have no such name.
+
+        """
         want.channel = checked_channel(want.channel)
-        self._wants.setdefault(want.source, {})[want.channel] = want
+        want.number = next(self._numbers)
+        self._wants.setdefault(want.source, []).append(want)
         self._look(want.source)
 
     def _look(self, source: str) -> None:
         """Ask for what is wanted of a peer, as far as it is there and was not asked yet."""
         link = self._link(source)
         if link is not None and link.has_session() and not link.is_leaving:
-            for want in list(self._wants.get(source, {}).values()):
-                self._ask(want, link)
+            self._ask(source, link)
             link.pump_soon()
 
     def _link(self, source: str) -> LinkShell | None:
         return self._hub.link(source, self._wheres.get(source, ""))
 
-    def _ask(self, want: Want, link: LinkShell) -> None:
-        """Ask for something over a link, unless that was done in this session."""
-        if want.is_over or want.is_asked(link):
-            return
-        other = self.asked(link, want.channel)
-        if other is not None and not other.is_over:
-            why = (
-                f"{want.source} and {other.source} are one process, and its channel {want.channel!r} is "
-                f"subscribed to by the name {other.source} already"
-            )
-            want.end(DeliveryError(want.source, why))
-            return
-        want.subscribe(link)
+    def _ask(self, source: str, link: LinkShell) -> None:
+        """Ask for what is wanted of a peer over a link, unless that was done in this session."""
+        for want in list(self._wants.get(source, ())):
+            if not want.is_over and not want.is_asked(link):
+                want.subscribe(link)
 
     def drop(self, want: Want) -> None:
         """Want something no more."""
-        mine = self._wants.get(want.source, {})
-        if mine.get(want.channel) is want:
-            del mine[want.channel]
+        mine = self._wants.get(want.source, [])
+        if want in mine:
+            mine.remove(want)
         want.leave()
 
     def keep(self, node: Node, dial: Callable[[], Awaitable[Transport]] | None = None) -> None:
@@ -320,7 +309,7 @@ class Subscribing:
             except PeerDownError:
                 pass  # we are about to stop
             except DeliveryError as exc:
-                for want in list(self._wants.get(node.name, {}).values()):
+                for want in list(self._wants.get(node.name, ())):
                     want.user.ended(want, exc)
                 if str(exc) != told:
                     told = str(exc)
@@ -337,11 +326,10 @@ class Subscribing:
 
     def session_began(self, link: LinkShell) -> None:
         """Ask for what is wanted of this peer."""
-        for source, wants in self._wants.items():
+        for source in self._wants:
             # Names are anybody's choice: what counts is which link we use for that one.
             if self._link(source) is link:
-                for want in list(wants.values()):
-                    self._ask(want, link)
+                self._ask(source, link)
 
     def found(self, link: LinkShell) -> None:
         """Ask for what is wanted by another name, too."""
@@ -362,10 +350,13 @@ class Subscribing:
 
     def messages(self, link: LinkShell, channel: str) -> Messages | None:
         """Return what takes the values of a channel, if it is subscribed to."""
-        if not channel.startswith(PUBLISHED):
+        if not channel.startswith("$pub."):
             return None
-        want = self.asked(link, channel.removeprefix(PUBLISHED))
-        return None if want is None else want.user.messages(link, want)
+        for wants in self._wants.values():
+            for want in wants:
+                if want.is_asked(link) and want.travels == channel:
+                    return want.user.messages(link, want)
+        return None
 
 
 class Values(Inbox):
@@ -381,7 +372,7 @@ class Values(Inbox):
     def __init__(self, link: LinkShell, want: Want, route: Callable[[], Route]) -> None:
         self._want = want
         self._values_route = route
-        super().__init__(link, want.channel, PUBLISHED + want.channel)
+        super().__init__(link, want.channel, want.travels)
 
     def _open(self) -> Route:
         return self._values_route()

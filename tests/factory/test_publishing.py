@@ -482,6 +482,6 @@ def test_what_cannot_be_published_is_refused_at_the_call() -> None:
 
 
 async def test_a_thread_is_told_that_it_cannot_publish() -> None:
-    async with blinking() as blink, subscribed(blink):
+    async with blinking() as blink:
         with pytest.raises(RuntimeError, match="belongs on the event loop"):
             await asyncio.to_thread(lambda: sent(blink.publish("tick", 1)))

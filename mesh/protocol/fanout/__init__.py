@@ -26,7 +26,7 @@ The balance of a cursor, at every moment, is that of its ``Line``::
 """
 
 from mesh.protocol.fanout.cursor import BATCH, IN_FLIGHT, PENDING_BYTES, Batch, Cursor
-from mesh.protocol.fanout.lines import Published, Subscribed
+from mesh.protocol.fanout.lines import Published, Subscribed, book
 from mesh.protocol.fanout.policy import DEFAULT_LIMIT, MAX_CHANNEL, MOST_LIMIT, Policy, settled_policy
 from mesh.protocol.fanout.reading import Reading
 from mesh.protocol.fanout.topic import IN_FLIGHT_TOTAL, NOT_AWAITED, RING_BYTES, Topic
@@ -48,5 +48,6 @@ __all__ = [
     "Reading",
     "Subscribed",
     "Topic",
+    "book",
     "settled_policy",
 ]

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mesh.protocol.link.ledger import OTHERS
 
 if TYPE_CHECKING:
     from mesh.protocol.fanout.cursor import Cursor
+
+L = TypeVar("L")
+
+
+def book(lines: dict[str, L], channel: str, new: Callable[[], L], most: int) -> L:
+    """Return the line of a channel; beyond so many, further channels share one."""
+    if channel not in lines and len(lines) >= most:
+        channel = OTHERS
+    return lines.setdefault(channel, new())
 
 
 class Published:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-MAX_CHANNEL: Final = 250
-"""Most characters of the name of a channel that is published; ``$pub/`` comes before it on a link."""
+MAX_CHANNEL: Final = 240
+"""Most characters of the name of a channel that is published; ``$pub.N/`` comes before it on a link."""
 
 MOST_LIMIT: Final = 65536
 """Most values that a subscriber may have waiting."""

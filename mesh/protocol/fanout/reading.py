@@ -12,15 +12,19 @@ class Reading:
 
     Attributes:
         next: The number that comes next if nothing is left out; 0 if that is not known.
-        line: Where it is counted.
+        line: Where it is counted, with others of the same channel.
+        missed: Values that were left out here.
+        restarts: How often the publisher's numbers began anew.
 
     """
 
-    __slots__ = ("_again", "_incarnation", "_latched", "_seen", "line", "next")
+    __slots__ = ("_again", "_incarnation", "_latched", "_seen", "line", "missed", "next", "restarts")
 
     def __init__(self, line: Subscribed) -> None:
         self.next = 0
         self.line = line
+        self.missed = 0
+        self.restarts = 0
         self._incarnation = ""
         self._latched = self._again = False
         self._seen = 0
@@ -41,13 +45,18 @@ class Reading:
         if self._again:
             # A publisher that goes on may have forgotten a channel that nobody subscribed to.
             if self._incarnation != incarnation or number <= self._seen:
+                self.restarts += 1
                 self.line.restarts += 1
                 self._seen = 0
             missed = max(number - 1 - self._seen, 0)
-            self.line.missed += missed
+            self._miss(missed)
         self.next = number
         self._incarnation = incarnation
         return missed
+
+    def _miss(self, count: int) -> None:
+        self.missed += count
+        self.line.missed += count
 
     def read(self, items: list[Any]) -> list[Any]:
         """Return the values of items; one fewer if the first came already.
@@ -64,7 +73,7 @@ class Reading:
                 if first > self._seen:
                     before = [items[0][1]]
                     self.line.values += 1
-                    self.line.missed -= self._again
+                    self._miss(-self._again)
                 items = items[1:]
                 if not items:
                     return before
@@ -74,6 +83,6 @@ class Reading:
         self.line.values += count
         missed = last - (self.next or first) - count + 1
         if missed > 0:
-            self.line.missed += missed
+            self._miss(missed)
         self.next = last + 1
         return before + values if before else values

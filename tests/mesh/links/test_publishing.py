@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mesh.errors import DeliveryError, NackedError
+from mesh.errors import FrameTooLargeError, NackedError, PayloadError
 from mesh.links import publishing
 from mesh.links.inbox import Messages, Route
-from mesh.links.publishing import GRACE, LOOK_AFTER, MOST_CHANNELS
+from mesh.links.publishing import GRACE, LOOK_AFTER, MAX_VALUE, MOST_CHANNELS, MOST_OF_LINK
 from mesh.links.shell import LinkShell
 from mesh.links.subscribing import Values, Want
 from mesh.node import Node
@@ -156,7 +156,7 @@ def test_channels_that_nobody_wants_are_forgotten_and_numbered_anew() -> None:
         kept = await joined(a, b)
         a.put("kept", "latched", latch=True)
         left = b.subscribe("a", "left")
-        aiter(left)
+        await left.__aenter__()
         await until_subscribed(a, channel="left")
         for _ in range(10):
             a.put("x", "left")
@@ -174,7 +174,7 @@ def test_channels_that_nobody_wants_are_forgotten_and_numbered_anew() -> None:
         late = b.subscribe("a", "latched")
         assert await take(late, 1) == ["kept"]
         again = b.subscribe("a", "left")
-        aiter(again)
+        await again.__aenter__()
         await until_subscribed(a, channel="left")
         assert await take(again, 1) == [None]
         assert again.seq < left.seq
@@ -441,24 +441,78 @@ def test_a_killed_subscriber_is_served_again_after_its_restart() -> None:
     simulated(scenario)
 
 
-def test_readers_of_one_process_share_a_subscription() -> None:
+def test_each_reader_of_one_process_has_a_subscription_of_its_own() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         one = await joined(a, b)
-        other = b.subscribe("a")
+        a.put("kept", latch=True)
+        other = b.subscribe("a", policy="latest")
         async with other:
-            with pytest.raises(ValueError, match="is subscribed to with policy 'drop_oldest'"):
-                aiter(b.subscribe("a", policy="latest"))
+            assert await take(other, 1) == await take(one, 1) == ["kept"]
             a.put("x")
             assert await take(one, 1) == await take(other, 1) == ["x"]
+        await turns()
+        assert await a.publish("y") == 1
+        assert await take(one, 1) == ["y"]
         await one.aclose()
         await turns()
-        assert line(a, b)["delivered"] == 1
-        assert await a.publish("nobody") == 0
-        # And once more, from the start.
-        third = await joined(a, b, policy="latest")
-        a.put("y")
-        assert await take(third, 1) == ["y"]
+        assert line(a, b)["delivered"] == 5
+        assert a.line("b", "sent", "$pub/tick")["acked"] == 5
+        assert b.hub.books()["a"]["subscribed"]["tick"]["values"] == 5
+
+    simulated(scenario)
+
+
+def test_who_does_not_read_holds_up_no_other_reader_of_its_process() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        idle = await joined(a, b, limit=10)
+        busy = b.subscribe("a", policy="block", limit=10)
+        await busy.__aenter__()
+        await turns()
+        reading = asyncio.create_task(take(busy, 2000))
+        await _all(a, 2000)
+        assert await reading == list(range(2000))
+        await turns()
+        assert (await take(idle, 20))[-1] == 1999
+        assert idle.missed > 1900
+        assert busy.missed == 0
+        assert line(a, b)["balanced"]
+
+    simulated(scenario)
+
+
+def test_as_many_channels_as_one_likes_one_after_the_other() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a, b = fleet.place("a"), fleet.place("b")
+        first = await joined(a, b)
+        for number in range(MOST_OF_LINK + 10):
+            async with b.subscribe("a", f"channel/{number}"):
+                await turns(3)
+        await turns()
+        lines = a.hub.books()["b"]["published"]
+        assert len(lines) == MOST_OF_LINK + 1
+        a.put("x", "channel/last")
+        async with b.subscribe("a", f"channel/{MOST_OF_LINK + 9}") as last:
+            await turns()
+            a.put("y", f"channel/{MOST_OF_LINK + 9}")
+            assert await take(last, 1) == ["y"]
+        await turns()
+        assert a.hub.books()["b"]["published"]["(others)"]["delivered"] == 1
+        await first.aclose()
+
+    simulated(scenario)
+
+
+def test_what_cannot_be_sent_is_refused_also_when_nobody_would_get_it() -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a = fleet.place("a")
+        with pytest.raises(PayloadError, match="object"):
+            await a.publish(object())
+        with pytest.raises(FrameTooLargeError):
+            await a.publish(bytes(MAX_VALUE + 1))
+        with pytest.raises(RuntimeError, match="belongs on the event loop"):
+            await asyncio.to_thread(a.put, "x")
 
     simulated(scenario)
 
@@ -702,21 +756,16 @@ def test_names_that_part_are_each_subscribed_to_where_they_lead() -> None:
     simulated(scenario)
 
 
-def test_one_channel_by_two_names_of_one_process_is_refused_and_not_missed_in_silence() -> None:
+def test_one_channel_by_two_names_of_one_process_are_two_subscriptions() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         one, two = a.subscribe("one", place="b"), a.subscribe("two", place="b")
         await one.__aenter__()
         assert await count_of(b, "tick") == 1
         await two.__aenter__()
-        with pytest.raises(DeliveryError, match="two and one are one process"):
-            await take(two, 1)
-        assert await take(one, 1) == ["count"]
-        await one.aclose()
-        later = a.subscribe("two", place="b")
-        await later.__aenter__()
-        assert await count_of(b, "tick") == 1
-        assert await take(later, 1) == ["count"]
+        assert await count_of(b, "tick") == 2
+        assert await take(one, 2) == ["count", "count"]
+        assert await take(two, 1) == ["count"]
 
     simulated(scenario)
 
@@ -774,9 +823,9 @@ def test_a_quiet_channel_keeps_no_task_at_its_subscriber() -> None:
             await turns()
             link = b.hub.link("a", Node("a", "memory", 1).uri())
             assert link is not None
-            assert "$pub/tick" in link.inboxes
+            assert "$pub.1/tick" in link.inboxes
             await asyncio.sleep(10)
-            assert "$pub/tick" not in link.inboxes
+            assert "$pub.1/tick" not in link.inboxes
         assert got == [("tick", 0), ("tick", 1), ("tick", 2)]
         assert line(a, b)["delivered"] == 3
 
