@@ -243,7 +243,7 @@ class Publishing:
 
     def _forget_idle(self) -> None:
         """Forget the oldest channels that nobody subscribes to: names may be without number."""
-        idle = [name for name, channel in self._channels.items() if channel.is_idle]
+        idle = [name for name, channel in list(self._channels.items()) if channel.is_idle]
         del idle[MOST_CHANNELS // 4 :]
         for name in idle:
             del self._channels[name]
