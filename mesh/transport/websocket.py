@@ -362,8 +362,7 @@ class WebsocketTransport(Transport):
     def set_peer(self, peer: str) -> None:
         """Set the address of the other end."""
         self._peer = peer
-        if self._tap is not None:
-            self._tap.opened(peer)
+        self._began()
 
     def _transmit(self, message: bytes) -> None:
         if self._wire.is_closing():
