@@ -56,8 +56,8 @@ class FactoryLoop:
         me: The node of the grid that this sketch runs as.
         name: Its name, which begins every line it prints.
         target: The node it sends to by default, as the grid or the command line says.
-        tcp: Where it speaks lines, as ``tcp://HOST:PORT``: the address that it serves them at, or, of a
-            client-only sketch, where it was told to send them; ``None`` for nowhere.
+        lines: Where it speaks lines, as ``tcp://HOST:PORT`` or another address: where it serves them, or, if
+            it is client-only, where it was told to send them; ``None`` for nowhere. ``setup()`` may set it.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
@@ -86,7 +86,7 @@ class FactoryLoop:
     me: mesh.Node
     name: str
     target: mesh.Node | str | None
-    tcp: str | None = None
+    lines: str | None = None
 
     _worker = cast("Worker", _Unmade())  # until the constructor has run
 
@@ -442,7 +442,7 @@ class FactoryLoop:
                 this and ``port`` for the address of its target.
             port: Port to serve on, else the grid's, else ``$PORT``, else 8765.
             tcp: Address to serve lines at, as ``tcp://HOST:PORT``; a sketch with no other port then serves
-                nothing else. A client-only sketch finds it as ``self.tcp``.
+                nothing else. A client-only sketch finds it as ``self.lines``.
 
         Raises:
             SystemExit: With 1, after one line that says why, if it cannot run; with 2 if

@@ -172,19 +172,19 @@ class Worker:
         if self._stopping.is_set():
             return
         wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
+        lines = self._sketch.lines = tcp or self._sketch.lines
         if self._plan.is_client_only:
             self._aim(socket, port)
-            self._sketch.tcp = tcp
             if self._sketch.me.port:
                 # It has a port for those that subscribe to it.
                 await self._doors.serve(None, None)
         else:
             # Who has another door needs no port for websockets, unless one is asked for.
             asked = socket or port is not None or self._sketch.me.port is not None
-            if asked or not (tcp or self._sketch.me.doors):
+            if asked or not (lines or self._sketch.me.doors):
                 await self._doors.serve(socket, port)
-            if tcp is not None:
-                self._sketch.tcp = await self._doors.serve_lines(tcp)
+            if lines is not None:
+                self._sketch.lines = await self._doors.serve_lines(lines)
         await self._doors.serve_further()
         self._subscribe(wanted)
         self._hooks_begun = True

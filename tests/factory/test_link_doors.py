@@ -66,7 +66,7 @@ async def test_a_link_goes_through_the_door_that_the_grid_names(kind: str, tmp_p
         (lines,) = books["peers"].values()  # type: ignore[attr-defined]
         # A link like any other: counted, and its messages keep their types.
         assert lines["received"]["many"]["handled"] == 2
-        assert echo._worker._door is None, "it has no port, so no websocket"
+        assert echo._worker._doors.web is None, "it has no port, so no websocket"
     assert any(line.startswith("serving links on") for line in echo.lines)
     assert echo._worker.balanced
 
