@@ -479,6 +479,11 @@ class FactoryLoop:
         finally:
             await self._worker.finish()
 
+    async def wait_closed(self) -> None:
+        """Return when the worker was asked to stop, and has answered, closed and ended everything."""
+        await self._worker.wait_stopped()
+        await self._worker.finish()
+
     @property
     def serving(self) -> mesh.Node:
         """This node with the host and port that it really serves on.
