@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -421,6 +422,18 @@ class FactoryLoop:
             otherwise is left out.
 
         """
+
+    def next_message(self, channel: str | None = None) -> asyncio.Future[str | bytes]:
+        """Return a future for the next message that comes, as it comes; its handler handles it as well.
+
+        Args:
+            channel: The channel that it comes on; ``None`` for any.
+
+        Returns:
+            The future; cancelled when the worker stops before a message came.
+
+        """
+        return self._worker.next_message(channel)
 
     async def to_thread(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a function that blocks in a thread of this worker and await its result."""

@@ -34,6 +34,7 @@ from mesh.node import Node
 from mesh.outgoing import Outgoing
 from mesh.peers import Peers
 from mesh.protocol.books import Books, bounded, is_balanced, joined
+from mesh.protocol.values import Wire
 from mesh.text import endpoint, listing
 
 if TYPE_CHECKING:
@@ -289,6 +290,7 @@ class Worker:
         if self._peers is not None:
             await within(CLOSING, self._peers.close(), "closing the peers", self._report)
         await cancel(list(self._telling), self._report)
+        self._handling.awaiting.end()
         self._threads.close()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -410,6 +412,10 @@ class Worker:
             self._sketch.out(text)
         except BaseException as exc:
             self._report("out() failed", exc)
+
+    def next_message(self, channel: str | None) -> asyncio.Future[Wire]:
+        """Return a future for the next message of a channel, or of any one."""
+        return self._handling.awaiting.next(channel)
 
     async def to_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a function in one of this worker's threads and await its result."""
