@@ -20,9 +20,7 @@ from factory.cli.printing import Printing
 from factory.errors import FactoryError, SketchNotFoundError
 from factory.loop import FactoryLoop, OnError
 from factory.trouble import named, place
-from mesh.gridfile.address import explain_host, explain_name
 from mesh.text import endpoint
-from mesh.transport.tapping import Tap, tap_process
 
 T = TypeVar("T")
 
@@ -71,6 +69,9 @@ class TcpAddress(_AnyType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the address as ``tcp://HOST:PORT``, or fail with a sentence that says what was expected."""
+        # Late, as below.
+        from mesh.gridfile.address import explain_host
+
         host, _, port = str(value).removeprefix("tcp://").rpartition(":")
         number = self._port.convert(port, param, ctx)
         if host and explain_host(host.strip("[]")):
@@ -86,6 +87,7 @@ class NodeName(_AnyType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name, or fail with the rule for names."""
         # Late: with the grids comes YAML, which --help has no use for.
+        from mesh.gridfile.address import explain_name
 
         complaint = explain_name(str(value))
         if complaint:
@@ -274,6 +276,8 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     level = "warning" if values.get("quiet") else values.get("log_level") or "info"
     output.configure(values.get("log_format") or "pretty", getattr(logging, level.upper()))
     if values.get("wire"):
+        from mesh.transport.tapping import Tap, tap_process
+
         tap_process(Tap(lambda line: click.echo(line, err=True)))
     base = Path.cwd()
     grid = mesh.grid(values.get("grid") or sketch.registry)

@@ -15,7 +15,7 @@ from typing import Final
 
 from mesh.transport.address import Address, EndpointError, Options, Scheme, parse
 from mesh.transport.base import DialError, Transport
-from mesh.transport.layers import LayerSpec, layered
+from mesh.transport.layers import LayerSpec, layered, makers
 from mesh.transport.listener import Accept, Listener
 
 GROUP: Final = "sketchmesh.transports"
@@ -87,15 +87,17 @@ async def listen(
 
     Raises:
         EndpointError: If it is no address.
+        ValueError: If there is no layer of a name.
         ServeError: If nobody can listen there now.
 
     """
     address = address_of(url)
     wrapped: Accept = accept
     if layers:
+        made = makers(layers)
 
         async def wrapped(transport: Transport) -> None:
-            await accept(layered(transport, layers))
+            await accept(layered(transport, made))
 
     return await schemes()[address.scheme].listen(address, wrapped, options or Options())
 
@@ -117,10 +119,12 @@ async def dial(
 
     Raises:
         EndpointError: If it is no address.
+        ValueError: If there is no layer of a name.
         DialError: If nobody can be reached there now; its ``for_good`` says whether that can change.
 
     """
     address = address_of(url)
+    made = makers(layers)
     try:
         async with asyncio.timeout(timeout):
             transport = await schemes()[address.scheme].dial(address, options or Options())
@@ -130,7 +134,7 @@ async def dial(
         if isinstance(exc, DialError):
             raise
         raise DialError(url, why(exc)) from exc
-    return layered(transport, layers)
+    return layered(transport, made)
 
 
 def why(exc: OSError) -> str:

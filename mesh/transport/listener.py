@@ -12,12 +12,12 @@ from typing import Self
 from mesh.descriptors import Hush
 from mesh.text import printable
 from mesh.transport.address import Options
-from mesh.transport.base import Transport
+from mesh.transport.base import Transport, TransportClosedError
 
 logger = logging.getLogger("mesh.transport")
 
 Accept = Callable[[Transport], Awaitable[object]]
-"""Uses a connection until it is done with it; then it is closed."""
+"""Uses a connection until it is done with it, or that raises ``TransportClosedError``; then it is closed."""
 
 
 class Listener(ABC):
@@ -90,7 +90,7 @@ class Listener(ABC):
         """Wait until it is given up."""
         await asyncio.sleep(0)  # connections that were aborted are told so in the next turn
 
-    def _let_in(self, transport: Transport) -> asyncio.Task[None] | None:
+    def let_in(self, transport: Transport) -> asyncio.Task[None] | None:
         """Serve a connection in a task of its own; return that, or ``None`` if it may not come in."""
         if self._is_stopped or self.is_full:
             self.turned_away += not self._is_stopped
@@ -104,6 +104,8 @@ class Listener(ABC):
     async def _serve(self, transport: Transport) -> None:
         try:
             await self._accept(transport)
+        except TransportClosedError:
+            pass  # it was used until it ended, as one does
         except Exception as exc:
             words = printable(f"{type(exc).__name__}: {exc}")
             logger.error(f"a connection from {printable(transport.peer)} at {self.address} failed: {words}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
@@ -14,25 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mesh.transport.base import Transport
-from mesh.transport.layers import Layer, LayerError, LayerSpec
+from mesh.transport.layers import Layer, LayerSpec
+from tests.helpers.from_docs import example
 from tests.helpers.transports import MESSAGES, STREAMS, MakePair, Pair
 
-
-class Seal(Layer):
-    """A layer of one's own: each message behind a seal that only who has the key can make."""
-
-    def outbound(self, message: bytes) -> list[bytes]:
-        return [self._seal(message) + message]
-
-    def inbound(self, data: bytes) -> list[bytes]:
-        seal, message = data[:32], data[32:]
-        if not hmac.compare_digest(seal, self._seal(message)):
-            raise LayerError("a message has another seal")
-        return [message]
-
-    def _seal(self, message: bytes) -> bytes:
-        return hmac.digest(b"the key", message, hashlib.sha256)
-
+Seal: type[Layer] = example("reference/transports.md", "Seal").Seal
 
 # What cuts a stream into messages, and what needs messages below it.
 FRAMING: dict[str, LayerSpec] = {"line": "line", "len32le": "len32le"}

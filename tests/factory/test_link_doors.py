@@ -117,7 +117,6 @@ async def test_who_says_nothing_at_a_link_door_does_not_hold_up_the_end(tmp_path
     path = f"{tmp_path}/x.sock"
     async with running(f"{{url: 'unix://{path}', speaks: link}}"):
         reader, writer = await asyncio.open_unix_connection(path)
-        assert Path(path).stat().st_mode & 0o777 == 0o600
     async with asyncio.timeout(5):
         assert await reader.read() == b""
     writer.close()

@@ -12,6 +12,7 @@ from mesh.transport.base import Transport
 from mesh.transport.endpoints import Options, dial, listen
 from mesh.transport.layers import LayerSpec, layered
 from mesh.transport.serial import adopt, make_raw, open_serial
+from tests.helpers.from_docs import example
 
 Pair = tuple[Transport, Transport]
 """The end that dialled, and the one that listened."""
@@ -66,11 +67,15 @@ async def ptys(folder: Path, layers: Sequence[LayerSpec]) -> AsyncIterator[Pair]
             await end.close()
 
 
+# Registers a scheme, as a package of somebody else would.
+example("reference/transports.md", "QueueTransport")
+
 MESSAGES: dict[str, MakePair] = {
     "ws": endpoints("ws://127.0.0.1:0"),
     "ws-link": endpoints("ws://127.0.0.1:0", "sketchmesh.v1"),
     "ws+unix": endpoints("ws+unix://{folder}/ws.sock"),
     "memory": endpoints("memory://{folder}"),
+    "docs": endpoints("queue://{folder}"),
 }
 """Transports that carry whole messages by themselves."""
 

@@ -11,6 +11,7 @@ from mesh.transport.layers.registry import (
     is_binary,
     layer_names,
     layered,
+    makers,
     register_layer,
 )
 from mesh.transport.layers.zlib import Zlib
@@ -28,5 +29,6 @@ __all__ = [
     "is_binary",
     "layer_names",
     "layered",
+    "makers",
     "register_layer",
 ]

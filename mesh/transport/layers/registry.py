@@ -59,7 +59,17 @@ def layered(transport: Transport, layers: Sequence[LayerSpec]) -> Transport:
         ValueError: If there is no layer of a name.
 
     """
-    return Layered(transport, [_made(spec) for spec in layers]) if layers else transport
+    return Layered(transport, [make() for make in makers(layers)]) if layers else transport
+
+
+def makers(layers: Sequence[LayerSpec]) -> list[Callable[[], Layer]]:
+    """Return what makes each layer.
+
+    Raises:
+        ValueError: If there is no layer of a name.
+
+    """
+    return [_maker(spec) if isinstance(spec, str) else spec for spec in layers]
 
 
 def cuts_bytes(name: str) -> bool:
@@ -70,10 +80,6 @@ def cuts_bytes(name: str) -> bool:
 def is_binary(name: str) -> bool:
     """Say whether any bytes can be a message above a layer."""
     return bool(getattr(_maker(name), "is_binary", True))
-
-
-def _made(spec: LayerSpec) -> Layer:
-    return _maker(spec)() if isinstance(spec, str) else spec()
 
 
 def _maker(name: str) -> Callable[[], Layer]:

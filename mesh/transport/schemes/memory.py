@@ -36,7 +36,7 @@ class MemoryListener(Listener):
         return self._url.text
 
     async def _take(self, transport: Transport) -> None:
-        task = self._let_in(transport)
+        task = self.let_in(transport)
         if task is not None:
             await asyncio.wait([task])
 

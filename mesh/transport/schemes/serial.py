@@ -57,7 +57,7 @@ class SerialListener(Listener):
         while True:
             if transport is not None:
                 begin = self._loop.time()
-                task = self._let_in(transport)
+                task = self.let_in(transport)
                 if task is not None:
                     await asyncio.wait([task])
                 if self._loop.time() - begin > STEADY:

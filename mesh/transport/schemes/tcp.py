@@ -26,7 +26,7 @@ async def listen(address: Address, accept: Accept, options: Options) -> Listener
 
     def opened(transport: StreamTransport) -> None:
         _keep_alive(transport.wire.get_extra_info("socket"))
-        listener._let_in(transport)
+        listener.let_in(transport)
 
     servers = []
     for sock in sockets:

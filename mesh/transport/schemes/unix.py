@@ -25,7 +25,7 @@ async def listen(address: Address, accept: Accept, options: Options) -> Listener
     listener = SocketListener(accept, options)
     server = await asyncio.get_running_loop().create_unix_server(
         lambda: StreamTransport(
-            f"a process at {address.path}", half_open=options.half_open, opened=listener._let_in
+            f"a process at {address.path}", half_open=options.half_open, opened=listener.let_in
         ),
         sock=sock,
         backlog=BATCH,

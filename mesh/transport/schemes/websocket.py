@@ -114,7 +114,7 @@ class WebsocketListener(Listener):
     async def _converse(self, connection: ServerConnection) -> None:
         assert isinstance(connection, LinkConnection)
         transport = connection.as_transport(address_words(connection.remote_address))
-        task = self._let_in(transport)
+        task = self.let_in(transport)
         if task is not None:
             await asyncio.wait([task])
 
