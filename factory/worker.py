@@ -122,19 +122,14 @@ class Worker:
         """Keep an ``async def setup()`` to be awaited at the start."""
         self._setup = setup
 
-    async def start(self, socket: str | None, port: int | None, tcp: str | None) -> None:
+    async def start(self, socket: str | None, port: int | None) -> None:
         """Serve, run the start hooks, begin the rhythms.
 
         When a stop is asked for meanwhile, the rest is left out.
 
-        Args:
-            socket: Host to serve on, or to send to.
-            port: Port to serve on, or to send to.
-            tcp: Address to serve lines at, or to send them to.
-
         Raises:
             RuntimeError: If it was started before.
-            EndpointError: If ``tcp`` is no address.
+            EndpointError: If ``line_door`` is no address.
             ServeError: If the worker cannot listen there.
             HookError: If ``setup()`` or a start hook raises.
 
@@ -149,7 +144,7 @@ class Worker:
                 async with asyncio.timeout(None) as self._starting:
                     if self._stop_wanted:
                         self._begin_to_stop()
-                    await self._start(socket, port, tcp)
+                    await self._start(socket, port)
             except (TimeoutError, HookError) as exc:
                 # A start that is cut short by a stop has not failed.
                 if not self._stopping.is_set():
@@ -162,7 +157,7 @@ class Worker:
             await self.finish()
             raise
 
-    async def _start(self, socket: str | None, port: int | None, tcp: str | None) -> None:
+    async def _start(self, socket: str | None, port: int | None) -> None:
         if self._setup is not None:
             setup, self._setup = self._setup, None
             try:
@@ -173,7 +168,7 @@ class Worker:
         if self._stopping.is_set():
             return
         wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
-        lines = self._sketch.lines = tcp or self._sketch.lines
+        lines = self._sketch.line_door
         if self._plan.is_client_only:
             self._aim(socket, port)
             if self._sketch.me.port:
@@ -185,7 +180,7 @@ class Worker:
             if asked or not (lines or self._sketch.me.doors):
                 await self._doors.serve(socket, port)
             if lines is not None:
-                self._sketch.lines = await self._doors.serve_lines(lines)
+                self._sketch.line_door = await self._doors.serve_lines(lines)
         await self._doors.serve_further()
         self._subscribe(wanted)
         self._hooks_begun = True

@@ -17,7 +17,7 @@ class Bridge(factory.FactoryLoop):
             to: Whom each line is for, as NODE or NODE/CHANNEL.
 
         """
-        self.lines = line
+        self.line_door = line
         self.node_name, _, self.to_channel = to.partition("/")
         self.node(self.node_name)  # says so now if the grid has no such node
         self.ends: dict[int, factory.Client] = {}

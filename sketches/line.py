@@ -29,10 +29,10 @@ class Line(factory.FactoryLoop):
     @factory.on_start
     async def talk(self) -> None:
         """Connect, and talk until one of the two ends leaves."""
-        if self.lines is None:
+        if self.line_door is None:
             raise ValueError("whom shall it talk to? say --tcp [HOST:]PORT")
         on_exit: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        screen = await connect_lines(self.lines, lambda: Screen("auto", on_exit))
+        screen = await connect_lines(self.line_door, lambda: Screen("auto", on_exit))
         screen.delimiter = b"\r\n"
         begin = asyncio.get_running_loop().time()
         typing = asyncio.create_task(self.type(screen))

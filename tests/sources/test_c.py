@@ -353,15 +353,16 @@ def on_a_terminal(command: list[str], steps: list[tuple[bytes, bytes]]) -> tuple
 @pytest.mark.source("C13")
 async def test_c13_one_can_wait_until_a_worker_is_closed() -> None:
     echo = made(sketches.Echo)
-    async with echo.running(tcp="tcp://localhost:0"):
+    echo.line_door = "tcp://localhost:0"
+    async with echo.running():
         closed = asyncio.create_task(echo.wait_closed())
-        assert echo.lines is not None
-        assert await say_async(echo.lines, b"one\n") == b"You sent: one\n"
+        assert echo.line_door is not None
+        assert await say_async(echo.line_door, b"one\n") == b"You sent: one\n"
         assert not closed.done()
         echo.stop()
         await closed
         with pytest.raises(ConnectionError):
-            await say_async(echo.lines, b"gone\n")
+            await say_async(echo.line_door, b"gone\n")
 
 
 @pytest.mark.fleet

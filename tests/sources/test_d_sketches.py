@@ -122,9 +122,11 @@ async def test_d13_a_streams_client_is_answered_once_and_closed() -> None:
         async def loop(self, channel: str, msg: str) -> None:
             raise factory.Close(msg, "answered")
 
-    async with made(Once).running(tcp="tcp://localhost:0") as once:
-        assert once.lines is not None
-        assert await say_async(once.lines, b"hello\nagain\n") == b"hello\n"
+    once = made(Once)
+    once.line_door = "tcp://localhost:0"
+    async with once.running():
+        assert once.line_door is not None
+        assert await say_async(once.line_door, b"hello\nagain\n") == b"hello\n"
 
 
 @pytest.mark.source("D15")
@@ -132,10 +134,11 @@ async def test_d13_a_streams_client_is_answered_once_and_closed() -> None:
 async def test_d15_a_thousand_clients_at_once() -> None:
     count = 1000
     echo = made(sketches.Echo)
+    echo.line_door = "tcp://localhost:0"
     echo.out = lambda text: None  # type: ignore[method-assign]
-    async with echo.running(tcp="tcp://localhost:0"):
-        assert echo.lines is not None
-        port = int(echo.lines.rpartition(":")[2])
+    async with echo.running():
+        assert echo.line_door is not None
+        port = int(echo.line_door.rpartition(":")[2])
         gate = asyncio.Event()
         there = 0
 
