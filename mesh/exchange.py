@@ -168,7 +168,7 @@ class Exchange:
     def messages_came(self, messages: list[bytes]) -> None:
         """Take what was read."""
         self._queue += messages
-        self._waiting += sum(map(len, messages))
+        self._waiting += len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
         if self._waiting > MOST_WAITING and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
@@ -277,7 +277,9 @@ class Exchange:
         """Answer messages; return why that is the end of the conversation, if it is."""
         line = self._count(len(messages))
         try:
-            over = await watched(self._answer_each(messages, line), lambda: self._flush(line))
+            each = self._answer_each(messages, line)
+            # Before the answer of a single message there is none that could wait for it.
+            over = await (each if len(messages) == 1 else watched(each, lambda: self._flush(line)))
             self._flush(line)
         finally:
             # Handled or not: whoever sent it cannot be told any more.
