@@ -21,7 +21,7 @@ from mesh.conversation import STOPPING, Client, Ending, Responder, sendable
 from mesh.errors import MeshError
 from mesh.protocol.books import PlainTaken, TakenBooks
 from mesh.protocol.lines import LF, MAX_LINE, LineSplitter
-from mesh.protocol.values import Refusal, Wire, refusal_to_wire
+from mesh.protocol.values import Refusal, Wire, message_to_wire, refusal_to_wire
 from mesh.suspending import watched
 from mesh.text import printable
 from mesh.transport.base import Transport
@@ -168,7 +168,7 @@ class Exchange:
     def messages_came(self, messages: list[bytes]) -> None:
         """Take what was read."""
         self._queue += messages
-        self._waiting += sum(map(len, messages))
+        self._waiting += len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
         if self._waiting > MOST_WAITING and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
@@ -259,13 +259,27 @@ class Exchange:
         text = printable(rest[:_SHOWN].decode(errors="backslashreplace"))
         return f"; {len(rest)} bytes without an end were not handled: {text}{'...' * (len(rest) > _SHOWN)}"
 
+    def tell(self, value: object) -> bool:
+        """Send something that is no answer; return whether there was room for it.
+
+        Raises:
+            PayloadError: If it cannot be sent.
+
+        """
+        if self._gone or self._is_draining or not self._transport.writable:
+            return False
+        self._framing.write(self._transport, self._ending, [self._framing.written(message_to_wire(value))])
+        return True
+
     # -- messages -------------------------------------------------------------------------------
 
     async def _answer_all(self, messages: list[bytes]) -> str | None:
         """Answer messages; return why that is the end of the conversation, if it is."""
         line = self._count(len(messages))
         try:
-            over = await watched(self._answer_each(messages, line), lambda: self._flush(line))
+            each = self._answer_each(messages, line)
+            # Before the answer of a single message there is none that could wait for it.
+            over = await (each if len(messages) == 1 else watched(each, lambda: self._flush(line)))
             self._flush(line)
         finally:
             # Handled or not: whoever sent it cannot be told any more.
