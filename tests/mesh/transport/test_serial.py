@@ -149,7 +149,6 @@ async def test_a_device_that_is_held_back_is_not_read(cable: Cable) -> None:
     await port.close()
 
 
-@pytest.mark.source("C11")
 async def test_a_device_that_was_unplugged_comes_back(cable: Cable) -> None:
     served: Log[Transport] = Log()
     notices: Log[str] = Log()
