@@ -1,4 +1,4 @@
-"""What a tap is told of plain websockets, which are no transports: the library sends for them, and receives."""
+"""What a tap is told of plain websockets: no transports, for the library sends and receives there."""
 
 from __future__ import annotations
 
