@@ -53,6 +53,7 @@ class Peer:
         self._peers = peers
         self._patience = patience
         self._publishing = Publishing(patience=patience)
+        self._publishing.begin()
         hub.followers.append(self._publishing)
         self._subscribing = Subscribing(hub, notice=logger.info)
 
@@ -72,7 +73,7 @@ class Peer:
         each item, in order. What is one item and what is many is as for a sketch's
         ``stream()``; so are the options and errors.
         """
-        self.node.uri(channel)
+        self.node.check(channel)
         return self._outgoing.stream(
             self.node,
             data,
@@ -102,7 +103,7 @@ class Peer:
             FrameTooLargeError: If it is larger than the node takes.
 
         """
-        self.node.uri(channel)
+        self.node.check(channel)
         return await self._outgoing.request(
             self.node, msg, channel, request_delivery(self._patience, timeout)
         )
@@ -116,7 +117,7 @@ class Peer:
         Raises, in the place of the next part: ``NackedError`` if the handler raised or took
         no such message, and what else ``request()`` may raise.
         """
-        self.node.uri(channel)
+        self.node.check(channel)
         return self._outgoing.ask(self.node, msg, channel, patience=self._patience)
 
     def subscribe(
@@ -144,7 +145,7 @@ class Peer:
                 there is a subscription to that channel with another policy or limit.
 
         """
-        self.node.uri(checked_channel(channel))
+        self.node.check(checked_channel(channel))
         return subscription(self._subscribing, self.node, channel, policy=policy, limit=limit, latch=latch)
 
     def publish(self, channel: str, value: object, *, latch: bool = False) -> Publication:
@@ -204,7 +205,7 @@ async def connect(
 
     """
     node = _target(target, grid)
-    node.uri()
+    node.check()
     async with _wire(patience, settings, name) as (outgoing, hub, peers):
         peer = Peer(node, outgoing, hub, peers, patience=patience)
         try:

@@ -10,30 +10,29 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import inspect
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
+from urllib.parse import quote
 
-from mesh.dialling import AbsentError, dial_link
-from mesh.door import Client, Door
+from mesh.dialling import dial_link
 from mesh.errors import AckTimeoutError, DeliveryError, PeerDownError
+from mesh.link_doors import LinkDoors
 from mesh.links.asking import Asking
 from mesh.links.dialler import Dialler
 from mesh.links.hub import Hub
 from mesh.links.inbox import Route
 from mesh.links.requesting import request
-from mesh.node import Node
+from mesh.node import Node, NodeDoor
 from mesh.protocol.link import Delivery, Failed, Reason
-from mesh.protocol.values import Refusal, Wire
+from mesh.protocol.values import Refusal
 from mesh.runtime import checked_socket
 from mesh.streams import Ask
 from mesh.text import did_you_mean
-from mesh.transport.base import Transport
 
 Answer = Callable[[Any], Any]
 """Returns the answer to a message: a value, an awaitable of one, or an async generator of parts."""
@@ -53,7 +52,7 @@ class Control:
 
     def __init__(self, name: str, answers: Mapping[str, Answer]) -> None:
         self._hub = Hub(name, _Receiver(name, answers), notice=_ignore, changed=_ignore)
-        self._door = Door(_LinksOnly(), link=self._hub.accept)
+        self._doors: LinkDoors | None = None
 
     async def open(self, path: Path) -> None:
         """Begin to answer.
@@ -66,17 +65,21 @@ class Control:
             ServeError: If it cannot be made.
 
         """
-        await self._door.open_unix(checked_socket(path))
+        self._doors = LinkDoors([_door(path)], self._hub.accept, notice=_ignore)
+        await self._doors.open()
 
     async def close(self) -> None:
         """End what is asked, and answer nothing any more."""
+        if self._doors is not None:
+            self._doors.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE):
                 self._hub.refuse_asks()
                 await self._hub.end_asks(GOODBYE / 2)
                 await self._hub.drain("stopping")
         await self._hub.close()
-        await self._door.close()
+        if self._doors is not None:
+            await self._doors.close()
 
 
 class Questions:
@@ -134,7 +137,8 @@ async def questions(name: str, path: str | Path) -> AsyncIterator[Questions]:
     """
     who = f"$asks-{token_hex(4)}"
     hub = Hub(who, _Receiver(who, {}), notice=_ignore, changed=_ignore)
-    dialler = hub.dialler(name, str(path), lambda: _dial(name, Path(path)))
+    node = Node(name, doors=(_door(Path(path)),))
+    dialler = hub.dialler(name, node.link_uri, partial(dial_link, node))
     try:
         yield Questions(name, Path(path), dialler)
         with suppress(TimeoutError):
@@ -144,19 +148,8 @@ async def questions(name: str, path: str | Path) -> AsyncIterator[Questions]:
         await hub.close()
 
 
-async def _dial(name: str, path: Path) -> Transport:
-    wire = socket.socket(socket.AF_UNIX)
-    try:
-        wire.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(wire, str(path))
-        # The address is that of the socket; the node is what the dialling knows of.
-        return await dial_link(Node(name, "localhost", 80), sock=wire)
-    except OSError as exc:
-        wire.close()
-        raise AbsentError("it has ended" if exc.errno == errno.ENOENT else "nobody listens there") from exc
-    except BaseException:
-        wire.close()
-        raise
+def _door(path: Path) -> NodeDoor:
+    return NodeDoor(f"unix://{quote(str(checked_socket(path)))}", ("len32le",), "link")
 
 
 class _Receiver:
@@ -195,19 +188,6 @@ class _Receiver:
     def _unknown(self, channel: str) -> str:
         known = sorted(self._answers)
         return f"{self._name} answers nothing on {channel!r}{did_you_mean(channel, known)}"
-
-
-class _LinksOnly:
-    """Answers plain clients, of which there should be none."""
-
-    def client_opened(self, client: Client) -> None:
-        """Nothing is said of them."""
-
-    async def answer(self, client: Client, message: Wire) -> Refusal:
-        return Refusal("ProtocolError", "this socket speaks links; plain clients use the port of the node")
-
-    def client_closed(self, client: Client, reason: str) -> None:
-        """Nothing is said of them."""
 
 
 async def _parts(found: Any) -> AsyncGenerator[Any, None]:

@@ -2,7 +2,7 @@
 
 Every command begins with ``import mesh``, even one that prints its help and ends; what stands
 behind most of the names takes longer to import than such a command may take. A package lists
-those names with the modules they are in, and hands the list to ``late()``; type checkers, which
+those names with the modules they are in, and hands the list to ``late_names()``; type checkers, which
 never ask, are given plain imports under ``if TYPE_CHECKING:``.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 
 
-def late(
+def late_names(
     package: str, homes: Mapping[str, Collection[str]]
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Return the ``__getattr__`` and the ``__dir__`` of a package (see PEP 562).

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from pathlib import Path
 from typing import Any
 
 from mesh.errors import ServeError
@@ -64,29 +63,6 @@ async def listen(host: str, port: int) -> list[socket.socket]:
         # The port that IPv4 found free is in use on IPv6: another one, then.
         return await listen(host, 0)
     raise _cannot_bind(host, port, failure)
-
-
-def listen_unix(path: Path) -> socket.socket:
-    """Open a listening unix socket that only this user may connect to.
-
-    Args:
-        path: Where it is to be; what is there is replaced.
-
-    Raises:
-        ServeError: If it cannot be made.
-
-    """
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        path.unlink(missing_ok=True)
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(QUEUE)
-        listener.setblocking(False)
-    except (OSError, ValueError) as exc:
-        listener.close()
-        raise ServeError(f"cannot serve on {path}: {getattr(exc, 'strerror', None) or exc}") from exc
-    return listener
 
 
 async def _addresses(host: str, port: int) -> set[_Address]:

@@ -20,17 +20,17 @@ from mesh.errors import (
     PayloadError,
     PeerDownError,
 )
-from mesh.links.asking import Asking
+from mesh.links.asking import Asking, Explain
 from mesh.links.dialler import Dialler
 from mesh.links.hub import Hub
 from mesh.links.requesting import request
-from mesh.links.sending import Explain, sending
+from mesh.links.sending import sending
 from mesh.links.shell import LinkShell
 from mesh.node import Node
 from mesh.peers import Peers
 from mesh.protocol.books import MAX_NAME
 from mesh.protocol.link import Delivery, Failed, Reason
-from mesh.protocol.values import Refusal, answer_from_wire, message_to_wire
+from mesh.protocol.values import Refusal, Wire, answer_from_wire, message_to_wire
 from mesh.streams import Answers, Ask, Items, OnNack, Parts, Stream, close_source, each, items_of
 
 PLAIN_FOR = 60.0
@@ -128,9 +128,9 @@ class Outgoing:
             if not within.expired():
                 raise
             raise AckTimeoutError(node.name, limit or 0.0) from None
-        answer = answer_from_wire(wire)
-        if isinstance(answer, Refusal):
-            raise NackedError(node.name, answer.type, answer.message)
+        answer = _answer(node, wire)
+        if isinstance(answer, NackedError):
+            raise answer
         return answer
 
     def ask(self, node: Node, msg: object, channel: str, *, patience: float | None) -> Ask:
@@ -145,22 +145,16 @@ class Outgoing:
         """
 
         async def start() -> Asking:
-            dialler = self._hub.dialler(node.name, node.uri(), lambda: dial_link(node))
             try:
-                link = await dialler.first_contact(patience)
+                link, explain = await self._contact(node, patience)
             except NotALinkError as exc:
                 raise NotALinkError(
                     node.name,
-                    f"{node.name} at {node.uri()} is a plain websocket server, which answers in one piece; "
-                    f"use request() or stream()",
+                    f"{node.name} at {node.link_uri} is a plain websocket server, which answers in one "
+                    f"piece; use request() or stream()",
                 ) from exc
-            return link.asks.ask(
-                channel.removeprefix("/"),
-                msg,
-                peer=node.name,
-                patience=patience,
-                explain=lambda failure: explained(failure, node, dialler),
-            )
+            name = channel.removeprefix("/")
+            return link.asks.ask(name, msg, peer=node.name, patience=patience, explain=explain)
 
         return Ask(node.name, start)
 
@@ -182,21 +176,14 @@ class Outgoing:
             ``None`` if the node speaks no ``sketchmesh.v1``.
 
         """
-        where = node.uri()
+        where = node.link_uri
         if where in self._plain and self._is_plain(where, node.uri(channel)):
             return None
-        dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
-        link = dialler.link
         try:
-            if not link.has_session():
-                link = await dialler.first_contact(patience)
+            link, explain = await self._contact(node, patience)
         except NotALinkError:
             self._plain[where] = asyncio.get_running_loop().time()
             return None
-
-        def explain(failure: Failed) -> Exception:
-            return explained(failure, node, dialler)
-
         # As in an address, where one leading slash says nothing.
         name = channel.removeprefix("/")
         if len(name) > MAX_NAME:
@@ -205,6 +192,17 @@ class Outgoing:
                 f"{name[:20]!r}... has {len(name)}; send what is so long as the message"
             )
         return link, name, explain
+
+    async def _contact(self, node: Node, patience: float | None) -> tuple[LinkShell, Explain]:
+        """Return the link with a node, once it was accepted, and what turns failures into errors.
+
+        Raises:
+            NotALinkError: If the node speaks no ``sketchmesh.v1``.
+
+        """
+        dialler = self._hub.dialler(node.name, node.link_uri, lambda: dial_link(node))
+        link = await dialler.first_contact(patience)
+        return link, lambda failure: explained(failure, node, dialler)
 
     def _is_plain(self, where: str, uri: str) -> bool:
         known_for = asyncio.get_running_loop().time() - self._plain[where]
@@ -232,14 +230,18 @@ class _StepByStep:
             wire = await self._peers.exchange(
                 self._node, self._channel, message_to_wire(item), self._delivery
             )
-            answer = answer_from_wire(wire)
-            if isinstance(answer, Refusal):
-                return NackedError(self._node.name, answer.type, answer.message)
-            return [answer]
+            answer = _answer(self._node, wire)
+            return answer if isinstance(answer, NackedError) else [answer]
         return None
 
     async def aclose(self) -> None:
         await self._items.aclose()
+
+
+def _answer(node: Node, wire: Wire) -> Any:
+    """Return what a peer without links answered; a refusal as the error that it means."""
+    answer = answer_from_wire(wire)
+    return NackedError(node.name, answer.type, answer.message) if isinstance(answer, Refusal) else answer
 
 
 class _Overheard:
@@ -290,7 +292,7 @@ def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
     if failure.reason is Reason.PEER_DOWN:
         return PeerDownError(
             node.name,
-            node.uri(),
+            node.link_uri,
             failure.waited,
             dialler.why_absent,
             transmitted=failure.transmitted,
@@ -307,4 +309,4 @@ def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
     if failure.transmitted:
         return OutcomeUnknownError(node.name, failure.reason.value)
     why = "the link was closed" if failure.reason is Reason.CLOSED else failure.reason.value
-    return PeerDownError(node.name, node.uri(), 0.0, why, stopping=True)
+    return PeerDownError(node.name, node.link_uri, 0.0, why, stopping=True)

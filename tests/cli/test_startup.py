@@ -78,6 +78,25 @@ def test_a_grid_is_read_without_the_network() -> None:
     assert not imported("import mesh; mesh.grid()") & (NETWORK | {"asyncio"})
 
 
+def test_a_package_that_is_too_old_is_not_put_down_to_the_sketch(tmp_path: Path) -> None:
+    package = tmp_path / "websockets/asyncio"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "arduino.py", "buzzer", "--port", "0"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 1
+    assert "setup()" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError: No module named 'websockets.")
+
+
 def test_the_network_would_be_seen() -> None:
     assert imported("import mesh; mesh.connect") >= {"mesh.client", "mesh.links.hub", "websockets"}
     assert imported("import mesh; mesh.grid()") >= GRIDS
