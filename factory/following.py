@@ -74,6 +74,8 @@ class Following:
                     self._take(grid)
             except GridError as exc:
                 self._log.warning(f"the grid has changed and is not taken up; the last good one stays: {exc}")
+            except Exception:
+                self._log.exception("a new grid could not be taken up, which is a mistake in sketchmesh")
 
     def _take(self, grid: Grid) -> None:
         sketch = self._sketch

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from factory.following import Following
 from factory.supervised import Supervision
 from mesh.control import Answer, Control
-from mesh.errors import MeshError
 from mesh.runtime import Registration, register
 from mesh.text import endpoint
 
@@ -54,7 +53,7 @@ async def present(
             control = Control(sketch.name, answers)
             await control.open(registration.socket)
             registration.update(control=str(registration.socket))
-        except (MeshError, OSError) as exc:
+        except Exception as exc:  # whatever it is, the sketch has nothing to do with it
             log.warning(f"`mesh` commands will not find this worker: {exc}")
         following.start()
         if supervision is not None:

@@ -290,7 +290,10 @@ class Supervisor:
         while True:
             await asyncio.sleep(LOOK)
             if not self._ending and not self._fleet.is_changing and self._file.has_changed():
-                await self._reload()
+                try:
+                    await self._reload()
+                except OSError as exc:
+                    self._say(f"the new grid cannot be kept in {self._folder}: {exc.strerror}; save it again")
 
     async def _reload(self) -> str:
         """Read the grid and apply what is new; return what there is to be said."""
