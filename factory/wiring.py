@@ -98,6 +98,14 @@ def wired_to(me: Node, grid: Grid) -> list[Node]:
     ]
 
 
+def moved(before: Grid, after: Grid) -> list[tuple[Node, Node]]:
+    """Return the nodes that are dialled elsewhere from now on: as they were, and as they are."""
+    pairs = [(old, new) for old in before if (new := after.get(old.name)) is not None]
+    return [
+        (old, new) for old, new in pairs if old.is_server and new.is_server and old.link_uri != new.link_uri
+    ]
+
+
 class Wired:
     """Takes the values of one wiring to its handler: the ``User`` of a ``Want``.
 
@@ -196,9 +204,12 @@ class Wires:
         if self._subscribing is not None:
             self._subscribing.moved(node)
 
-    def wants(self) -> list[Want]:
-        """Return everything that is subscribed to."""
-        return list(self._now.values())
+    def known(self) -> list[dict[str, object]]:
+        """Return what is subscribed to."""
+        return [
+            {"source": want.source, "channel": want.channel, "policy": want.policy.value, "limit": want.limit}
+            for want in self._now.values()
+        ]
 
     async def close(self) -> None:
         """End what keeps links up."""

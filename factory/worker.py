@@ -24,7 +24,7 @@ from factory.rhythms import beat
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
-from factory.wiring import Wires, wired_to, wirings
+from factory.wiring import Wires, moved, wired_to, wirings
 from mesh.conversation import STOPPING, Client
 from mesh.dialling import dial_link
 from mesh.errors import GridError, MeshError, PeerDownError
@@ -322,10 +322,7 @@ class Worker:
 
     def subscriptions(self) -> list[dict[str, object]]:
         """Return what is subscribed to."""
-        return [
-            {"source": want.source, "channel": want.channel, "policy": want.policy.value, "limit": want.limit}
-            for want in self._wires.wants()
-        ]
+        return self._wires.known()
 
     def take_grid(self, grid: Grid) -> None:
         """Use another grid from now on: for look-ups, and for what is subscribed to.
@@ -348,10 +345,7 @@ class Worker:
         sketch.me, sketch.grid = me, seen
         if isinstance(sketch.target, Node):
             sketch.target = seen.get(sketch.target.name) or sketch.target
-        for old in before:
-            new = seen.get(old.name)
-            if new is None or not (new.is_server and old.is_server) or new.link_uri == old.link_uri:
-                continue
+        for old, new in moved(before, seen):
             self._log.info(f"{new.name} has moved to {new.link_uri}")
             if self._hub is not None:
                 self._hub.moved(new.name, old.link_uri, new.link_uri, partial(dial_link, new))

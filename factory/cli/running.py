@@ -53,7 +53,7 @@ def up(
     """
     import os
 
-    from factory.fleet.core import Settings
+    from factory.fleet.actions import Settings
     from factory.fleet.plan import difference
     from factory.fleet.upping import bring_up, wanted
 

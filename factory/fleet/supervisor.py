@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from factory.fitting import check_sketches
-from factory.fleet.core import (
+from factory.fleet.actions import (
     RUNS,
     Action,
     Became,
-    Fleet,
     Kill,
     RolledBack,
     Settings,
@@ -28,6 +27,7 @@ from factory.fleet.core import (
     State,
     Terminate,
 )
+from factory.fleet.core import Fleet
 from factory.fleet.logs import Log
 from factory.fleet.order import needs, with_needs
 from factory.fleet.plan import difference, is_ours

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from factory.fitting import check_sketches
-from factory.fleet.core import Settings
+from factory.fleet.actions import Settings
 from factory.fleet.errors import FleetRunsError, NothingToStartError
 from factory.fleet.order import in_order, needs, with_needs
 from factory.fleet.plan import is_ours

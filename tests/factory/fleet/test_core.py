@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.fleet.core import (
+from factory.fleet.actions import (
     RESTS,
     Action,
     Became,
-    Fleet,
     Kill,
     RolledBack,
     Settings,
@@ -23,6 +22,7 @@ from factory.fleet.core import (
     State,
     Terminate,
 )
+from factory.fleet.core import Fleet
 from mesh.node import Node, Restart
 
 A = Node("a", port=1, sketch="x")
