@@ -47,8 +47,17 @@ class Cable:
                 try:
                     data += os.read(self.end, size - len(data))
                 except BlockingIOError:
-                    await asyncio.sleep(0.001)
+                    await self._readable()
         return data
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        readable = loop.create_future()
+        loop.add_reader(self.end, readable.set_result, None)
+        try:
+            await readable
+        finally:
+            loop.remove_reader(self.end)
 
 
 @pytest.fixture
