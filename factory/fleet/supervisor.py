@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from factory.fitting import check_sketches
 from factory.fleet.actions import (
@@ -34,13 +34,18 @@ from factory.fleet.plan import difference, is_ours
 from factory.fleet.processes import Guard, NodeProcess
 from factory.fleet.screen import OURS, Screen
 from factory.supervised import Terms, grid_file
-from mesh.control import Control
 from mesh.errors import GridError, MeshError
 from mesh.gridfile import Grid
 from mesh.gridfile.watch import LOOK, GridFile
 from mesh.node import Node
 from mesh.runtime import FleetRecord
 from mesh.text import did_you_mean, listing
+
+if TYPE_CHECKING:
+    from mesh.control import Control
+
+SPAWNING = 0.02
+"""Seconds that the first nodes have to be spawned before anything else is done."""
 
 KEPT = 3
 """Settled grids that are kept, for nodes that are about to read one."""
@@ -110,19 +115,15 @@ class Supervisor:
 
     async def run(self) -> int:
         """Run the fleet until it is over; return the exit code."""
-        control = Control("the fleet", {"$fleet": self._answer})
+        control: Control | None = None
         async with self._guard:
-            try:
-                await control.open(self._folder / "control.sock")
-            except (MeshError, OSError) as exc:
-                self._say(f"warning: mesh commands will not reach this fleet: {exc}")
             watch = asyncio.create_task(self._watch(), name="looks at the grid")
             try:
                 self._began = self._now()
-                nodes = self._selected(self._grid)
                 self._begun = True
-                self._fleet.begin(nodes, self._now())
+                self._fleet.begin(self._selected(self._grid), self._now())
                 self._carry_out()
+                control = await self._open_control()
                 await self._over.wait()
                 for name in self._fleet.killed:
                     self._say(f"{name} did not stop in time and was killed")
@@ -133,13 +134,26 @@ class Supervisor:
                     process.kill()
                 if self._lives:
                     await asyncio.wait(self._lives)
-                await control.close()
+                if control is not None:
+                    await control.close()
                 if self._timer is not None:
                     self._timer.cancel()
                 for log in self._logs.values():
                     log.close()
         failed = any(self._fleet.state(name) is State.FAILED for name in self._fleet.names())
         return 1 if failed or self._unclean or self._fleet.killed else 0
+
+    async def _open_control(self) -> Control | None:
+        # With it comes the network, which takes a while; by then the first nodes are to be on their way.
+        await asyncio.sleep(SPAWNING)
+        from mesh.control import Control
+
+        control = Control("the fleet", {"$fleet": self._answer})
+        try:
+            await control.open(self._folder / "control.sock")
+        except (MeshError, OSError) as exc:
+            self._say(f"warning: mesh commands will not reach this fleet: {exc}")
+        return control
 
     def down(self, why: str = "") -> None:
         """Stop everything, in good order."""
