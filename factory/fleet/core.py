@@ -274,10 +274,6 @@ class Fleet:
         entry = self._entries.get(name)
         return None if entry is None else entry.state
 
-    def run(self, name: str) -> int:
-        """Return how often a node was started."""
-        return self._entries[name].run
-
     def snapshot(self, now: float) -> list[dict[str, object]]:
         """Return what is known of each node, in the order of their starts."""
         return [

@@ -106,6 +106,8 @@ class Supervisor:
         self._over = asyncio.Event()
         self._news = asyncio.Event()
         self._unclean: set[str] = set()
+        # Of the grid, since it was last looked at.
+        self._mistakes: str | None = None
         self.when_up: Callable[[bool], object] = lambda _: None
         self._told_up = False
         self._ending = False
@@ -314,9 +316,11 @@ class Supervisor:
         try:
             grid = await asyncio.to_thread(self._read)
         except GridError as exc:
+            self._mistakes = str(exc)
             said = f"{exc}\nthe grid has mistakes; the last good one stays live"
             self._say(said)
             return said
+        self._mistakes = None
         if grid is None or self._ending or self._fleet.is_changing:
             return "the grid is as it was"
         changes = difference(self._grid, grid)
@@ -335,7 +339,12 @@ class Supervisor:
     def _read(self) -> Grid | None:
         grid = self._file.read()
         if grid is not None:
-            check_sketches(grid)
+            try:
+                check_sketches(grid)
+            except GridError:
+                # The sketch may be there when the grid is saved the next time.
+                self._file.content = None
+                raise
         return grid
 
     def _selected(self, grid: Grid) -> list[Node]:
@@ -436,6 +445,7 @@ class Supervisor:
             "up": self._fleet.is_up,
             "changing": self._fleet.is_changing,
             "settled": self._settled,
+            "mistakes": self._mistakes,
             "nodes": nodes,
         }
 

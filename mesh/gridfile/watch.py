@@ -30,7 +30,7 @@ class GridFile:
             look reads it.
 
     Attributes:
-        content: The content that was read last; ``None`` if it could not be read.
+        content: The content that was read last; ``None`` if it could not be read or has mistakes.
 
     """
 
@@ -65,9 +65,12 @@ class GridFile:
         self._settled = seen
         if data == self.content:
             return None
-        self.content = data
+        # Only what is good is known: mistakes are told again when they are saved again.
+        self.content = None
         with unannounced():
-            return parse_grid(data, self._shown, path=self._path.absolute())
+            grid = parse_grid(data, self._shown, path=self._path.absolute())
+        self.content = data
+        return grid
 
     def _look(self) -> _Seen:
         try:

@@ -142,6 +142,19 @@ def test_a_broken_grid_changes_nothing(up: Proc, grid: Path, base: str, ports: l
     up.wait_for("the new grid is live", since=mark)
 
 
+def test_a_sketch_may_be_written_after_the_grid_that_names_it(
+    up: Proc, grid: Path, base: str, ports: list[int], tmp_path: Path
+) -> None:
+    late = base + f"  late: {{sketch: 'late.py:Quiet', port: {ports[6]}}}\n"
+    save(grid, late)
+    up.wait_for(f"there is no file {tmp_path / 'late.py'}")
+    mark = up.mark
+    (tmp_path / "late.py").write_text((tmp_path / "crew.py").read_text())
+    save(grid, late)
+    up.wait_for("late is ready on", since=mark)
+    up.wait_for("the new grid is live", since=mark)
+
+
 def pids_of_running(up: Proc, grid: Path, good: str) -> dict[str, int]:
     """Put the grid back as it was, which changes nothing, and return who runs."""
     grid.write_text(good)

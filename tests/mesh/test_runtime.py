@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,22 @@ def test_a_record_that_cannot_be_read_is_passed_over(home: Path, content: bytes)
     assert [record.name for record in runtime.workers()] == ["good"]
     # Who knows whose it is: the living one's stays, for it may be written just now.
     assert len(list((home / "workers").iterdir())) == 2
+
+
+def test_a_frozen_process_is_told_from_one_that_runs() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert child.stdin is not None
+    try:
+        assert not runtime.is_frozen(child.pid)
+        child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+        assert runtime.is_frozen(child.pid)
+        assert runtime.is_running(child.pid, runtime.start_of(child.pid) or "")
+    finally:
+        child.kill()
+        child.wait()
+        child.stdin.close()
+    assert not runtime.is_frozen(child.pid)
 
 
 def test_a_zombie_is_not_running() -> None:

@@ -73,6 +73,10 @@ def test_mistakes_are_told_once_and_what_is_mended_is_given(path: Path) -> None:
     with pytest.raises(GridError, match=r"grid\.yaml:2:7: unknown field 'prot'"):
         file.read()
     assert not resting(file)
+    os.utime(path)
+    assert resting(file)  # whoever saves it once more is told once more
+    with pytest.raises(GridError):
+        file.read()
     path.write_text(ONE)
     assert resting(file)
     assert file.read() is not None
