@@ -77,6 +77,11 @@ class _Way:
     captured: dict[str, int | str]
     decode: Callable[[Wire], object]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the handler takes messages as they come, so that it can be called as it is."""
+        return self.decode is as_it_comes and self.handler.is_async and not self.captured
+
 
 class Handling:
     """Calls the handlers of one sketch.
@@ -176,8 +181,11 @@ class Handling:
             return way()
         if self.awaiting.anybody:
             self.awaiting.came(client.channel, [message])
-        self.in_hand[client.id] = f"handler {way.handler.name}()"
+        self.in_hand[client.id] = way.handler.name
         try:
+            if way.is_plain and self._gate is None:
+                value: object = await way.handler.function(self._sketch, client.channel, message)
+                return value
             return await self._handle(way, client.channel, message)
         except BaseException as exc:
             if is_cancellation(exc):
@@ -223,7 +231,7 @@ class Handling:
         if not isinstance(way, _Way):
             return Route(_answering(way), None)
         handler = way.handler
-        if way.decode is as_it_comes and handler.is_async and not way.captured and self._gate is None:
+        if way.is_plain and self._gate is None:
             # The way of most messages: nothing stands between the link and the handler.
             return Route(MethodType(handler.function, self._sketch), self._arrivals(channel))
         return Route(self._careful(way), self._arrivals(channel))

@@ -383,7 +383,7 @@ class Worker:
     def _in_hand(self) -> list[str]:
         links = self._hub.in_hand() if self._hub is not None else []
         return [
-            *self._handling.in_hand.values(),
+            *(f"handler {name}()" for name in self._handling.in_hand.values()),
             *(f"channel {channel!r} of {peer}" for peer, channel in links),
         ]
 

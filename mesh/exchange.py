@@ -42,16 +42,17 @@ _SHOWN = 40
 
 
 class Framing(ABC):
-    """How the messages of a client look on its transport.
+    """How the messages of a client look on its transport."""
 
-    Attributes:
-        error: Why nothing more can be read; ``None`` while it can.
-        rest: The beginning of a message that is not whole.
+    @property
+    def error(self) -> MeshError | None:
+        """Why nothing more can be read; ``None`` while it can."""
+        return None
 
-    """
-
-    error: MeshError | None = None
-    rest: bytes = b""
+    @property
+    def rest(self) -> bytes:
+        """The beginning of a message that is not whole."""
+        return b""
 
     @abstractmethod
     def cut(self, data: bytes) -> list[tuple[bytes, list[bytes]]]:
@@ -81,12 +82,15 @@ class Lines(Framing):
 
     def cut(self, data: bytes) -> list[tuple[bytes, list[bytes]]]:
         """Return the lines that this data completes, each lot after its delimiter."""
-        runs = self._splitter.runs(data)
-        self.error = self._splitter.error
-        return runs
+        return self._splitter.runs(data)
 
     @property
-    def rest(self) -> bytes:  # type: ignore[override]
+    def error(self) -> MeshError | None:
+        """The line that was too long, if one was."""
+        return self._splitter.error
+
+    @property
+    def rest(self) -> bytes:
         """The line that has not ended."""
         return self._splitter.rest
 
