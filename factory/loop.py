@@ -59,7 +59,7 @@ class FactoryLoop:
         target: The node it sends to by default, as the grid or the command line says.
         line_door: Where it speaks lines, as ``tcp://HOST:PORT`` or another address: where it serves them,
             or, if it is client-only, where it was told to send them; ``None`` for nowhere. ``setup()``
-            may set it.
+            may set it; empty, the sketch needs no websocket either unless a port is asked for.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.

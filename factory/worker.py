@@ -177,9 +177,9 @@ class Worker:
         else:
             # Who has another door needs no port for websockets, unless one is asked for.
             asked = socket or port is not None or self._sketch.me.port is not None
-            if asked or not (lines or self._sketch.me.doors):
+            if asked or (lines is None and not self._sketch.me.doors):
                 await self._doors.serve(socket, port)
-            if lines is not None:
+            if lines:
                 self._sketch.line_door = await self._doors.serve_lines(lines)
         await self._doors.serve_further()
         self._subscribe(wanted)

@@ -21,7 +21,7 @@ from mesh.conversation import STOPPING, Client, Ending, Responder, sendable
 from mesh.errors import MeshError
 from mesh.protocol.books import PlainTaken, TakenBooks
 from mesh.protocol.lines import LF, MAX_LINE, LineSplitter
-from mesh.protocol.values import Refusal, Wire, message_to_wire, refusal_to_wire
+from mesh.protocol.values import Refusal, Wire, message_to_wire, refusal_to_wire, text_or_bytes
 from mesh.suspending import watched
 from mesh.text import printable
 from mesh.transport.base import Transport
@@ -302,7 +302,7 @@ class Exchange:
     async def _answer_each(self, messages: list[bytes], line: PlainTaken) -> str | None:
         answer_of, client, begin = self._responder.answer, self._client, monotonic()
         for number, message in enumerate(messages, 1):
-            answer: Any = await answer_of(client, _read(message))
+            answer: Any = await answer_of(client, text_or_bytes(message))
             if answer.__class__ is Ending:
                 if answer.answer is not None:
                     self._hold(answer.answer)
@@ -357,10 +357,3 @@ class Exchange:
         else:
             line.handled += handled
             line.refused += refused
-
-
-def _read(message: bytes) -> Wire:
-    try:
-        return message.decode()
-    except UnicodeDecodeError:
-        return message

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import mesh
+import sketches
 from tests.helpers.fleet import write_grid
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import DEADLINE, Proc, arduino
@@ -125,3 +127,40 @@ def test_tcp_lines_reach_a_node_through_the_bridge(tmp_path: Path) -> None:
             assert bridge.stop() == 0
             line.wait_for("the server closed the connection after")
             assert line.wait() == 0
+
+
+def test_standard_input_is_a_line_as_well(tmp_path: Path) -> None:
+    grid, _ = grid_of(tmp_path, "stdin:")
+    with arduino("buzzer", "--grid", grid) as buzzer:
+        buzzer.wait_for("serving on")
+        with arduino("bridge", "--name", "cable", "--grid", grid, interactive=True) as bridge:
+            bridge.type("1\n0")
+            bridge.end_input()
+            assert bridge.wait() == 0, bridge
+    assert bridge.stdout == ["buzz buzz buzz", "..."], "and it serves nowhere"
+
+
+def test_a_node_that_is_not_in_the_grid_is_told_at_once(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, "nodes: {cable: {sketch: bridge, args: {line: 'tcp://:0', to: buzer}}}\n")
+    with arduino("bridge", "--name", "cable", "--grid", grid) as bridge:
+        assert bridge.wait() == 2
+        assert "unknown node 'buzer'" in "\n".join(bridge.stderr)
+
+
+async def test_what_no_line_takes_is_counted_and_said() -> None:
+    class Quiet(sketches.Bridge):
+        said: list[str]
+
+        def out(self, text: object) -> None:
+            self.said.append(str(text))
+
+    node = mesh.Node("buzzer", port=1)
+    bridge = Quiet.as_node(mesh.Node("bridge"), mesh.Grid([node]), line="tcp://localhost:0", to="buzzer")
+    bridge.said = []
+    for _ in range(1001):
+        await bridge.loop("sound", "buzz")
+    assert bridge.dropped == 1001
+    assert bridge.said == [
+        "no line takes what comes: 1 dropped so far",
+        "no line takes what comes: 1000 dropped so far",
+    ]
