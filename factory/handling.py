@@ -34,7 +34,7 @@ from mesh.conversation import Client, Ending
 from mesh.errors import PayloadError
 from mesh.links.answering import RefusedError
 from mesh.links.inbox import Handle, Route
-from mesh.protocol.values import Refusal, Wire, as_it_comes, message_to_wire
+from mesh.protocol.values import Refusal, Wire, as_it_comes, message_to_wire, or_as_text
 from mesh.text import listing
 
 if TYPE_CHECKING:
@@ -404,11 +404,7 @@ def _as_plain(items: list[Any]) -> list[Any]:
 
 
 def _written(item: object) -> Wire:
-    try:
-        return message_to_wire(item)
-    except PayloadError:
-        # MessagePack has values that JSON has not.
-        return str(item)
+    return or_as_text(message_to_wire, item)
 
 
 async def _one(answer: Callable[[], object]) -> AsyncGenerator[Any, None]:

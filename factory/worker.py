@@ -137,6 +137,7 @@ class Worker:
         if self._loop is not None:
             raise RuntimeError(f"{self._sketch.name} was started before; construct it again to run it again")
         self._loop = asyncio.get_running_loop()
+        self.publishing.begin()
         self._watchdog = Watchdog(self._log.warning, self._names())
         self._watchdog.start()
         try:

@@ -53,6 +53,7 @@ class Peer:
         self._peers = peers
         self._patience = patience
         self._publishing = Publishing(patience=patience)
+        self._publishing.begin()
         hub.followers.append(self._publishing)
         self._subscribing = Subscribing(hub, notice=logger.info)
 

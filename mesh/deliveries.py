@@ -34,4 +34,4 @@ def request_delivery(patience: float | None, timeout: float | None) -> Delivery:
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be above 0 seconds, got {timeout!r}")
     known = [limit for limit in (patience, timeout) if limit is not None]
-    return Delivery(patience=min(known, default=None), ack_timeout=timeout)
+    return Delivery(patience=min(known, default=None), ack_timeout=timeout, from_start=True)

@@ -51,7 +51,8 @@ from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, refusal_to_wire
 from mesh.text import endpoint, printable
 from mesh.transport.base import Transport
-from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout, watched
+from mesh.transport.watching import tapped
+from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
 from mesh.web import ASSETS, asset
 
 logger = logging.getLogger("mesh.door")
@@ -253,7 +254,7 @@ class Door:
                 door._admitted.discard(self)
                 super().connection_lost(exc)
 
-        return watched(Connection)
+        return tapped(Connection)
 
     def _stops(self) -> bool:
         return self._draining

@@ -20,11 +20,11 @@ from mesh.errors import (
     PayloadError,
     PeerDownError,
 )
-from mesh.links.asking import Asking
+from mesh.links.asking import Asking, Explain
 from mesh.links.dialler import Dialler
 from mesh.links.hub import Hub
 from mesh.links.requesting import request
-from mesh.links.sending import Explain, sending
+from mesh.links.sending import sending
 from mesh.links.shell import LinkShell
 from mesh.node import Node
 from mesh.peers import Peers

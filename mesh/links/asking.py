@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from mesh.errors import DeliveryError, FrameTooLargeError, NackedError
+from mesh.links.taskless import Taskless
 from mesh.protocol.asking import ASK, CANCEL, GONE, Question, Took, part_channel, read_item
 from mesh.protocol.link.events import Failed, Reason
 from mesh.protocol.link.run import Delivery
@@ -22,19 +23,17 @@ CANCEL_WAIT: Final = 5.0
 """Seconds that ``aclose()`` waits for the generator at the other end to be closed."""
 
 Explain = Callable[[Failed], Exception]
+"""Turns a failure into the error that the user gets."""
 
 
-class Asking:
+class Asking(Taskless):
     """The asking end of one ask; its link's ``Owner`` of the question and inbox of the parts.
 
     Attributes:
         id: Its id.
         channel: The channel of its parts.
-        task: No inbox of this kind has one.
 
     """
-
-    task = None
 
     def __init__(
         self,
@@ -180,12 +179,6 @@ class Asking:
         if self._hurried:
             self.hurry()
         self._wake_user()
-
-    def retire(self) -> None:
-        """It stays until its user has every part, or wants no more."""
-
-    def shut(self) -> None:
-        """``link_closes()`` came before."""
 
     def hurry(self) -> None:
         """Acknowledge at once what comes: its sender is about to go, and cannot be held back."""

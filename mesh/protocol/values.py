@@ -91,6 +91,14 @@ def answer_to_wire(answer: object) -> Wire:
     return NO_ANSWER if answer is None else _to_wire(answer)
 
 
+def or_as_text(to_wire: Callable[[object], Wire], value: object) -> Wire:
+    """Return a value of a link as it travels on a plain websocket; as text, if JSON has none such."""
+    try:
+        return to_wire(value)
+    except PayloadError:
+        return str(value)
+
+
 def refusal_to_wire(refusal: Refusal) -> str:
     """Return a refusal as plain clients get it."""
     body = {"error": {"type": _encodable(refusal.type), "message": _encodable(refusal.message)}}

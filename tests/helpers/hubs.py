@@ -85,6 +85,7 @@ class Place:
             random=Random(1),
         )
         self.publishing = Publishing(patience=10.0)
+        self.publishing.begin()
         self.hub.followers.append(self.publishing)
         self.subscribing = Subscribing(self.hub, notice=self.notices.append)
         network.listen(self.place, self._accept)
