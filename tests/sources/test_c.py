@@ -175,6 +175,19 @@ async def test_c16_it_works_as_it_is() -> None:
         assert await on_exit is True
 
 
+@pytest.mark.source("C16")
+def test_c16_it_works_in_any_event_loop() -> None:
+    """The transports of uvloop are none of asyncio's."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> bytes:
+        async with served(Echo) as port:
+            return await talk(port, b"one\r\n.\r\n")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(main()) == b"You sent: one\r\n"
+
+
 @pytest.mark.source("C17")
 async def test_c17_a_line_that_is_too_long_closes_the_connection(caplog: pytest.LogCaptureFixture) -> None:
     servers: list[LineProtocol] = []
