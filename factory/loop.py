@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -196,6 +196,7 @@ class FactoryLoop:
 
         Raises:
             UnknownNodeError: If the grid has no such node.
+            GridError: If the target is this sketch itself, or there is none.
             NotAServerError: If the node has no port.
             NackedError: If the peer's handler refused an item; ``.acks`` has the acks
                 before it.
@@ -246,7 +247,21 @@ class FactoryLoop:
                 f"{self.name} has no target; give it one: `target:` in the grid, --target NODE or --port N"
             )
         check_target(target)
-        return self.node(target) if isinstance(target, str) else target
+        node = self.node(target) if isinstance(target, str) else target
+        self._refuse_itself(node)
+        return node
+
+    def _refuse_itself(self, node: mesh.Node) -> None:
+        if node.name != self.name:
+            return
+        here = [self.me]
+        with suppress(mesh.NotAServerError):
+            here.append(self.serving)
+        if node in here:
+            raise mesh.GridError(
+                f"{self.name} is this sketch itself, and a sketch has no link to itself; "
+                f"call the handler as a method instead: await self.METHOD(channel, msg)"
+            )
 
     async def request(
         self,
@@ -270,6 +285,7 @@ class FactoryLoop:
 
         Raises:
             UnknownNodeError: If the grid has no such node.
+            GridError: If the target is this sketch itself, or there is none.
             NotAServerError: If the node has no port.
             NackedError: If the peer's handler refused the message.
             AckTimeoutError: If the answer did not come in time.
@@ -301,6 +317,7 @@ class FactoryLoop:
 
         Raises:
             UnknownNodeError: If the grid has no such node.
+            GridError: If the target is this sketch itself, or there is none.
             NotAServerError: If the node has no port.
             TypeError: If the target is neither a name nor a node, or the channel no text.
 
@@ -337,6 +354,7 @@ class FactoryLoop:
 
         Raises:
             UnknownNodeError: If the grid has no such node.
+            GridError: If a target is this sketch itself, or there is none.
             PayloadError: If the message cannot be sent.
             FrameTooLargeError: If it is larger than a peer takes.
             ValueError: If a limit makes no sense.
@@ -345,8 +363,11 @@ class FactoryLoop:
         """
         delivery = request_delivery(self.patience, None)
         outgoing = self._worker.outgoing
+        nodes = nodes_of(targets, self.grid, self.name)
+        for node in nodes:
+            self._refuse_itself(node)
         return await gather(
-            nodes_of(targets, self.grid, self.name),
+            nodes,
             lambda node: outgoing.request(node, msg, channel, delivery),
             count=count,
             deadline=deadline,

@@ -138,6 +138,41 @@ async def test_a_sketch_is_told_as_well() -> None:
             await sketch.stream(mesh.Node("absent", port=1), "x", peer_timeout="5")
 
 
+class Lonely(factory.FactoryLoop):
+    """Sends to itself, which it cannot."""
+
+    @factory.reactive
+    async def loop(self, channel: str, msg: str) -> str:
+        return msg
+
+
+async def test_a_sketch_does_not_send_to_itself() -> None:
+    me = mesh.Node("lonely", port=1)
+    lonely = Lonely.as_node(me, mesh.Grid([me]))
+    calls: list[Callable[[Any], Any]] = [
+        lambda target: lonely.request(target, "x"),
+        lambda target: lonely.ask(target, "x"),
+        lambda target: lonely.stream(target, "x"),
+        lambda target: lonely.gather([target], "x"),
+    ]
+    async with lonely.running(port=0):
+        for call in calls:
+            for target in ("lonely", me, lonely.serving):
+                with pytest.raises(
+                    mesh.GridError, match=r"lonely is this sketch itself.*as a method instead"
+                ):
+                    await _done(call(target))
+
+
+async def test_another_process_of_the_same_name_is_not_oneself() -> None:
+    other = made(Lonely)
+    async with other.running(port=0):
+        lonely = made(Lonely)
+        async with lonely.running(port=0):
+            with pytest.raises(mesh.NameTakenError, match="give the other process another one"):
+                await lonely.request(other.serving, "x")
+
+
 async def _done(result: Any) -> None:
     if isinstance(result, Awaitable):
         await result
