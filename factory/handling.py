@@ -292,9 +292,9 @@ class Handling:
             raise RefusedError(answer)
         yield answer
 
-    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+    def unsendable(self, peer: str, channel: str, what: str, error: Exception) -> None:
         """Tell that an answer could not be sent."""
-        self._report(f"the acknowledgement for {peer} on channel {channel!r} could not be sent", error)
+        self._report(f"{what} for {peer} on channel {channel!r} could not be sent", error)
 
     def peer_changed(self, peer: str, state: str, reason: str) -> None:
         """Tell that a peer that sends to this sketch came or went."""

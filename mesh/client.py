@@ -326,7 +326,7 @@ class _NoSketch:
     async def recover(self, peer: str, channel: str, item: object, error: BaseException) -> Refusal:
         return Refusal(type(error).__name__, str(error))
 
-    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+    def unsendable(self, peer: str, channel: str, what: str, error: Exception) -> None:
         """Nothing is ever answered, so nothing is unsendable."""
 
 

@@ -111,7 +111,7 @@ class Place:
         """Refuse what raised."""
         return Refusal(type(error).__name__, str(error))
 
-    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+    def unsendable(self, peer: str, channel: str, what: str, error: Exception) -> None:
         """Note it."""
         self.unsent.append(error)
 

@@ -7,6 +7,7 @@ slice is tried. No value is inspected but the first, which merely gives a good g
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -101,6 +102,11 @@ def pack_one(value: object, largest: int) -> bytes | None:
     return body if size <= largest else None
 
 
+def error_of(value: object, error: Exception) -> Exception:
+    """Return why a value cannot travel, rather than the error of the item that has it inside."""
+    return pack([value], largest=sys.maxsize).error or error
+
+
 def _guess(first: object, chunk: int) -> int:
     if isinstance(first, str | bytes):
         return 1 if len(first) > LARGE else max(1, chunk // (len(first) + 5))
@@ -113,6 +119,6 @@ def _explain(value: object, exc: Exception) -> PayloadError:
     else:
         why = str(exc)
     return PayloadError(
-        f"a {type(value).__name__} cannot be sent ({why}); send text, bytes, a number, None, "
+        f"a value of type {type(value).__name__} cannot be sent ({why}); send text, bytes, a number, None, "
         f"or what MessagePack can hold: list, dict, dataclass, Struct"
     )
