@@ -55,7 +55,7 @@ class Peer:
         self._patience = patience
         self._publishing = Publishing(patience=patience)
         hub.followers.append(self._publishing)
-        self._subscribing = Subscribing(hub, notice=logger.info)
+        self._subscribing = Subscribing(hub, warn=logger.warning)
 
     def stream(
         self,
@@ -163,7 +163,8 @@ class Peer:
             latch: Keep it for a subscription that comes later.
 
         Returns:
-            Await it to wait for room, and for the number of subscribers.
+            Await it to wait for room, and for the number of subscribers. That is 0 for ever of a plain
+            websocket server, which cannot subscribe; the log says so once.
 
         Raises:
             PayloadError: If the value cannot be sent.

@@ -86,7 +86,7 @@ class Place:
         )
         self.publishing = Publishing(patience=10.0)
         self.hub.followers.append(self.publishing)
-        self.subscribing = Subscribing(self.hub, notice=self.notices.append)
+        self.subscribing = Subscribing(self.hub, warn=self.notices.append)
         network.listen(self.place, self._accept)
 
     async def _accept(self, transport: Transport) -> None:
