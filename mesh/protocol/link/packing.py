@@ -7,7 +7,6 @@ slice is tried. No value is inspected but the first, which merely gives a good g
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -104,7 +103,8 @@ def pack_one(value: object, largest: int) -> bytes | None:
 
 def error_of(value: object, error: Exception) -> Exception:
     """Return why a value cannot travel, rather than the error of the item that has it inside."""
-    return pack([value], largest=sys.maxsize).error or error
+    # Of any size: what is too large is so together with its item.
+    return pack([value], largest=2**62).error or error
 
 
 def _guess(first: object, chunk: int) -> int:
