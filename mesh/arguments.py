@@ -34,7 +34,7 @@ def check_count(name: str, value: Any, most: int | None = None, *, what: str) ->
         name: What the argument is called.
         value: What was given for it.
         most: The largest that makes sense; ``None`` for any.
-        what: What is counted.
+        what: What is counted, as in ``the nodes that are asked``.
 
     Raises:
         TypeError: If it is no whole number.
@@ -43,11 +43,12 @@ def check_count(name: str, value: Any, most: int | None = None, *, what: str) ->
     """
     if value is None:
         return
-    right = f"{name} must be at least 1" if most is None else f"{name} must be from 1 to {most}"
+    limits = "of at least 1" if most is None else f"from 1 to {most}"
+    words = f"{name} must be a whole number {limits}, {what}; got {shown(value)}"
     if not _is_a(value, Integral):
-        raise TypeError(f"{right} {what}, as a whole number; got {shown(value)}")
+        raise TypeError(words)
     if value < 1 or (most is not None and value > most):
-        raise ValueError(f"{right} {what}; got {shown(value)}")
+        raise ValueError(words)
 
 
 def check_channel(value: object) -> None:

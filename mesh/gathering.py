@@ -128,7 +128,7 @@ def check_limits(targets: int, count: int | None, deadline: float | None, stall:
         TypeError: If one is no number.
 
     """
-    check_count("count", count, targets, what="nodes, which are asked")
+    check_count("count", count, targets, what="the nodes that are asked")
     check_seconds("deadline", deadline)
     check_seconds("stall", stall)
 

@@ -85,7 +85,7 @@ class Outgoing:
             TypeError: If it is no whole number.
 
         """
-        check_count("window", window, what="message in flight")
+        check_count("window", window, what="the messages in flight")
 
         async def start() -> Parts:
             begin()

@@ -44,13 +44,13 @@ def test_too_few_seconds(value: object) -> None:
     ],
 )
 def test_no_count(value: object, error: type[Exception]) -> None:
-    with pytest.raises(error, match=r"^count must be from 1 to 3 nodes.*; got "):
-        check_count("count", value, 3, what="nodes")
+    with pytest.raises(error, match=r"^count must be a whole number from 1 to 3, the nodes; got "):
+        check_count("count", value, 3, what="the nodes")
 
 
 def test_a_count() -> None:
     for value in (None, 1, 3):
-        check_count("count", value, 3, what="nodes")
+        check_count("count", value, 3, what="the nodes")
     check_count("window", 10**9, what="messages")
 
 
@@ -74,7 +74,7 @@ OF_A_PEER: list[tuple[str, Call]] = [
     ("timeout must be a number", lambda peer: peer.request("x", timeout=[1])),
     ("timeout must be a number", lambda peer: peer.request("x", timeout=True)),
     ("ack_timeout must be a number", lambda peer: peer.stream("x", ack_timeout="5")),
-    ("window must be at least 1", lambda peer: peer.stream("x", window="5")),
+    ("window must be a whole number of at least 1", lambda peer: peer.stream("x", window="5")),
     ("channel is named by text", lambda peer: peer.stream("x", 5)),
     ("channel is named by text", lambda peer: peer.request("x", 5)),
     ("channel is named by text", lambda peer: peer.request("x", ["a"])),
@@ -94,8 +94,14 @@ async def test_a_peer_tells_which_argument_is_wrong(words: str, call: Call) -> N
 untyped: Any = mesh
 
 OF_A_SCRIPT: list[tuple[str, Call]] = [
-    ("count must be from 1 to 1 ", lambda node: untyped.gather(node, "x", count="1")),
-    ("count must be from 1 to 1 ", lambda node: untyped.gather(node, "x", count=1.5)),
+    (
+        "count must be a whole number from 1 to 1, the nodes that are asked",
+        lambda node: untyped.gather(node, "x", count="1"),
+    ),
+    (
+        "count must be a whole number from 1 to 1, the nodes that are asked",
+        lambda node: untyped.gather(node, "x", count=1.5),
+    ),
     ("deadline must be a number", lambda node: untyped.gather(node, "x", deadline="1")),
     ("stall must be a number", lambda node: untyped.gather(node, "x", stall=[1])),
     ("patience must be a number", lambda node: untyped.gather(node, "x", patience="1")),
