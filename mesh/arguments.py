@@ -6,6 +6,10 @@ from numbers import Integral, Real
 from reprlib import repr as shown
 from typing import Any
 
+# The usual ones first: to ask an abstract class takes longer.
+_REAL = (float, int, Real)
+_WHOLE = (int, Integral)
+
 
 def check_seconds(name: str, value: Any) -> None:
     """See that a limit of time is a number of seconds above zero, or ``None`` for no limit.
@@ -21,7 +25,7 @@ def check_seconds(name: str, value: Any) -> None:
     """
     if value is None:
         return
-    if not _is_a(value, Real):
+    if not _is_a(value, _REAL):
         raise TypeError(f"{name} must be a number of seconds, or None for no limit; got {shown(value)}")
     if not value > 0:
         raise ValueError(f"{name} must be above 0 seconds, or None for no limit; got {shown(value)}")
@@ -45,7 +49,7 @@ def check_count(name: str, value: Any, most: int | None = None, *, what: str) ->
         return
     limits = "of at least 1" if most is None else f"from 1 to {most}"
     words = f"{name} must be a whole number {limits}, {what}; got {shown(value)}"
-    if not _is_a(value, Integral):
+    if not _is_a(value, _WHOLE):
         raise TypeError(words)
     if value < 1 or (most is not None and value > most):
         raise ValueError(words)
@@ -62,6 +66,6 @@ def check_channel(value: object) -> None:
         raise TypeError(f"a channel is named by text, such as 'tick' or 'pin/7'; got {shown(value)}")
 
 
-def _is_a(value: object, kind: type[Real | Integral]) -> bool:
+def _is_a(value: object, kinds: tuple[type, ...]) -> bool:
     # Python counts True as 1, and nobody who writes it means that.
-    return isinstance(value, kind) and not isinstance(value, bool)
+    return isinstance(value, kinds) and not isinstance(value, bool)

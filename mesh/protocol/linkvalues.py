@@ -44,6 +44,8 @@ def value_decoder(annotation: object) -> Callable[[Any], object]:
         return lambda value: read(as_plain(value))
 
     def decode(value: Any) -> object:
+        if type(value) is annotation:
+            return value  # a bare type says nothing of what is inside, so there is no more to check
         try:
             # The keys of JSON and of JavaScript are always text.
             return msgspec.convert(value, annotation, builtin_types=_CARRIED, str_keys=True)
