@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from mesh.arguments import check_channel
 from mesh.errors import GridError, NotAServerError
 from mesh.protocol.fanout import DEFAULT_LIMIT
 from mesh.text import printable
@@ -127,8 +128,10 @@ class Node:
             NotAServerError: If the node has no port.
             GridError: If the channel holds half of a character (a lone
                 surrogate), which has no UTF-8.
+            TypeError: If the channel is no text.
 
         """
+        check_channel(path)
         if not self.is_server:
             raise NotAServerError(self.name)
         return _uri("wss" if self.tls else "ws", self.socket, self.port, path)
