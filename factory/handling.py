@@ -23,12 +23,14 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from factory.errors import Nack, Reject
+from factory import clients
+from factory.awaiting import Awaiting
+from factory.errors import Close, Nack, Reject
 from factory.gate import Gate
 from factory.plan import Decoder, Handler, Plan
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, words
-from mesh.door import Client
+from mesh.conversation import Client, Ending
 from mesh.errors import PayloadError
 from mesh.links.answering import RefusedError
 from mesh.links.inbox import Handle, Route
@@ -80,6 +82,11 @@ class _Way:
     captured: dict[str, int | str]
     decode: Decoder
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the handler takes messages as they come, so that it can be called as it is."""
+        return self.decode is as_it_comes and self.handler.is_async and not self.captured
+
 
 class Handling:
     """Calls the handlers of one sketch.
@@ -90,6 +97,8 @@ class Handling:
         threads: Where plain ``def`` handlers run.
         stopping: Set when the worker is asked to stop; nobody waits for a retry then.
         say: Prints a line of the sketch.
+        tell: Tells the sketch that a plain client came or went; returns whether the sketch has
+            said so itself.
         report: Logs an error of the sketch, with what it did to what.
         note: Logs what is no error.
         warn: Logs a warning.
@@ -108,6 +117,7 @@ class Handling:
         stopping: asyncio.Event,
         *,
         say: Callable[[str], None],
+        tell: Callable[[Client, str, str], bool],
         report: Callable[[str, BaseException], None],
         note: Callable[[str], object],
         warn: Callable[[str], object],
@@ -118,6 +128,7 @@ class Handling:
         self._threads = threads
         self._stopping = stopping
         self._say = say
+        self._tell = tell
         self._report = report
         self._note = note
         self._reserved = reserved
@@ -128,6 +139,7 @@ class Handling:
         # In the order of their coming, for the oldest is dropped when there are too many.
         self._talking: dict[str, None] = {}
         self.in_hand: dict[int, str] = {}
+        self.awaiting = Awaiting()
 
     def _way(
         self, channel: str, *, asked: bool = False, plain: bool = False
@@ -153,27 +165,35 @@ class Handling:
     # -- plain clients -------------------------------------------------------------------
 
     def client_opened(self, client: Client) -> None:
-        """Find who handles this client's channel, and say that it came."""
+        """Find who handles this client's channel, and tell that it came."""
+        clients.enter(client)
         self._ways[client.id] = self._way(client.channel, plain=True)
-        if client.channel not in self._reserved:
+        if client.channel in self._reserved:
+            return
+        if not self._tell(client, "up", f"connected from {client.address}"):
             what = "?subscribe" if client.subscribes else ""
             self._say(f"** new client connected, path=/{client.channel}{what}")
 
     def client_closed(self, client: Client, reason: str) -> None:
-        """Forget a client, and say why it left."""
+        """Forget a client, and tell why it left."""
         del self._ways[client.id]
-        if client.channel not in self._reserved:
+        if client.channel not in self._reserved and not self._tell(client, "down", reason):
             self._say(f"done processing messages: {reason}")
 
-    async def answer(self, client: Client, message: Wire) -> object | Refusal:
+    async def answer(self, client: Client, message: Wire) -> object | Refusal | Ending:
         """Handle one message; its value is the acknowledgement."""
         way = self._ways[client.id]
         if isinstance(way, Refusal):
             return way
         if not isinstance(way, _Way):
             return way()
-        self.in_hand[client.id] = f"handler {way.handler.name}()"
+        if self.awaiting.anybody:
+            self.awaiting.came(client.channel, [message])
+        self.in_hand[client.id] = way.handler.name
         try:
+            if way.is_plain and self._gate is None:
+                value: object = await way.handler.function(self._sketch, client.channel, message)
+                return value
             return await self._handle(way, client.channel, message)
         except BaseException as exc:
             if is_cancellation(exc):
@@ -192,7 +212,7 @@ class Handling:
             if len(self._talking) > MOST_PEERS:
                 del self._talking[next(iter(self._talking))]
             self._say(f"** new client connected, path=/{channel}")
-        return self._route(way)
+        return self._route(way, channel)
 
     def values(self, channel: str, handler: Handler | None) -> Route:
         """Return where the values of a subscription go.
@@ -208,12 +228,12 @@ class Handling:
             if isinstance(error, _NoHandlerError):
                 return error.refusal
             if isinstance(way, _Way):
-                return await self._after(way, channel, item, error)
+                return _on_a_link(await self._after(way, channel, item, error))
             return Refusal(type(error).__name__, words(error))
 
-        return self._route(way)._replace(recover=recover)
+        return self._route(way, channel)._replace(recover=recover)
 
-    def _route(self, way: _Way | Refusal | Callable[[], object]) -> Route:
+    def _route(self, way: _Way | Refusal | Callable[[], object], channel: str) -> Route:
         if isinstance(way, Refusal):
             return Route(_refusing(way), None)
         if not isinstance(way, _Way):
@@ -221,11 +241,25 @@ class Handling:
         handler = way.handler
         if way.decode in _DIRECT and handler.is_async and not way.captured and self._gate is None:
             # The way of most messages: nothing stands between the link and the handler.
-            return Route(MethodType(handler.function, self._sketch), _DIRECT[way.decode])
-        return Route(self._careful(way), None)
+            prepare = self._arrivals(channel, _DIRECT[way.decode])
+            return Route(MethodType(handler.function, self._sketch), prepare)
+        return Route(self._careful(way), self._arrivals(channel))
+
+    def _arrivals(
+        self, channel: str, prepare: Callable[[list[Any]], list[Any]] | None = None
+    ) -> Callable[[list[Any]], list[Any]]:
+        awaiting = self.awaiting
+
+        def arrive(items: list[Any]) -> list[Any]:
+            if awaiting.anybody:
+                awaiting.came(channel, all_as_plain(items))
+            return items if prepare is None else prepare(items)
+
+        return arrive
 
     def _careful(self, way: _Way) -> Handle:
         async def handle(channel: str, message: Any) -> object:
+            clients.enter(None)
             return await self._handle(way, channel, message)
 
         return handle
@@ -237,7 +271,7 @@ class Handling:
             return error.refusal
         way = self._way(channel)
         if isinstance(way, _Way):
-            return await self._after(way, channel, item, error)
+            return _on_a_link(await self._after(way, channel, item, error))
         return Refusal(type(error).__name__, words(error))
 
     def asked(self, peer: str, channel: str, item: Any) -> AsyncGenerator[Any, None] | Refusal:
@@ -287,7 +321,7 @@ class Handling:
         except BaseException as exc:
             if is_cancellation(exc):
                 raise
-            answer = await self._after(way, channel, message, exc)
+            answer = _on_a_link(await self._after(way, channel, message, exc))
         if isinstance(answer, Refusal):
             raise RefusedError(answer)
         yield answer
@@ -323,7 +357,9 @@ class Handling:
         # A decorator may have put a plain def round an async one.
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def _after(self, way: _Way, channel: str, message: Any, exc: BaseException) -> object | Refusal:
+    async def _after(
+        self, way: _Way, channel: str, message: Any, exc: BaseException
+    ) -> object | Refusal | Ending:
         """Return what becomes of a message whose handler raised: an answer after all, or the refusal."""
         tries = 0
         where = f"handler {way.handler.name}()"
@@ -344,16 +380,28 @@ class Handling:
         if isinstance(exc, _MismatchError):
             # The message is not of the type that was asked for: its sender's trouble, not ours.
             return Refusal(PayloadError.__name__, str(exc))
+        if isinstance(exc, Close):
+            return Ending(exc.answer, exc.reason)
+        refusal = Refusal(type(exc).__name__, words(exc))
         if isinstance(exc, Nack | Reject):
             self._note(f"{where} refused a message on channel {channel!r}: {named(exc)}")
-        else:
-            self._report(f"{where} refused a message on channel {channel!r}", exc)
-        return Refusal(type(exc).__name__, words(exc))
+            return refusal
+        policy = self._sketch.on_error
+        if policy == "ignore":
+            self._report(f"{where} failed on a message on channel {channel!r}, which counts as handled", exc)
+            return None
+        self._report(f"{where} refused a message on channel {channel!r}", exc)
+        return Ending(refusal, named(exc)) if policy == "close" else refusal
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+
+def _on_a_link(outcome: object | Refusal | Ending) -> object | Refusal:
+    """Return an outcome without the end of a conversation: a link goes on."""
+    return outcome.answer if isinstance(outcome, Ending) else outcome
 
 
 async def _one(answer: Callable[[], object]) -> AsyncGenerator[Any, None]:

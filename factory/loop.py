@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import mesh
+from factory.clients import CurrentClient
 from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
 from factory.running import run_until_stopped
 from mesh.arguments import check_seconds
+from mesh.conversation import Client
 from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, check_target, gather, nodes_of
 from mesh.protocol.values import NO_ANSWER, message_to_wire
-from mesh.text import did_you_mean
+from mesh.text import did_you_mean, listing
 
 if TYPE_CHECKING:
     from factory.worker import Worker
     from mesh.links.publishing import Publication
     from mesh.streams import Answers, Ask, OnNack, Stream
+
+OnError = Literal["nack", "close", "ignore"]
+"""What becomes of a message whose handler raises."""
 
 _API: set[str] = set()
 
@@ -52,9 +58,16 @@ class FactoryLoop:
         me: The node of the grid that this sketch runs as.
         name: Its name, which begins every line it prints.
         target: The node it sends to by default, as the grid or the command line says.
+        line_door: Where it speaks lines, as ``tcp://HOST:PORT`` or another address: where it serves them,
+            or, if it is client-only, where it was told to send them; ``None`` for nowhere. ``setup()``
+            may set it; empty, the sketch needs no websocket either unless a port is asked for.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
+        client: The plain client whose message is in hand, with its ``address`` and a ``state`` for whatever
+            a sketch keeps of it; ``None`` if the message came over a link, or there is none.
+        on_error: What becomes of a message whose handler raises: ``nack`` refuses it, ``close`` also ends
+            the conversation with a plain client, ``ignore`` acknowledges it with ``None``.
         publishes: Channels that the class publishes on. A class that names any serves,
             even if it has no handlers, so that others can subscribe.
 
@@ -69,16 +82,22 @@ class FactoryLoop:
     registry: ClassVar[mesh.Registry | None] = None
     publishes: ClassVar[Collection[str]] = ()
     plan: ClassVar[Plan]
+    on_error: OnError = "nack"
+    client = CurrentClient()
 
     grid: mesh.Grid
     me: mesh.Node
     name: str
     target: mesh.Node | str | None
+    line_door: str | None = None
 
     _worker = cast("Worker", _Unmade())  # until the constructor has run
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if cls.on_error not in get_args(OnError):
+            known = listing(get_args(OnError), "or")
+            raise SketchError(f"{cls.__name__}.on_error is {cls.on_error!r}; write {known}")
         cls.plan = read_plan(cls, taken=_API)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -119,6 +138,8 @@ class FactoryLoop:
         self.grid = grid.visible_to(me)
         self.name = me.name
         self.target = self.grid.node(me.target) if me.target else None
+        if me.on_error is not None:
+            self.on_error = me.on_error
 
     def _check_setup(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         signature = self.plan.setup
@@ -213,7 +234,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         if isinstance(peer_timeout, EllipsisType):
             peer_timeout = self.patience
         else:
@@ -299,7 +320,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         delivery = request_delivery(self.patience, timeout)
         return await self._worker.outgoing.request(node, msg, channel, delivery)
 
@@ -325,7 +346,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         return self._worker.outgoing.ask(node, msg, channel, patience=self.patience)
 
     async def gather(
@@ -409,6 +430,34 @@ class FactoryLoop:
 
         """
 
+    def on_client(self, client: Client, state: str, reason: str) -> Any:
+        """Take note that a plain client came (``up``) or went (``down``); override it, async if you like.
+
+        Called before the first message of a client and after its last one.
+
+        Args:
+            client: The client. It is the same object both times, and in ``self.client`` between them.
+            state: ``up`` or ``down``.
+            reason: From where it came, or why it went, for people.
+
+        Returns:
+            ``True`` if the sketch has said so itself, so that the line that is printed
+            otherwise is left out.
+
+        """
+
+    def next_message(self, channel: str | None = None) -> asyncio.Future[str | bytes]:
+        """Return a future for the next message that comes, as it comes; its handler handles it as well.
+
+        Args:
+            channel: The channel that it comes on; ``None`` for any.
+
+        Returns:
+            The future; cancelled when the worker stops before a message came.
+
+        """
+        return self._worker.next_message(channel)
+
     async def to_thread(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a function that blocks in a thread of this worker and await its result."""
         return await self._worker.to_thread(function, *args, **kwargs)
@@ -461,6 +510,11 @@ class FactoryLoop:
             yield self
         finally:
             await self._worker.finish()
+
+    async def wait_closed(self) -> None:
+        """Return when the worker was asked to stop, and has answered, closed and ended everything."""
+        await self._worker.wait_stopped()
+        await self._worker.finish()
 
     @property
     def serving(self) -> mesh.Node:

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from factory.doors import DEFAULT_PORT, Doors
 from factory.ending import cancel, to_its_end, wait_at_most, within
 from factory.errors import HookError, SetupError
 from factory.handling import Handling
@@ -24,8 +24,8 @@ from factory.threads import Threads
 from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
 from factory.wiring import Wiring, subscribe_all, wired_to, wirings
-from mesh.door import STOPPING, Door
-from mesh.errors import MeshError, NotAServerError, PeerDownError
+from mesh.conversation import STOPPING, Client
+from mesh.errors import MeshError, PeerDownError
 from mesh.feeds import Feeds
 from mesh.links.hub import Hub
 from mesh.links.publishing import Publishing
@@ -33,14 +33,12 @@ from mesh.links.subscribing import Subscribing
 from mesh.node import Node
 from mesh.outgoing import Outgoing
 from mesh.peers import Peers
-from mesh.protocol.books import Books, bounded, is_balanced, joined, merged
+from mesh.protocol.books import Books, bounded, is_balanced, joined
+from mesh.protocol.values import Wire
 from mesh.text import endpoint, listing
 
 if TYPE_CHECKING:
     from factory.loop import FactoryLoop
-
-DEFAULT_PORT = 8765
-"""The port that a worker serves on, and a client-only sketch sends to, when nothing says otherwise."""
 
 DRAIN = 3.0
 """Seconds that messages in hand may take once the worker is asked to stop."""
@@ -77,7 +75,6 @@ class Worker:
         self._plan = plan
         self._log = logging.LoggerAdapter(logging.getLogger("factory.worker"), {"node": sketch.name})
         self._setup: Awaitable[object] | None = None
-        self._door: Door | None = None
         self._hub: Hub | None = None
         self._peers: Peers | None = None
         self._outgoing: Outgoing | None = None
@@ -90,13 +87,22 @@ class Worker:
             self._threads,
             self._stopping,
             say=self._say,
+            tell=self._client_changed,
             report=self._report,
             note=self._log.info,
             warn=self._log.warning,
             reserved={"$ledger": self.books},
         )
         self.publishing = Publishing(patience=sketch.patience, say=self._say)
-        self._feeds = Feeds(self.publishing)
+        self._doors = Doors(
+            sketch,
+            self._handling,
+            Feeds(self.publishing),
+            lambda: self.hub,
+            say=self._say,
+            note=self._log.info,
+            warn=self._log.warning,
+        )
         self._subscribing: Subscribing | None = None
         self._telling: set[asyncio.Task[None]] = set()
         # Set from other threads and signal handlers, before there is a loop or after it.
@@ -123,6 +129,7 @@ class Worker:
 
         Raises:
             RuntimeError: If it was started before.
+            EndpointError: If ``line_door`` is no address.
             ServeError: If the worker cannot listen there.
             HookError: If ``setup()`` or a start hook raises.
 
@@ -162,13 +169,20 @@ class Worker:
         if self._stopping.is_set():
             return
         wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
-        if not self._plan.is_client_only:
-            await self._serve(socket, port)
-        else:
+        lines = self._sketch.line_door
+        if self._plan.is_client_only:
             self._aim(socket, port)
-            if self._sketch.me.is_server:
+            if self._sketch.me.port:
                 # It has a port for those that subscribe to it.
-                await self._serve(None, None)
+                await self._doors.serve(None, None)
+        else:
+            # Who has another door needs no port for websockets, unless one is asked for.
+            asked = socket or port is not None or self._sketch.me.port is not None
+            if asked or (lines is None and not self._sketch.me.doors):
+                await self._doors.serve(socket, port)
+            if lines:
+                self._sketch.line_door = await self._doors.serve_lines(lines)
+        await self._doors.serve_further()
         self._subscribe(wanted)
         self._hooks_begun = True
         for name in self._plan.on_start:
@@ -193,7 +207,7 @@ class Worker:
             return
         self._subscribing = Subscribing(self.hub, warn=self._log.warning)
         for wiring in wanted:
-            if not wiring.source.is_server and self._door is None:
+            if not (wiring.source.is_server or self._doors.takes_links):
                 self._log.warning(
                     f"{wiring.source.name} has no port and {sketch.name} does not serve, "
                     f"so that channel {wiring.channel!r} will not come; give one of them a `port:`"
@@ -242,7 +256,7 @@ class Worker:
 
     async def _finish(self) -> None:
         self._begin_to_stop()
-        drain = [asyncio.create_task(self._door.drain(), name="drain")] if self._door is not None else []
+        drain = [asyncio.create_task(self._doors.drain(), name="drain")]
         # The rhythms end first: what they stream goes over the links.
         begun = asyncio.get_running_loop().time()
         asks = []
@@ -260,8 +274,7 @@ class Worker:
                 f"{'; what it had in hand is not acknowledged' if self._in_hand() else ''}"
             )
         await cancel([*drain, *asks, *self._rhythms], self._report)
-        if self._door is not None:
-            await within(CLOSING, self._door.close(), "closing the door", self._report)
+        await within(CLOSING, self._doors.close(), "closing the doors", self._report)
         hooks = self._run_stop_hooks()
         if not await within(STOP_HOOKS, hooks, "stop hooks", self._report):
             self._log.warning(f"gave up on the stop hooks after {STOP_HOOKS:g} s")
@@ -269,9 +282,11 @@ class Worker:
             await within(CLOSING, self._subscribing.close(), "closing the subscriptions", self._report)
         if self._hub is not None:
             await within(CLOSING, self._close_links(self._hub), "closing the links", self._report)
+        await within(CLOSING, self._doors.close_links(), "closing the doors for links", self._report)
         if self._peers is not None:
             await within(CLOSING, self._peers.close(), "closing the peers", self._report)
         await cancel(list(self._telling), self._report)
+        self._handling.awaiting.end()
         self._threads.close()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -300,9 +315,7 @@ class Worker:
     @property
     def address(self) -> Node:
         """This node with the host and port that it really serves on."""
-        if self._door is None or not self._door.port:
-            raise NotAServerError(self._sketch.name)
-        return Node(self._sketch.name, self._door.host, self._door.port)
+        return self._doors.address
 
     @property
     def outgoing(self) -> Outgoing:
@@ -337,10 +350,7 @@ class Worker:
         whole = self._hub.books() if self._hub is not None else {}
         if self._peers is not None:
             whole = joined(whole, self._peers.books(), mark="sent to")
-        if self._door is not None:
-            clients = merged(self._door.books.books(), self._feeds.books())
-            whole = joined(whole, clients, mark="of the door")
-        return whole
+        return joined(whole, self._doors.books(), mark="of the door")
 
     @property
     def balanced(self) -> bool:
@@ -349,15 +359,22 @@ class Worker:
 
     def _peer_changed(self, peer: str, state: str, reason: str) -> None:
         self._handling.peer_changed(peer, state, reason)
+        self._tell("on_peer", lambda: self._sketch.on_peer(peer, state, reason))
+
+    def _client_changed(self, client: Client, state: str, reason: str) -> bool:
+        return self._tell("on_client", lambda: self._sketch.on_client(client, state, reason)) is True
+
+    def _tell(self, name: str, call: Callable[[], object]) -> object:
         try:
-            told = self._sketch.on_peer(peer, state, reason)
+            told = call()
         except BaseException as exc:
-            self._report("on_peer() failed", exc)
-            return
+            self._report(f"{name}() failed", exc)
+            return None
         if inspect.isawaitable(told):
-            task = asyncio.create_task(self._hook("on_peer", lambda: told), name="on_peer()")
+            task = asyncio.create_task(self._hook(name, lambda: told), name=f"{name}()")
             self._telling.add(task)
             task.add_done_callback(self._told)
+        return told
 
     def _told(self, task: asyncio.Task[None]) -> None:
         self._telling.discard(task)
@@ -367,30 +384,9 @@ class Worker:
     def _in_hand(self) -> list[str]:
         links = self._hub.in_hand() if self._hub is not None else []
         return [
-            *self._handling.in_hand.values(),
+            *(f"handler {name}()" for name in self._handling.in_hand.values()),
             *(f"channel {channel!r} of {peer}" for peer, channel in links),
         ]
-
-    async def _serve(self, socket: str | None, port: int | None) -> None:
-        me = self._sketch.me
-        host = socket or me.host
-        if port is None:
-            port = me.port if me.port is not None else self._port_of_environment() or DEFAULT_PORT
-        self._door = door = Door(
-            self._handling,
-            own_hosts={host, me.host},
-            allowed_origins=self._sketch.grid.origins,
-            link=self.hub.accept,
-            reserved={"$ledger"},
-            feeds=self._feeds,
-        )
-        # To its end, for of a door that is half open nobody could give back the port.
-        await to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))
-        self._say(f"serving on {endpoint(host, door.port)}")
-        if me.port is not None and door.port != me.port:
-            self._log.warning(
-                f"the grid has {me.name} on port {me.port}; that is where its peers will look for it"
-            )
 
     def _aim(self, socket: str | None, port: int | None) -> None:
         """Settle the target of a client-only sketch: as told, else as the grid says, else the default."""
@@ -404,15 +400,6 @@ class Worker:
         tls = target is not None and target.tls
         sketch.target = known or Node(endpoint(host, number), host, number, tls=tls)
 
-    def _port_of_environment(self) -> int | None:
-        """Return ``$PORT``, which runners such as foreman set for each process."""
-        text = os.environ.get("PORT", "")
-        if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
-            return int(text)
-        if text:
-            self._log.warning(f"$PORT is {text!r}, which is no port; it is not used")
-        return None
-
     # -- messages ------------------------------------------------------------------
 
     def _say(self, text: str) -> None:
@@ -421,6 +408,10 @@ class Worker:
             self._sketch.out(text)
         except BaseException as exc:
             self._report("out() failed", exc)
+
+    def next_message(self, channel: str | None) -> asyncio.Future[Wire]:
+        """Return a future for the next message of a channel, or of any one."""
+        return self._handling.awaiting.next(channel)
 
     async def to_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a function in one of this worker's threads and await its result."""

@@ -8,6 +8,7 @@ from mesh.errors import (
     FrameTooLargeError,
     GridError,
     GridProblem,
+    LineTooLongError,
     MeshError,
     NackedError,
     NameTakenError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mesh.client import Peer, connect, gather
     from mesh.gathering import Gathered
     from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
+    from mesh.lines import LineProtocol
     from mesh.node import Node
     from mesh.streams import Ask
     from mesh.subscription import Subscription
@@ -45,6 +47,7 @@ else:
                 "StaticRegistry",
                 "grid",
             ),
+            "mesh.lines": ("LineProtocol",),
             "mesh.node": ("Node",),
             "mesh.streams": ("Ask",),
             "mesh.subscription": ("Subscription",),
@@ -64,6 +67,8 @@ __all__ = [
     "GridError",
     "GridProblem",
     "Group",
+    "LineProtocol",
+    "LineTooLongError",
     "MeshError",
     "NackedError",
     "NameTakenError",

@@ -74,7 +74,7 @@ class Peer:
         each item, in order. What is one item and what is many is as for a sketch's
         ``stream()``; so are the options and errors.
         """
-        self.node.uri(channel)
+        self.node.check(channel)
         return self._outgoing.stream(
             self.node,
             data,
@@ -106,7 +106,7 @@ class Peer:
             TypeError: If the timeout is no number, or the channel no text.
 
         """
-        self.node.uri(channel)
+        self.node.check(channel)
         return await self._outgoing.request(
             self.node, msg, channel, request_delivery(self._patience, timeout)
         )
@@ -120,7 +120,7 @@ class Peer:
         Raises, in the place of the next part: ``NackedError`` if the handler raised or took
         no such message, and what else ``request()`` may raise.
         """
-        self.node.uri(channel)
+        self.node.check(channel)
         return self._outgoing.ask(self.node, msg, channel, patience=self._patience)
 
     def subscribe(
@@ -149,7 +149,7 @@ class Peer:
 
         """
         check_channel(channel)
-        self.node.uri(checked_channel(channel))
+        self.node.check(checked_channel(channel))
         return subscription(self._subscribing, self.node, channel, policy=policy, limit=limit, latch=latch)
 
     def publish(self, channel: str, value: object, *, latch: bool = False) -> Publication:
@@ -214,7 +214,7 @@ async def connect(
 
     """
     node = _target(target, grid)
-    node.uri()
+    node.check()
     check_seconds("patience", patience)
     async with _wire(patience, settings, name) as (outgoing, hub, peers):
         peer = Peer(node, outgoing, hub, peers, patience=patience)

@@ -22,14 +22,12 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import socket as sockets
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -39,9 +37,9 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from mesh.admission import why_refused
+from mesh.conversation import STOPPING, Client, Ending, Responder, sendable
 from mesh.descriptors import Hush, raise_limit, reserve
 from mesh.dialling import USER_TIMEOUT
-from mesh.errors import PayloadError
 from mesh.feeds import Feed, Feeds, asked
 from mesh.links.publishing import checked_channel
 from mesh.listening import QUEUE, listen
@@ -50,9 +48,10 @@ from mesh.protocol.books import TakenBooks
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.protocol.patterns import RESERVED
-from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
+from mesh.protocol.values import Refusal, Wire, refusal_to_wire
 from mesh.text import endpoint, printable
 from mesh.transport.base import Transport
+from mesh.transport.watching import tapped
 from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
 from mesh.web import ASSETS, asset
 
@@ -66,49 +65,13 @@ _SILENT.setLevel(logging.CRITICAL)
 MAX_CLIENTS = 20_000
 """Most connections at once, unless the door is told another number."""
 
-STOPPING = "worker is stopping"
-"""Why a connection is closed when the door is."""
-
 _READ = Request("", Headers())
+
+# Bytes of a reason that a closing frame has room for, behind its code.
+_MOST_REASON = 123
 
 # Accepted in one turn of the loop: each has its descriptor before any can be turned away.
 _BATCH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One connection from outside.
-
-    Attributes:
-        id: A number that no other connection of this process has.
-        channel: The path, without its leading slash, percent-decoded.
-        query: What follows the ``?``, as it came.
-        address: Where the connection comes from, for people.
-        subscribes: Whether it gets what is published, instead of sending.
-
-    """
-
-    id: int
-    channel: str
-    query: str
-    address: str
-    subscribes: bool = False
-
-
-class Responder(Protocol):
-    """What a door asks of the worker behind it."""
-
-    def client_opened(self, client: Client) -> None:
-        """Take note that a client has connected."""
-
-    async def answer(self, client: Client, message: Wire) -> object | Refusal:
-        """Return the acknowledgement of one message, or its refusal.
-
-        Must not raise anything but ``CancelledError``.
-        """
-
-    def client_closed(self, client: Client, reason: str) -> None:
-        """Take note that a client is gone, and why."""
 
 
 class Door:
@@ -123,6 +86,8 @@ class Door:
         link: Serves a connection that speaks ``sketchmesh.v1`` until it ends; without it
             nobody is offered that subprotocol.
         reserved: Channels of the mesh itself that the responder answers on.
+        others: Tells how many connections the other doors of this process have; they count as well.
+        books: Where messages are counted; by default in books of its own.
         feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
@@ -143,9 +108,12 @@ class Door:
         link: Callable[[Transport], Awaitable[str]] | None = None,
         reserved: Collection[str] = (),
         feeds: Feeds | None = None,
+        others: Callable[[], int] = lambda: 0,
+        books: TakenBooks | None = None,
     ) -> None:
         self._responder = responder
         self._feeds = feeds
+        self._others = others
         self._own_hosts = {*own_hosts, sockets.gethostname()}
         self._allowed_origins = frozenset(allowed_origins)
         self._max_clients = max_clients
@@ -162,12 +130,16 @@ class Door:
         self._idle: set[ServerConnection] = set()
         self._wires: set[WebsocketTransport] = set()
         self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
-        self._ids = itertools.count(1)
         self._draining = False
         self.host = ""
         self.port = 0
         self.turned_away: dict[int, int] = {}
-        self.books = TakenBooks()
+        self.books = TakenBooks() if books is None else books
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, those in their handshake included."""
+        return len(self._talks) + len(self._knocking)
 
     async def open(self, host: str, port: int) -> None:
         """Listen on every address of a host.
@@ -284,13 +256,14 @@ class Door:
                 door._admitted.discard(self)
                 super().connection_lost(exc)
 
-        return Connection
+        return tapped(Connection)
 
     def _stops(self) -> bool:
         return self._draining
 
     def _is_full(self) -> bool:
-        return self._most is not None and len(self._talks) + len(self._knocking) >= self._most
+        there = len(self._talks) + len(self._knocking) + self._others()
+        return self._most is not None and there >= self._most
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         own = set(self._own_hosts)
@@ -304,7 +277,7 @@ class Door:
         )
         if why is not None:
             return self._turn_away(connection, HTTPStatus.FORBIDDEN, why)
-        if len(self._talks) + len(self._admitted) >= self._max_clients:
+        if len(self._talks) + len(self._admitted) + self._others() >= self._max_clients:
             return self._turn_away(
                 connection,
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -385,9 +358,7 @@ class Door:
         assert connection.request is not None
         channel, query = _channel(connection.request.path)
         wish = asked(query) if self._feeds is not None else None
-        client = Client(
-            next(self._ids), channel, query, _address(connection.remote_address), subscribes=wish is not None
-        )
+        client = Client(channel, query, _address(connection.remote_address), subscribes=wish is not None)
         self._responder.client_opened(client)
         reason = STOPPING
         feed: Feed | None = None
@@ -404,7 +375,11 @@ class Door:
                 if self._stops():
                     self.books.turn_away(channel)
                     break  # its connection is being closed, so that it could not be answered
-                await self._answer(connection, client, message)
+                ending = await self._answer(connection, client, message)
+                if ending is not None:
+                    reason = _ended_by_us(ending)
+                    await connection.close(1000, _fitting(ending))
+                    return
             await connection.close(1001, STOPPING)
         except ConnectionClosed as exc:
             reason = _closed(exc)
@@ -416,14 +391,19 @@ class Door:
                 feed.close("closed" if self._stops() else "client gone")
             self._responder.client_closed(client, reason)
 
-    async def _answer(self, connection: ServerConnection, client: Client, message: Wire) -> None:
+    async def _answer(self, connection: ServerConnection, client: Client, message: Wire) -> str | None:
+        """Answer a message; return why that is the end of the conversation, if it is."""
         line = self.books.take(client.channel)
+        ending: Ending | None = None
         try:
-            if client.subscribes:
-                answer: Wire | Refusal = _only_listens(client)
-            else:
-                answer = _sendable(await self._responder.answer(client, message))
-            await connection.send(refusal_to_wire(answer) if isinstance(answer, Refusal) else answer)
+            answer = (
+                _only_listens(client) if client.subscribes else await self._responder.answer(client, message)
+            )
+            if isinstance(answer, Ending):
+                ending, answer = answer, answer.answer
+            if ending is None or answer is not None:
+                answer = sendable(answer)
+                await connection.send(refusal_to_wire(answer) if isinstance(answer, Refusal) else answer)
         except BaseException:
             # Handled or not: whoever sent it cannot be told any more.
             line.abandoned += 1
@@ -435,6 +415,7 @@ class Door:
                 line.handled += 1
         finally:
             line.in_hand -= 1
+        return None if ending is None else ending.reason
 
 
 def _note_end(task: asyncio.Task[Any]) -> None:
@@ -455,13 +436,14 @@ def _only_listens(client: Client) -> Refusal:
     )
 
 
-def _sendable(answer: object | Refusal) -> Wire | Refusal:
-    if isinstance(answer, Refusal):
-        return answer
-    try:
-        return answer_to_wire(answer)
-    except PayloadError as exc:
-        return Refusal(type(exc).__name__, f"the message was handled, but its acknowledgement: {exc}")
+def _ended_by_us(reason: str) -> str:
+    words = f" {printable(reason)}" if reason else ""
+    return f"this worker closed the connection (1000{words})"
+
+
+def _fitting(reason: str) -> str:
+    """Return a reason cut to what a closing frame has room for."""
+    return reason.encode(errors="backslashreplace")[:_MOST_REASON].decode(errors="ignore")
 
 
 def _asset(path: str) -> Response:

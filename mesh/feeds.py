@@ -168,6 +168,9 @@ class Feed:
                 connection.send_data()
                 return
             wire.write(self._feeds.frames(self._channel, batch))
+            if connection.watch is not None:
+                for _, value in _read(array_head(batch.count) + batch.body):
+                    connection.watch.sent(or_as_text(answer_to_wire, value))
             cursor.line.delivered += batch.count
             cursor.settle(batch.count)
 

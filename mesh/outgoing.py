@@ -151,8 +151,8 @@ class Outgoing:
             except NotALinkError as exc:
                 raise NotALinkError(
                     node.name,
-                    f"{node.name} at {node.uri()} is a plain websocket server, which answers in one piece; "
-                    f"use request() or stream()",
+                    f"{node.name} at {node.link_uri} is a plain websocket server, which answers in one "
+                    f"piece; use request() or stream()",
                 ) from exc
             name = channel.removeprefix("/")
             return link.asks.ask(name, msg, peer=node.name, patience=patience, explain=explain)
@@ -177,7 +177,7 @@ class Outgoing:
             ``None`` if the node speaks no ``sketchmesh.v1``.
 
         """
-        where = node.uri()
+        where = node.link_uri
         if where in self._plain and self._is_plain(where, node.uri(channel)):
             return None
         try:
@@ -201,7 +201,7 @@ class Outgoing:
             NotALinkError: If the node speaks no ``sketchmesh.v1``.
 
         """
-        dialler = self._hub.dialler(node.name, node.uri(), lambda: dial_link(node))
+        dialler = self._hub.dialler(node.name, node.link_uri, lambda: dial_link(node))
         link = await dialler.first_contact(patience)
         return link, lambda failure: explained(failure, node, dialler)
 
@@ -293,7 +293,7 @@ def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
     if failure.reason is Reason.PEER_DOWN:
         return PeerDownError(
             node.name,
-            node.uri(),
+            node.link_uri,
             failure.waited,
             dialler.why_absent,
             transmitted=failure.transmitted,
@@ -310,4 +310,4 @@ def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
     if failure.transmitted:
         return OutcomeUnknownError(node.name, failure.reason.value)
     why = "the link was closed" if failure.reason is Reason.CLOSED else failure.reason.value
-    return PeerDownError(node.name, node.uri(), 0.0, why, stopping=True)
+    return PeerDownError(node.name, node.link_uri, 0.0, why, stopping=True)

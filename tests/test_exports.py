@@ -28,6 +28,8 @@ PUBLIC = {
         "GridError",
         "GridProblem",
         "Group",
+        "LineProtocol",
+        "LineTooLongError",
         "MeshError",
         "NackedError",
         "NameTakenError",
@@ -50,6 +52,8 @@ PUBLIC = {
         "sync",
     },
     factory: {
+        "Client",
+        "Close",
         "FactoryError",
         "FactoryLoop",
         "HookError",
@@ -63,7 +67,17 @@ PUBLIC = {
         "on_stop",
         "reactive",
     },
-    sketches: {"Buzzer", "Clock", "IOPin"},
+    sketches: {
+        "Bridge",
+        "Buzzer",
+        "Clock",
+        "Echo",
+        "Greeting",
+        "IOPin",
+        "Line",
+        "RawEcho",
+        "RobustGreeting",
+    },
 }
 LATE = pytest.mark.parametrize("package", [mesh, factory], ids=lambda package: package.__name__)
 PACKAGES = pytest.mark.parametrize("package", PUBLIC, ids=lambda package: package.__name__)
@@ -127,7 +141,8 @@ def test_the_public_names_are_sorted(package: ModuleType) -> None:
 
 
 def test_the_sketches_stand_in_the_order_of_the_lessons() -> None:
-    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer"]
+    lines = ["Echo", "RawEcho", "Greeting", "RobustGreeting", "Line", "Bridge"]
+    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines]
 
 
 @PACKAGES

@@ -75,6 +75,14 @@ def message_to_wire(item: object) -> Wire:
     return _to_wire(item)
 
 
+def text_or_bytes(data: bytes) -> Wire:
+    """Return what came over a wire that does not tell text from bytes: text, if it is UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
 def answer_to_wire(answer: object) -> Wire:
     """Return an acknowledgement as plain clients get it.
 

@@ -118,7 +118,7 @@ async def test_the_answer_has_a_limit_and_says_what_it_leaves_out(monkeypatch: p
     async with recorder.running(port=0):
         for number in range(6):
             await tell(recorder.serving, ["x"], f"c{number}")
-        odd = recorder._worker._door
+        odd = recorder._worker._doors.web
         assert odd is not None
         odd.books.take("odd").in_hand -= 1
         books = await ledger(recorder)
@@ -135,8 +135,8 @@ def test_a_hole_in_the_plain_books_is_told_at_the_end(way: str) -> None:
         async def lose(self) -> None:
             worker = self._worker
             if way == "in":
-                assert worker._door is not None
-                worker._door.books.take("lost").in_hand -= 1
+                assert worker._doors.web is not None
+                worker._doors.web.books.take("lost").in_hand -= 1
             else:
                 assert worker.outgoing is not None
                 assert worker._peers is not None

@@ -19,7 +19,7 @@ What a block is says its language:
 
 In what is printed, ``…`` stands for anything (alone on its line: for any lines), because
 ``...`` is what a buzzer says. Times of day, waiting times, lists of bits and the ports 87xx
-stand for any others.
+and 8007 stand for any others.
 
 The words of a comment:
 
@@ -30,6 +30,7 @@ The words of a comment:
 ``stop=NAME``         First of all, Ctrl-C in that terminal (Ctrl-D if something was typed there);
                       may stand by itself.
 ``any-order``         The lines are printed, no matter when, and others may be, too.
+``types="a|b"``       These lines are typed, as they stand there: below a program without a prompt.
 ``exit=N``            The exit code of the last command.
 ``needs=PROG:PKG``    A program, and the Debian package that has it.
 ``file=NAME``         The block is written to that file.
@@ -66,6 +67,7 @@ WORDS = {
     "prints",
     "stop",
     "any-order",
+    "types",
     "exit",
     "needs",
     "file",
@@ -80,9 +82,9 @@ INTERRUPTED_MAKE = {2, 130, -2}
 
 _FENCE = re.compile(r" *```(\w*)$")
 _COMMENT = re.compile(r" *<!-- test: (.+) -->$")
-_PORT = re.compile(r"\b87\d\d\b")
+_PORT = re.compile(r"\b(?:87\d\d|8007)\b")
 _ANSI = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])")
-_VARYING = re.compile(r"(…|\b\d\d:\d\d:\d\d\b|\[[01](?:, [01])*\]|\b87\d\d\b|after \d+\.\d s\b)")
+_VARYING = re.compile(r"(…|\b\d\d:\d\d:\d\d\b|\[[01](?:, [01])*\]|\b(?:87\d\d|8007)\b|after \d+\.\d s\b)")
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".cache", ".ruff_cache", ".mypy_cache", ".hypothesis", "tests", "build", "dist"
 )
@@ -340,7 +342,9 @@ class Newcomer:
                     self._converse(proc, expected)
                 else:
                     self._await(proc, expected, any_order="any-order" in block.notes)
-            elif re.search("^> ", expected, re.MULTILINE):
+            elif re.search("^> ", expected, re.MULTILINE) or (is_last and "types" in block.notes):
+                if "types" in block.notes:
+                    expected = _marked(expected, block.notes["types"].split("|"))
                 with self._start(command, interactive=True) as proc:
                     self._converse(proc, expected)
                     self._ask_to_stop(proc)
@@ -418,6 +422,16 @@ def _commands(text: str) -> Iterator[tuple[str, str]]:
             assert command, f"a console block begins with a command, not {line!r}"
             shown += f"{line}\n"
     yield command, shown
+
+
+def _marked(expected: str, typed: list[str]) -> str:
+    """Put a prompt before the lines that are typed into a program that shows none."""
+    lines = expected.splitlines()
+    at = 0
+    for word in typed:
+        at = lines.index(word, at)
+        lines[at] = f"> {word}"
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _text(proc: Proc) -> str:
