@@ -205,7 +205,7 @@ class Worker:
         callers = wired_to(sketch.me, sketch.grid)
         if not wanted and not callers:
             return
-        self._subscribing = Subscribing(self.hub, notice=self._log.info)
+        self._subscribing = Subscribing(self.hub, warn=self._log.warning)
         for wiring in wanted:
             if not (wiring.source.is_server or self._doors.takes_links):
                 self._log.warning(

@@ -23,8 +23,8 @@ from warnings import warn
 
 import msgspec
 
+from mesh.arguments import check_channel
 from mesh.errors import FrameTooLargeError, PayloadError
-from mesh.links.inbox import SLICE
 from mesh.links.subscriber import MOST_READER, SESSION_OVER, Subscriber, published
 from mesh.links.taskless import AnsweredAtOnce
 from mesh.protocol.fanout import (
@@ -59,6 +59,13 @@ MOST_CHANNELS: Final = 4096
 
 GRACE: Final = 2.0
 """Seconds that a ``block`` subscriber without a connection is waited for; less if the patience is less."""
+
+SLICE: Final = 0.05
+"""Seconds that publishers may keep the event loop.
+
+Ten times what the handlers of a channel may: one turn of a loop that serves a thousand subscribers takes
+100 ms, and a publisher shall not be slowed to a trickle by those who read.
+"""
 
 LOOK_AFTER: Final = 8
 """Values between two looks at the clock of who publishes."""
@@ -457,8 +464,10 @@ def checked_channel(channel: str) -> str:
 
     Raises:
         ValueError: If it may not.
+        TypeError: If it is no text.
 
     """
+    check_channel(channel)
     name = channel.removeprefix("/")
     if name.startswith("$"):
         raise ValueError(f"channel {channel!r} cannot be published: names that begin with $ are reserved")

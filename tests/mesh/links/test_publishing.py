@@ -11,7 +11,7 @@ import pytest
 from mesh.errors import FrameTooLargeError, NackedError, PayloadError
 from mesh.links import publishing
 from mesh.links.inbox import Messages, Route
-from mesh.links.publishing import GRACE, LOOK_AFTER, MAX_VALUE, MOST_CHANNELS, MOST_OF_LINK
+from mesh.links.publishing import GRACE, LOOK_AFTER, MAX_VALUE, MOST_CHANNELS, MOST_OF_LINK, SLICE
 from mesh.links.shell import LinkShell
 from mesh.links.subscribing import Values, Want
 from mesh.node import Node
@@ -125,8 +125,8 @@ def test_who_publishes_for_long_gives_way_sooner(monkeypatch: pytest.MonkeyPatch
     async def scenario(fleet: Fleet) -> None:
         a = fleet.place("a")
         published = given_way = 0
-        # A clock by which each value takes a millisecond.
-        monkeypatch.setattr(publishing, "monotonic", lambda: 1 + published / 1000)
+        # A clock by which the values between two looks at it take a little more than a turn.
+        monkeypatch.setattr(publishing, "monotonic", lambda: 1 + 1.01 * published * SLICE / LOOK_AFTER)
         a.publishing.turn.begin()
 
         async def watch() -> None:
