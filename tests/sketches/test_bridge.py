@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import tty
@@ -14,8 +15,9 @@ import pytest
 import mesh
 import sketches
 from tests.helpers.fleet import write_grid
+from tests.helpers.lines import say
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import DEADLINE, Proc, arduino
+from tests.helpers.proc import DEADLINE, ROOT, Proc, arduino
 
 pytestmark = [pytest.mark.integration, pytest.mark.fleet]
 
@@ -103,7 +105,7 @@ def test_a_cable_talks_to_the_buzzer_and_comes_back_when_it_is_plugged_in_again(
             assert bridge.stop() == 0
 
 
-def test_what_is_subscribed_to_goes_out_as_lines_and_a_refusal_is_one(tmp_path: Path) -> None:
+def test_what_is_subscribed_to_goes_out_as_lines(tmp_path: Path) -> None:
     path = tmp_path / "ttyUSB0"
     with plugged(path) as cable:
         grid, _ = grid_of(tmp_path, f"serial://{path}", more=", subscribes: {sound: buzzer}")
@@ -113,6 +115,25 @@ def test_what_is_subscribed_to_goes_out_as_lines_and_a_refusal_is_one(tmp_path: 
             lines = {cable.read_line(), cable.read_line()}
             assert lines == {b"buzz buzz buzz\n"}, "the ack, and what the buzzer publishes"
             assert buzzer.stop() == 0
+            assert bridge.stop() == 0
+
+
+def test_a_refusal_comes_back_as_a_json_line(tmp_path: Path) -> None:
+    port, line = free_ports(2)
+    sketch = ROOT / "tests" / "sources" / "fragile.py"
+    grid = write_grid(
+        tmp_path,
+        f"nodes:\n"
+        f"  fragile: {{sketch: '{sketch}:Fragile', port: {port}}}\n"
+        f"  cable: {{sketch: bridge, args: {{line: 'tcp://localhost:{line}', to: fragile}}}}\n",
+    )
+    with arduino(f"{sketch}:Fragile", "--name", "fragile", "--grid", grid) as fragile:
+        fragile.wait_for("serving on")
+        with arduino("bridge", "--name", "cable", "--grid", grid) as bridge:
+            bridge.wait_for("serving on")
+            fine, refusal, again = say(line, b"a\nbreak\nb\n").splitlines()
+            assert (fine, again) == (b"a", b"b")
+            assert json.loads(refusal) == {"error": {"type": "Reject", "message": "ValueError: no"}}
             assert bridge.stop() == 0
 
 
