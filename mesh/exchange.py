@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from time import monotonic
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ from mesh.transport.base import Transport
 
 MOST_WAITING: Final = 64 * 1024
 """Bytes that wait to be handled, beyond which nothing more is read."""
+
+EACH: Final = 64
+"""Bytes that each piece counts for besides its own, for an empty one takes memory as well."""
 
 MOST_HELD: Final = 64 * 1024
 """Bytes of answers that are written in one go."""
@@ -152,7 +156,7 @@ class Exchange:
         self._responder = responder
         self._books = books
         self._loop = asyncio.get_running_loop()
-        self._queue: list[bytes] = []
+        self._queue: deque[bytes] = deque()
         self._waiting = 0
         self._is_paused = False
         self._news: asyncio.Future[None] | None = None
@@ -172,7 +176,7 @@ class Exchange:
     def messages_came(self, messages: list[bytes]) -> None:
         """Take what was read."""
         self._queue += messages
-        self._waiting += len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
+        self._waiting += sum(map(len, messages)) + EACH * len(messages)
         if self._waiting > MOST_WAITING and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
@@ -242,8 +246,8 @@ class Exchange:
                 return self._give_up(self._framing.error)
 
     def _take(self) -> bytes:
-        data = self._queue.pop(0)
-        self._waiting -= len(data)
+        data = self._queue.popleft()
+        self._waiting -= len(data) + EACH
         if self._is_paused and self._waiting <= MOST_WAITING:
             self._is_paused = False
             if not self._is_draining:

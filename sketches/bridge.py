@@ -66,12 +66,19 @@ class Bridge(factory.FactoryLoop):
 
     async def read(self) -> None:
         """Hand on what is typed; the end of it is the end of the bridge."""
-        async for line in typed_lines("> "):
-            try:
-                self.show(answer_to_wire(await self.request(self.node_name, line, self.to_channel)))
-            except mesh.DeliveryError as exc:
-                self.show(refusal_to_wire(Refusal(type(exc).__name__, str(exc))))
+        try:
+            async for line in typed_lines("> "):
+                self.show(await self.answer_to(line))
+        except (KeyboardInterrupt, mesh.LineTooLongError) as exc:
+            self.out(f"reads no more: {exc or 'Ctrl-C'}")
         self.stop()
+
+    async def answer_to(self, line: str | bytes) -> str | bytes:
+        """Hand a line on and return what is to be shown for it."""
+        try:
+            return answer_to_wire(await self.request(self.node_name, line, self.to_channel))
+        except mesh.DeliveryError as exc:
+            return refusal_to_wire(Refusal(type(exc).__name__, str(exc)))
 
     def show(self, text: object) -> bool:
         """Write a line."""

@@ -247,6 +247,21 @@ async def test_who_does_not_read_its_answers_is_not_read_from_either() -> None:
         assert talk.line() == {"received": 32 * sent, "handled": 32 * sent}
 
 
+async def test_messages_without_a_byte_fill_the_memory_as_little() -> None:
+    responder = GatedResponder()
+    async with talking(responder, Whole) as talk:
+        await talk.near.send(b"first")
+        await responder.messages.until(1)
+        pauses: list[bool] = []
+        exchange = talk.exchange
+        assert exchange is not None
+        exchange._transport.pause_reading = lambda: pauses.append(True)  # type: ignore[method-assign]
+        exchange.messages_came([b""] * 100)
+        assert not pauses
+        exchange.messages_came([b""] * 2000)
+        assert pauses == [True]
+
+
 async def test_reading_goes_on_after_one_piece_that_was_too_much_by_itself() -> None:
     async with talking(RecordingResponder()) as talk:
         block = b"x\n" * MOST_WAITING
