@@ -69,8 +69,10 @@ class Bridge(factory.FactoryLoop):
         try:
             async for line in typed_lines("> "):
                 self.show(await self.answer_to(line))
-        except (KeyboardInterrupt, mesh.LineTooLongError) as exc:
-            self.out(f"reads no more: {exc or 'Ctrl-C'}")
+        except mesh.LineTooLongError as exc:
+            self.out(exc)
+        except KeyboardInterrupt:
+            self.out("Keyboard interruption, aborting.")
         self.stop()
 
     async def answer_to(self, line: str | bytes) -> str | bytes:
