@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from mesh.protocol.lines import LineSplitter
+from mesh.protocol.values import text_or_bytes
 
 _CHUNK = 64 * 1024
 
@@ -39,7 +40,7 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
                     yield await session.prompt_async()
             return
     async for line in _piped_lines():
-        yield line
+        yield text_or_bytes(line)
 
 
 async def _piped_lines() -> AsyncIterator[bytes]:

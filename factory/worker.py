@@ -108,7 +108,7 @@ class Worker:
         )
         self._wires = Wires(
             sketch.name,
-            lambda: Subscribing(self.hub, notice=self._log.info),
+            lambda: Subscribing(self.hub, warn=self._log.warning),
             route=self._handling.values,
             say=self._say,
             warn=self._log.warning,
@@ -187,9 +187,9 @@ class Worker:
         else:
             # Who has another door needs no port for websockets, unless one is asked for.
             asked = socket or port is not None or self._sketch.me.port is not None
-            if asked or not (lines or self._sketch.me.doors):
+            if asked or (lines is None and not self._sketch.me.doors):
                 await self._doors.serve(socket, port)
-            if lines is not None:
+            if lines:
                 self._sketch.line_door = await self._doors.serve_lines(lines)
         await self._doors.serve_further()
         callers = wired_to(self._sketch.me, self._sketch.grid)
@@ -422,7 +422,7 @@ class Worker:
     def _in_hand(self) -> list[str]:
         links = self._hub.in_hand() if self._hub is not None else []
         return [
-            *self._handling.in_hand.values(),
+            *(f"handler {name}()" for name in self._handling.in_hand.values()),
             *(f"channel {channel!r} of {peer}" for peer, channel in links),
         ]
 

@@ -182,7 +182,7 @@ class _Receiver:
     async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Refusal:
         return Refusal(type(error).__name__, str(error))
 
-    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+    def unsendable(self, peer: str, channel: str, what: str, error: Exception) -> None:
         """The asker is told that it was refused."""
 
     def _unknown(self, channel: str) -> str:

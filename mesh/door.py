@@ -87,6 +87,7 @@ class Door:
             nobody is offered that subprotocol.
         reserved: Channels of the mesh itself that the responder answers on.
         others: Tells how many connections the other doors of this process have; they count as well.
+        books: Where messages are counted; by default in books of its own.
         feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
@@ -109,6 +110,7 @@ class Door:
         reserved: Collection[str] = (),
         feeds: Feeds | None = None,
         others: Callable[[], int] = lambda: 0,
+        books: TakenBooks | None = None,
     ) -> None:
         self._responder = responder
         self._feeds = feeds
@@ -133,7 +135,7 @@ class Door:
         self.host = ""
         self.port = 0
         self.turned_away: dict[int, int] = {}
-        self.books = TakenBooks()
+        self.books = TakenBooks() if books is None else books
 
     @property
     def connections(self) -> int:

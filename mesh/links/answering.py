@@ -11,6 +11,7 @@ from mesh.errors import FrameTooLargeError, LocalProtocolError, PayloadError
 from mesh.links.taskless import Taskless
 from mesh.protocol.asking import Item, Question, Reply, State, part_channel
 from mesh.protocol.link.events import Failed, Reason
+from mesh.protocol.link.packing import error_of
 from mesh.protocol.link.run import IN_SESSION
 from mesh.protocol.values import Refusal
 
@@ -162,8 +163,10 @@ class Answering:
                     self._channel, [outbox[0]], link.time(), owner=self, delivery=IN_SESSION
                 )
             except (PayloadError, FrameTooLargeError) as exc:
-                link.receiver.unsendable(link.core.peer or "", self.asked, exc)
-                end = self._reply.abort(type(exc).__name__, str(exc))
+                # Said of the part, for the item that it travels in is our own matter.
+                error = error_of(outbox[0][-1], exc)
+                link.receiver.unsendable(link.core.peer or "", self.asked, "a part of the answer", error)
+                end = self._reply.abort(type(error).__name__, str(error))
                 outbox.clear()
                 if end is None:
                     self._check_over()

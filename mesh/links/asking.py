@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from mesh.errors import DeliveryError, FrameTooLargeError, NackedError
+from mesh.errors import DeliveryError, FrameTooLargeError, NackedError, PayloadError
 from mesh.links.taskless import Taskless
 from mesh.protocol.asking import ASK, CANCEL, GONE, Question, Took, part_channel, read_item
 from mesh.protocol.link.events import Failed, Reason
+from mesh.protocol.link.packing import error_of
 from mesh.protocol.link.run import Delivery
 
 if TYPE_CHECKING:
@@ -222,11 +223,16 @@ class Asking(Taskless):
         link = self._link
         if link.is_leaving:
             raise self._explain(Failed(self, 1, Reason.CLOSED, False))
+        question = self._question
+        assert question is not None
         try:
-            taken = link.core.send(ASK, [self._question], link.time(), owner=self, delivery=self._delivery)
+            taken = link.core.send(ASK, [question], link.time(), owner=self, delivery=self._delivery)
         except FrameTooLargeError as exc:
             exc.peer = self._peer
             raise
+        except PayloadError as exc:
+            # Said of the message, for the question that it travels in is our own matter.
+            raise error_of(question.msg, exc) from exc
         if not taken:
             link.wait(ASK, self)
             return

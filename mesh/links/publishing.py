@@ -23,6 +23,7 @@ from warnings import warn
 
 import msgspec
 
+from mesh.arguments import check_channel
 from mesh.errors import FrameTooLargeError, PayloadError
 from mesh.links.subscriber import MOST_READER, SESSION_OVER, Subscriber, published
 from mesh.links.taskless import AnsweredAtOnce
@@ -463,8 +464,10 @@ def checked_channel(channel: str) -> str:
 
     Raises:
         ValueError: If it may not.
+        TypeError: If it is no text.
 
     """
+    check_channel(channel)
     name = channel.removeprefix("/")
     if name.startswith("$"):
         raise ValueError(f"channel {channel!r} cannot be published: names that begin with $ are reserved")

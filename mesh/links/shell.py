@@ -244,7 +244,9 @@ class LinkShell:
             if inbox is not None:
                 inbox.wake()
         elif isinstance(event, AnswerUnsendable):
-            self.receiver.unsendable(self.core.peer or "", event.work.channel, event.error)
+            self.receiver.unsendable(
+                self.core.peer or "", event.work.channel, "the acknowledgement", event.error
+            )
         elif isinstance(event, Attached):
             self.asks.attached()
             self.when_attached()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from mesh.dialling import dial_link
+from mesh.dialling import NotALinkError, dial_link
 from mesh.errors import (
     DeliveryError,
     FrameTooLargeError,
@@ -233,13 +233,13 @@ class Subscribing:
 
     Args:
         hub: The links of this process.
-        notice: Prints a sentence for people.
+        warn: Logs a warning.
 
     """
 
-    def __init__(self, hub: Hub, *, notice: Callable[[str], None]) -> None:
+    def __init__(self, hub: Hub, *, warn: Callable[[str], object]) -> None:
         self._hub = hub
-        self._notice = notice
+        self._warn = warn
         self._wants: dict[str, list[Want]] = {}
         self._numbers = itertools.count(1)
         self._keeping: dict[str, asyncio.Task[None]] = {}
@@ -329,11 +329,16 @@ class Subscribing:
             except PeerDownError:
                 pass  # we are about to stop
             except DeliveryError as exc:
-                for want in list(self._wants.get(node.name, ())):
+                wants = list(self._wants.get(node.name, ()))
+                for want in wants:
                     want.user.ended(want, exc)
                 if str(exc) != told:
                     told = str(exc)
-                    self._notice(f"cannot subscribe to {node.name}: {exc}; will try again")
+                    what = "subscribe" if wants else "publish"
+                    instead = ""
+                    if isinstance(exc, NotALinkError):
+                        instead = "; send to a plain websocket server with stream() or request() instead"
+                    self._warn(f"cannot {what} to {node.name}: {exc}{instead}; will try again")
             await asyncio.sleep(RETRY)
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import factory
@@ -241,6 +242,29 @@ async def test_a_source_that_speaks_no_link_is_an_error_for_a_script() -> None:
     async with server(nothing) as there, mesh.connect(f"ws://localhost:{there.node.port}") as peer:
         with pytest.raises(mesh.DeliveryError, match="speaks no sketchmesh"):
             await anext(peer.subscribe("tick"))
+
+
+async def test_that_a_plain_server_gets_nothing_published_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mesh.links.subscribing.RETRY", 0.01)
+    dialled = 0
+
+    async def plain(socket: ServerConnection) -> None:
+        nonlocal dialled
+        dialled += 1
+        await socket.wait_closed()
+
+    async with serve(plain, "localhost", 0) as there:
+        node = mesh.Node("board", port=next(iter(there.sockets)).getsockname()[1])
+        with logged() as log:
+            async with mesh.connect(node, name="sensor") as peer:
+                assert await peer.publish("tick", 1) == 0
+                await until(lambda: dialled > 2)
+                assert await peer.publish("tick", 2) == 0
+        (line,) = log.having("board")
+        assert line.startswith("warning: cannot publish to board: board at ws://localhost:")
+        assert "speaks no sketchmesh.v1; send to a plain websocket server with stream() or request()" in line
 
 
 # -- plain clients ---------------------------------------------------------------------------
