@@ -100,7 +100,8 @@ class Guard:
             assert self._process is not None
             await self._process.wait()
             await asyncio.sleep(LOOK)
-            await self._start()
+            with contextlib.suppress(OSError):  # no more processes: the next turn tries again
+                await self._start()
 
 
 class NodeProcess:
