@@ -14,7 +14,8 @@ from tests.helpers.meshes import done, mesh, pids, save, told, write_fleet
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import Proc, arduino
 
-pytestmark = pytest.mark.fleet
+# Many processes start, which takes its time on a machine that has other things to do.
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
 
 LAST_GOOD = "the grid has mistakes; the last good one stays live"
 

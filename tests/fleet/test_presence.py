@@ -15,7 +15,8 @@ from tests.helpers.meshes import mesh
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import arduino
 
-pytestmark = pytest.mark.fleet
+# Many processes start, which takes its time on a machine that has other things to do.
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
 
 
 def record(name: str, grid: Path) -> runtime.WorkerRecord | None:
