@@ -16,23 +16,26 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mesh.dialling import dial_link
+from mesh.dialling import AbsentError
 from mesh.errors import AckTimeoutError, DeliveryError, PeerDownError
-from mesh.link_doors import LinkDoors
 from mesh.links.asking import Asking
 from mesh.links.dialler import Dialler
 from mesh.links.hub import Hub
 from mesh.links.inbox import Route
 from mesh.links.requesting import request
-from mesh.node import Node, NodeDoor
+from mesh.node import NodeDoor
 from mesh.protocol.link import Delivery, Failed, Reason
 from mesh.protocol.values import Refusal
 from mesh.runtime import checked_socket
 from mesh.streams import Ask
 from mesh.text import did_you_mean
+
+if TYPE_CHECKING:
+    from mesh.link_doors import LinkDoors
+    from mesh.transport.base import Transport
 
 Answer = Callable[[Any], Any]
 """Returns the answer to a message: a value, an awaitable of one, or an async generator of parts."""
@@ -65,7 +68,11 @@ class Control:
             ServeError: If it cannot be made.
 
         """
-        self._doors = LinkDoors([_door(path)], self._hub.accept, notice=_ignore)
+        # Late, for who only asks has no use for it.
+        from mesh.link_doors import LinkDoors
+
+        door = NodeDoor(f"unix://{quote(str(checked_socket(path)))}", ("len32le",), "link")
+        self._doors = LinkDoors([door], self._hub.accept, notice=_ignore)
         await self._doors.open()
 
     async def close(self) -> None:
@@ -137,8 +144,7 @@ async def questions(name: str, path: str | Path) -> AsyncIterator[Questions]:
     """
     who = f"$asks-{token_hex(4)}"
     hub = Hub(who, _Receiver(who, {}), notice=_ignore, changed=_ignore)
-    node = Node(name, doors=(_door(Path(path)),))
-    dialler = hub.dialler(name, node.link_uri, partial(dial_link, node))
+    dialler = hub.dialler(name, str(path), partial(_dial, str(path)))
     try:
         yield Questions(name, Path(path), dialler)
         with suppress(TimeoutError):
@@ -148,8 +154,18 @@ async def questions(name: str, path: str | Path) -> AsyncIterator[Questions]:
         await hub.close()
 
 
-def _door(path: Path) -> NodeDoor:
-    return NodeDoor(f"unix://{quote(str(checked_socket(path)))}", ("len32le",), "link")
+async def _dial(path: str) -> Transport:
+    """Connect as to ``unix://`` with ``len32le``, without all that finds schemes and layers by name."""
+    from mesh.transport.layers.layered import Layered
+    from mesh.transport.layers.len32le import Len32le
+    from mesh.transport.stream import StreamTransport
+
+    try:
+        loop = asyncio.get_running_loop()
+        _, wire = await loop.create_unix_connection(lambda: StreamTransport(path), path)
+    except OSError as exc:
+        raise AbsentError("nobody listens there") from exc
+    return Layered(wire, [Len32le()])
 
 
 class _Receiver:
