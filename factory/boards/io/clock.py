@@ -56,9 +56,10 @@ class BenchClock:
 
     def __exit__(self, *exc: object) -> None:
         self._stop()
-        deadlines = [due for each in (self._bench, *self._timed) if (due := each.next_deadline()) is not None]
-        if deadlines and not self._closed:
-            self._timer = self._loop.call_at(min(deadlines), self._tick)
+        deadlines = [self._bench.next_deadline(), *(timed.next_deadline() for timed in self._timed)]
+        due = min((deadline for deadline in deadlines if deadline is not None), default=None)
+        if due is not None and not self._closed:
+            self._timer = self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
         with self as now:

@@ -57,14 +57,18 @@ class PtyLink:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
-            raise BoardError(f"{path} belongs to another board that is running; choose another name") from None
+            raise BoardError(
+                f"{path} belongs to another board that is running; choose another name"
+            ) from None
         known = os.read(self._lock, _CHUNK).decode(errors="replace")
         if os.path.lexists(path):
             if not path.is_symlink() or str(path.readlink()) != known:
                 if not known:
                     self._lock_path.unlink()
                 os.close(self._lock)
-                raise BoardError(f"{path} is there already and no link of ours; choose another name or remove it")
+                raise BoardError(
+                    f"{path} is there already, and no link of ours; choose another name, or remove it"
+                )
             path.unlink()
 
     def point(self, target: str) -> None:
@@ -153,9 +157,7 @@ class PtyDoor:
 
     def _look(self) -> None:
         """Wait for somebody to open the terminal; nothing but looking tells."""
-        poll = select.poll()
-        poll.register(self._master, select.POLLHUP)
-        if any(event & select.POLLHUP for _, event in poll.poll(0)):
+        if self._is_closed():
             self._looking = self._loop.call_later(_LOOK, self._look)
             return
         self._looking = None
@@ -166,6 +168,12 @@ class PtyDoor:
             self._clock.add(self._session)
         self._booting = self._loop.call_later(BOOT, self._boot)
         self._loop.add_reader(self._master, self._read)
+
+    def _is_closed(self) -> bool:
+        """Whether nobody has the terminal open."""
+        poll = select.poll()
+        poll.register(self._master, select.POLLHUP)
+        return any(event & select.POLLHUP for _, event in poll.poll(0))
 
     def _boot(self) -> None:
         if self._session is not None:
@@ -229,10 +237,11 @@ class PtyDoor:
         """Write what waits. While the client does not read, it is not listened to either."""
         try:
             sent = os.write(self._master, self._pending)
-        except BlockingIOError:
+        except OSError as exc:
+            if not isinstance(exc, BlockingIOError) or self._is_closed():
+                self._gone()
+                return
             sent = 0
-        except OSError:
-            return  # it is gone, which reading finds out
         self._pending = self._pending[sent:]
         if self._pending:
             self._loop.remove_reader(self._master)
