@@ -191,6 +191,10 @@ class Session:
         self._sent[message.port] = message.levels
         for place, pin in enumerate(self._board.pins[message.port * 8 : message.port * 8 + 8]):
             level = message.levels >> place & 1
+            if level and pin.mode is Mode.INPUT:
+                # How a pull-up was asked for before there was a mode for it; johnny-five still does.
+                pin.set_mode(Mode.INPUT_PULLUP, by=self._owner)
+                continue
             # A port is written as a whole; of the pins of others only what was changed is meant.
             theirs = pin.owner == self._owner and pin.mode is Mode.OUTPUT
             meant = level != before >> place & 1 and pin.mode in (Mode.OUTPUT, Mode.UNSET)
@@ -201,7 +205,7 @@ class Session:
         pin = self._pin(message.pin)
         if pin.mode is Mode.SERVO:
             pin.servo_write(self._degrees(message.pin, message.value), by=self._owner)
-        elif pin.mode in (Mode.PWM, Mode.UNSET):
+        elif pin.mode is Mode.PWM:
             pin.analog_write(message.value, by=self._owner)
 
     def _degrees(self, pin: int, value: int) -> int:
@@ -213,8 +217,8 @@ class Session:
         return round(min(max(way, 0.0), 1.0) * Signal.ANGLE.highest)
 
     def _configure_servo(self, message: ServoConfig) -> None:
-        pin = self._pin(message.pin)
-        pin.require(Mode.SERVO)
+        # It attaches the servo, too: pymata4 and pyFirmata2 set no mode.
+        self._set_mode(SetMode(message.pin, MODE_NUMBERS[Mode.SERVO]))
         self._pulses[message.pin] = (message.shortest, message.longest)
 
     def _report_analog(self, message: ReportAnalog) -> None:

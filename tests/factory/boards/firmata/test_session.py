@@ -111,7 +111,7 @@ def test_outputs() -> None:
 )
 def test_a_servo_takes_degrees_or_microseconds(value: int, degrees: int) -> None:
     client = Client()
-    client.says(ServoConfig(10, 1000, 2000), SetMode(10, SERVO), Analog(10, value))
+    client.says(ServoConfig(10, 1000, 2000), Analog(10, value))
     [state] = client.says(PinStateQuery(10))
     assert state == PinState(10, SERVO, degrees)
 
@@ -135,6 +135,14 @@ def test_digital_inputs_are_reported_on_request_and_on_change() -> None:
     assert client.says(ReportDigital(0, False)) == []
     uno.pin(2).drive(1)
     assert client.gets() == []
+
+
+def test_a_1_for_an_input_is_the_old_way_to_a_pull_up() -> None:
+    client = Client()
+    client.says(SetMode(2, INPUT), DigitalPort(0, 0b0))
+    assert client.board.pin(2).mode is Mode.INPUT
+    client.says(DigitalPort(0, 0b100))
+    assert client.board.pin(2).mode is Mode.INPUT_PULLUP
 
 
 def test_analog_inputs_are_reported_at_the_sampling_interval() -> None:
@@ -221,13 +229,18 @@ def test_reset_forgets_everything() -> None:
         (PinStateQuery(99), "no pin '99'"),
         (ReportAnalog(9, True), "no analog channel 9"),
         (ServoConfig(14, 1, 2), "cannot be SERVO"),
-        (Analog(9, 256), "'256' is out of range"),
     ],
 )
 def test_what_cannot_be_is_answered_with_a_text(message: Message, words: str) -> None:
     [answer] = Client().says(message)
     assert isinstance(answer, Text)
     assert words in answer.text
+
+
+def test_a_duty_out_of_range() -> None:
+    [answer] = Client().says(Analog(9, 1), SetMode(9, PWM), Analog(9, 256))
+    assert isinstance(answer, Text)
+    assert "'256' is out of range for pin uno.9: a PWM duty" in answer.text
 
 
 def test_what_is_for_others_is_let_pass() -> None:
