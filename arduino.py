@@ -12,6 +12,9 @@ import sys
 
 OLDEST = (3, 11)
 REQUIRED = ("click", "msgspec", "websockets", "yaml")
+# Those of them that are imported when a sketch runs, too late to look for another Python;
+# what stands behind the dot is what older ones lack.
+LATE = ("websockets.asyncio", "yaml")
 # Set for the Python of .venv, so that it does not start itself once more.
 GUARD = "SKETCHMESH_REEXECUTED"
 
@@ -22,6 +25,20 @@ def main():
     from factory.cli.launch import main as launch
 
     launch()
+
+
+def _look_for_late_ones():
+    # type: () -> None
+    from importlib.machinery import PathFinder
+    from importlib.util import find_spec
+
+    for name in LATE:
+        package, _, part = name.partition(".")
+        found = find_spec(package)
+        if found and part:
+            found = PathFinder.find_spec(name, found.submodule_search_locations)
+        if not found:
+            raise ModuleNotFoundError("No module named {!r}".format(name), name=package)
 
 
 def _start():
@@ -36,6 +53,8 @@ def _start():
     else:
         try:
             import factory.cli.launch  # noqa: F401
+
+            _look_for_late_ones()
         except ImportError as error:
             missing = (error.name or "").split(".")[0]
             # Whatever else cannot be imported is a mistake of ours, and so is a

@@ -21,10 +21,51 @@ from benchmarks.soak import SOAKS
 
 NAMES = [variant.name for variant in VARIANTS]
 README = Path(__file__).with_name("README.md")
+# What is watched for a while instead of measured in rounds: the option, and its workloads.
+WATCHED = {"soak": tuple(SOAKS), "silent": tuple(SILENT)}
 
 
 def main() -> int:
     """Run the benchmark; 1 if a measurement failed, for example by a wrong ack."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    watching, wanted, plan = _asked_for(arguments, parser)
+    reasons = {name: BY_NAME[name].why_missing() for name in wanted}
+    missing = {name: why for name, why in reasons.items() if why is not None}
+    variants = [BY_NAME[name] for name in wanted if name not in missing]
+    for name, why in missing.items():
+        print(f"{name} is missing: {why}", file=sys.stderr)
+
+    machine = describe()
+    begin = time.monotonic()
+    try:
+        work = partial(run_soaks, names=WATCHED[watching]) if watching else run_rounds
+        results = measure_all(variants, plan, lambda text: _progress(text, begin), work)
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing is left running", file=sys.stderr)
+        return 130
+    _progress("", begin)
+
+    if watching == "soak":
+        text = soak_markdown(results, machine, plan)
+    elif watching:
+        text = silent_markdown(results, machine, plan)
+    else:
+        text = as_markdown(results, missing, machine, plan)
+    figures = json.dumps(as_json(results, missing, machine, plan), indent=1)
+    print(f"\n{text}")
+    if str(arguments.json) == "-":
+        print(figures)
+    elif arguments.json:
+        arguments.json.write_text(figures + "\n")
+    if arguments.plot:
+        arguments.plot.write_text(as_svg(results))
+    if arguments.update_readme:
+        update_block(README, watching or "figures", text)
+    return 1 if results.errors else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure sketchmesh beside its peers, in one run.",
@@ -54,24 +95,14 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there; - prints them")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a chart there, as SVG")
     parser.add_argument("--update-readme", action="store_true", help="put the tables into the README")
-    arguments = parser.parse_args()
+    return parser
 
-    given = [name for name in ("soak", "silent") if getattr(arguments, name) is not None]
-    watching = given[0] if given else ""
-    others = arguments.quick or arguments.rounds or arguments.seconds or arguments.plot
-    if watching and (others or len(given) > 1):
-        parser.error(f"--{watching} goes with --only, --no-uvloop, --json and --update-readme alone")
+
+def _asked_for(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, list[str], Plan]:
+    """Return what is watched instead of measured, if anything is; which peers; and how much of it."""
+    given = [name for name in WATCHED if getattr(arguments, name) is not None]
     wanted = _chosen(arguments.only, parser)
-    names = tuple(SOAKS if watching == "soak" else SILENT)
-    if watching:
-        seconds = getattr(arguments, watching)
-        wanted = [name for name in wanted if set(names) & set(BY_NAME[name].workloads)]
-        if not wanted or seconds < 1:
-            parser.error(f"--{watching} takes a second at least, and {OURS}: the others have none")
-        # More than enough to start, to warm up and to end.
-        limit = len(wanted) * len(names) * (240 + 2.5 * seconds)
-        plan = Plan(1, seconds, limit, quick=False, uvloop=not arguments.no_uvloop)
-    else:
+    if not given:
         plan = Plan(
             rounds=arguments.rounds or (1 if arguments.quick else 5),
             seconds=arguments.seconds or (0.25 if arguments.quick else 0.6),
@@ -79,39 +110,18 @@ def main() -> int:
             quick=arguments.quick,
             uvloop=not arguments.no_uvloop,
         )
-    reasons = {name: BY_NAME[name].why_missing() for name in wanted}
-    missing = {name: why for name, why in reasons.items() if why is not None}
-    variants = [BY_NAME[name] for name in wanted if name not in missing]
-    for name, why in missing.items():
-        print(f"{name} is missing: {why}", file=sys.stderr)
-
-    machine = describe()
-    begin = time.monotonic()
-    try:
-        work = partial(run_soaks, names=names) if watching else run_rounds
-        results = measure_all(variants, plan, lambda text: _progress(text, begin), work)
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing is left running", file=sys.stderr)
-        return 130
-    _progress("", begin)
-
-    if watching == "soak":
-        text = soak_markdown(results, machine, plan)
-    elif watching:
-        text = silent_markdown(results, machine, plan)
-    else:
-        text = as_markdown(results, missing, machine, plan)
-    figures = json.dumps(as_json(results, missing, machine, plan), indent=1)
-    print(f"\n{text}")
-    if str(arguments.json) == "-":
-        print(figures)
-    elif arguments.json:
-        arguments.json.write_text(figures + "\n")
-    if arguments.plot:
-        arguments.plot.write_text(as_svg(results))
-    if arguments.update_readme:
-        update_block(README, watching or "figures", text)
-    return 1 if results.errors else 0
+        return "", wanted, plan
+    watching = given[0]
+    others = arguments.quick or arguments.rounds or arguments.seconds or arguments.plot
+    if others or len(given) > 1:
+        parser.error(f"--{watching} goes with --only, --no-uvloop, --json and --update-readme alone")
+    seconds, names = getattr(arguments, watching), WATCHED[watching]
+    wanted = [name for name in wanted if set(names) & set(BY_NAME[name].workloads)]
+    if not wanted or seconds < 1:
+        parser.error(f"--{watching} takes a second at least, and {OURS}: the others have none")
+    # More than enough to start, to warm up and to end.
+    limit = len(wanted) * len(names) * (240 + 2.5 * seconds)
+    return watching, wanted, Plan(1, seconds, limit, quick=False, uvloop=not arguments.no_uvloop)
 
 
 def _chosen(only: str | None, parser: argparse.ArgumentParser) -> list[str]:

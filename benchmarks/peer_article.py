@@ -40,6 +40,7 @@ class _Article:
         self._uri = f"ws://{HOST}:{port}/bench"
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send messages one by one, over a new connection after every ``STREAM`` of them."""
         acks = []
         for begin in range(0, len(messages), STREAM):
             async with connect(self._uri, compression=None, proxy=None, max_size=2**24) as connection:

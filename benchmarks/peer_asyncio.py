@@ -77,9 +77,11 @@ class _Receiver(Framed):
         self._task = asyncio.create_task(self._serve_batches() if batched else self._serve_each())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """End the task of the connection."""
         self._task.cancel()
 
     def frames_received(self, frames: list[bytes]) -> None:
+        """Hand the messages over to the task of the connection."""
         self._inbox.put_all(frames)
 
     async def _serve_each(self) -> None:
@@ -104,9 +106,11 @@ class _Each(Framed):
         self._acks = Acks()
 
     def frames_received(self, frames: list[bytes]) -> None:
+        """Take the acks."""
         self._acks.put_all(frames)
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send each message by itself and return the acks in order."""
         return await send_each(self._acks, self.write, messages, window)
 
 
@@ -118,6 +122,7 @@ class _Batches(Framed):
         self._acks = Acks()
 
     def frames_received(self, frames: list[bytes]) -> None:
+        """Take the acks out of their frames."""
         for frame in frames:
             self._acks.put_all(decode(frame))
 
@@ -125,6 +130,7 @@ class _Batches(Framed):
         return self.write(encode(batch))
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send messages in batches and return the acks in order."""
         return await send_batches(self._acks, self._send, messages, window)
 
 

@@ -92,6 +92,7 @@ class _Inbox:
         self._acks = Acks()
 
     async def subscribe(self) -> None:
+        """Take the acks from the subject that the receiver answers to."""
         await self._client.subscribe(self._reply, cb=self._take_batch if self._batched else self._take)
 
     async def _take(self, msg: Msg) -> None:
@@ -107,6 +108,7 @@ class _Inbox:
         await self._client.publish(SUBJECT, encode(batch), reply=self._reply)
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send messages, by themselves or in batches, and return the acks in order."""
         if self._batched:
             return await send_batches(self._acks, self._send_batch, messages, window)
         return await send_each(self._acks, self._send, messages, window)
@@ -124,6 +126,7 @@ class _Requests:
         return answer
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Make a request of each message and return the answers in order."""
         acks: list[Any] = [None] * len(messages)
         work = iter(enumerate(messages))
 
@@ -192,4 +195,5 @@ class _Publisher:
         await self._client.publish(FANOUT, message)
 
     async def publish(self, messages: Iterator[Any]) -> None:
+        """Publish messages and keep to the bound."""
         await self._bound.publish(self._send, messages)

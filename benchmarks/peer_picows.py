@@ -23,9 +23,11 @@ class _Flow(WSListener):  # type: ignore[misc, unused-ignore]  # picows may not 
     resumed: asyncio.Future[None] | None = None
 
     def pause_writing(self) -> None:
+        """Make those wait who want to send more."""
         self.resumed = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
+        """Let those go on who wait."""
         if self.resumed is not None and not self.resumed.done():
             self.resumed.set_result(None)
         self.resumed = None
@@ -40,13 +42,16 @@ class _Receiver(_Flow):
         self._batched = batched
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        """Begin the task of the connection."""
         serve = self._serve_batches if self._batched else self._serve_each
         self._task = asyncio.create_task(serve(transport))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """End the task of the connection."""
         self._task.cancel()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Hand a message over to the task of the connection."""
         if frame.msg_type is WSMsgType.TEXT:
             self._inbox.put(frame.get_payload_as_utf8_text())
         elif frame.msg_type is WSMsgType.BINARY:
@@ -82,9 +87,11 @@ class _Each(_Flow):
         self._acks = Acks()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        """Keep the transport to send with."""
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take an ack."""
         if frame.msg_type is WSMsgType.TEXT:
             self._acks.put(frame.get_payload_as_utf8_text())
         elif frame.msg_type is WSMsgType.BINARY:
@@ -98,6 +105,7 @@ class _Each(_Flow):
         return self.resumed
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send each message by itself and return the acks in order."""
         return await send_each(self._acks, self._send, messages, window)
 
 
@@ -109,9 +117,11 @@ class _Batches(_Flow):
         self._acks = Acks()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        """Keep the transport to send with."""
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take the acks out of a frame."""
         if frame.msg_type is WSMsgType.BINARY:
             self._acks.put_all(decode(frame.get_payload_as_memoryview()))
 
@@ -120,6 +130,7 @@ class _Batches(_Flow):
         return self.resumed
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send messages in batches and return the acks in order."""
         return await send_batches(self._acks, self._send, messages, window)
 
 

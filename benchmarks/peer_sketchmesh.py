@@ -226,6 +226,7 @@ class _Publisher:
         self._publish = sketch.publish
 
     async def publish(self, messages: Iterator[Any]) -> None:
+        """Publish messages as a sketch does that waits for room each time."""
         publish = self._publish
         for message in messages:
             await publish(CHANNEL, message)

@@ -57,6 +57,7 @@ class _Sender(_End):
         self._acks.put_all(messages)
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send each message by itself and return the acks in order."""
         return await send_each(self._acks, self.transport.write, messages, window)
 
 

@@ -77,6 +77,7 @@ class _Each:
         self._connection = connection
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send each message by itself and return the acks in order."""
         send, recv = self._connection.send, self._connection.recv
         if window >= len(messages) > 1:
             sending = asyncio.create_task(self._send_all(messages))
@@ -107,6 +108,7 @@ class _Batches:
         self._acks = Acks()
 
     async def read(self) -> None:
+        """Take the acks out of their frames, for as long as the connection holds."""
         async for frame in self._connection:
             assert isinstance(frame, bytes)
             self._acks.put_all(decode(frame))
@@ -115,6 +117,7 @@ class _Batches:
         await self._connection.send(encode(batch))
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send messages in batches and return the acks in order."""
         return await send_batches(self._acks, self._send, messages, window)
 
 
@@ -168,4 +171,5 @@ class _Broadcast:
         broadcast(self._server.connections, message)
 
     async def publish(self, messages: Iterator[Any]) -> None:
+        """Publish messages and keep to the bound."""
         await self._bound.publish(self._send, messages)

@@ -68,6 +68,7 @@ class _Arrivals:
         self._inbox.wake()
 
     async def take(self) -> list[bytes]:
+        """Wait for messages and return all there are."""
         return await self._inbox.take()
 
 
@@ -132,6 +133,7 @@ class _Sender:
         await asyncio.sleep(0.2)
 
     async def read(self) -> None:
+        """Take the acks as they arrive, until it is cancelled."""
         while True:
             for frame in await self._arrivals.take():
                 if self._batched:
@@ -146,6 +148,7 @@ class _Sender:
         self._publisher.put(encode(batch))
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send messages, by themselves or in batches, and return the acks in order."""
         if self._batched:
             return await send_batches(self._acks, self._send_batch, messages, window)
         return await send_each(self._acks, self._send, messages, window)
@@ -207,6 +210,7 @@ class _Publisher:
         self._put = publisher.put
 
     async def publish(self, messages: Iterator[Any]) -> None:
+        """Publish messages from a thread, which the session may hold up."""
         await asyncio.to_thread(self._put_all, messages)
 
     def _put_all(self, messages: Iterator[Any]) -> None:

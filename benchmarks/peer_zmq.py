@@ -79,6 +79,7 @@ class _Each:
         self._dealer = dealer
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send each message by itself and return the acks in order."""
         send, recv = self._dealer.send, self._dealer.recv
         if window >= len(messages) > 1:
             sending = asyncio.create_task(self._send_all(messages))
@@ -109,6 +110,7 @@ class _Batches:
         self._acks = Acks()
 
     async def read(self) -> None:
+        """Take the acks out of their frames, until it is cancelled."""
         while True:
             self._acks.put_all(decode(await self._dealer.recv()))
 
@@ -116,4 +118,5 @@ class _Batches:
         await self._dealer.send(encode(batch))
 
     async def exchange(self, messages: Sequence[Any], window: int) -> list[Any]:
+        """Send messages in batches and return the acks in order."""
         return await send_batches(self._acks, self._send, messages, window)

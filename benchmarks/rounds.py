@@ -153,6 +153,7 @@ class _Step:
         self._say = say
 
     async def run(self, variants: Sequence[Variant]) -> None:
+        """Measure every workload of these variants once."""
         await self._measure_speed(variants)
         await self.measure_alone("fanout", variants)
         # Memory does not change from round to round, and processor time not by much.

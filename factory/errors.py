@@ -9,6 +9,7 @@ The tree, with the builtin that each one also is::
         SetupError
       Nack
       Reject
+      Close
 """
 
 from __future__ import annotations
@@ -57,3 +58,21 @@ class Nack(FactoryError):  # noqa: N818 - raised by handlers to say no, not beca
 
 class Reject(FactoryError):  # noqa: N818 - as Nack
     """Raised in a handler: never. The message is refused for good, whatever is tried."""
+
+
+class Close(FactoryError):  # noqa: N818 - as Nack
+    """Raised in a handler: the message is handled, and the conversation with this plain client is over.
+
+    A link goes on, for other channels and messages are on it: there the message is
+    acknowledged with the answer, and that is all.
+
+    Args:
+        answer: The last answer; ``None`` for none at all.
+        reason: Why it is over, for people.
+
+    """
+
+    def __init__(self, answer: object = None, reason: str = "") -> None:
+        super().__init__(reason)
+        self.answer = answer
+        self.reason = reason

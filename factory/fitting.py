@@ -10,7 +10,7 @@ import ast
 from pathlib import Path
 
 import mesh
-from factory.find import shipped
+from factory.find import CORE, shipped
 from factory.identity import grid_folder
 from factory.options import read_arguments
 from mesh.gridfile.problems import Mark, Problems, shown
@@ -45,7 +45,7 @@ def check_sketches(grid: mesh.Grid) -> None:
                 f"no sketch is called {shown(place)}",
                 f"did you mean {near!r}?"
                 if near
-                else f"choose {listing(known, 'or')}, or write file.py:Class",
+                else f"choose {listing(CORE, 'or')}, or write file.py:Class",
             )
     problems.raise_if_any()
 

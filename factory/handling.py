@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from factory.errors import Nack, Reject
+from factory import clients
+from factory.errors import Close, Nack, Reject
 from factory.gate import Gate
 from factory.plan import Handler, Plan
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, words
-from mesh.door import Client
+from mesh.conversation import Client, Ending
 from mesh.errors import PayloadError
 from mesh.links.answering import RefusedError
 from mesh.links.inbox import Handle, Route
@@ -85,6 +86,8 @@ class Handling:
         threads: Where plain ``def`` handlers run.
         stopping: Set when the worker is asked to stop; nobody waits for a retry then.
         say: Prints a line of the sketch.
+        tell: Tells the sketch that a plain client came or went; returns whether the sketch has
+            said so itself.
         report: Logs an error of the sketch, with what it did to what.
         note: Logs what is no error.
         warn: Logs a warning.
@@ -103,6 +106,7 @@ class Handling:
         stopping: asyncio.Event,
         *,
         say: Callable[[str], None],
+        tell: Callable[[Client, str, str], bool],
         report: Callable[[str, BaseException], None],
         note: Callable[[str], object],
         warn: Callable[[str], object],
@@ -113,6 +117,7 @@ class Handling:
         self._threads = threads
         self._stopping = stopping
         self._say = say
+        self._tell = tell
         self._report = report
         self._note = note
         self._reserved = reserved
@@ -145,19 +150,22 @@ class Handling:
     # -- plain clients -------------------------------------------------------------------
 
     def client_opened(self, client: Client) -> None:
-        """Find who handles this client's channel, and say that it came."""
+        """Find who handles this client's channel, and tell that it came."""
+        clients.enter(client)
         self._ways[client.id] = self._way(client.channel)
-        if client.channel not in self._reserved:
+        if client.channel in self._reserved:
+            return
+        if not self._tell(client, "up", f"connected from {client.address}"):
             what = "?subscribe" if client.subscribes else ""
             self._say(f"** new client connected, path=/{client.channel}{what}")
 
     def client_closed(self, client: Client, reason: str) -> None:
-        """Forget a client, and say why it left."""
+        """Forget a client, and tell why it left."""
         del self._ways[client.id]
-        if client.channel not in self._reserved:
+        if client.channel not in self._reserved and not self._tell(client, "down", reason):
             self._say(f"done processing messages: {reason}")
 
-    async def answer(self, client: Client, message: Wire) -> object | Refusal:
+    async def answer(self, client: Client, message: Wire) -> object | Refusal | Ending:
         """Handle one message; its value is the acknowledgement."""
         way = self._ways[client.id]
         if isinstance(way, Refusal):
@@ -200,7 +208,7 @@ class Handling:
             if isinstance(error, _NoHandlerError):
                 return error.refusal
             if isinstance(way, _Way):
-                return await self._after(way, channel, item, error)
+                return _on_a_link(await self._after(way, channel, item, error))
             return Refusal(type(error).__name__, words(error))
 
         return self._route(way)._replace(recover=recover)
@@ -218,6 +226,7 @@ class Handling:
 
     def _careful(self, way: _Way) -> Handle:
         async def handle(channel: str, message: Wire) -> object:
+            clients.enter(None)
             return await self._handle(way, channel, message)
 
         return handle
@@ -229,7 +238,7 @@ class Handling:
             return error.refusal
         way = self._way(channel)
         if isinstance(way, _Way):
-            return await self._after(way, channel, item, error)
+            return _on_a_link(await self._after(way, channel, item, error))
         return Refusal(type(error).__name__, words(error))
 
     def asked(self, peer: str, channel: str, item: Any) -> AsyncGenerator[Any, None] | Refusal:
@@ -280,7 +289,7 @@ class Handling:
         except BaseException as exc:
             if is_cancellation(exc):
                 raise
-            answer = await self._after(way, channel, message, exc)
+            answer = _on_a_link(await self._after(way, channel, message, exc))
         if isinstance(answer, Refusal):
             raise RefusedError(answer)
         yield answer
@@ -316,7 +325,9 @@ class Handling:
         # A decorator may have put a plain def round an async one.
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def _after(self, way: _Way, channel: str, message: Wire, exc: BaseException) -> object | Refusal:
+    async def _after(
+        self, way: _Way, channel: str, message: Wire, exc: BaseException
+    ) -> object | Refusal | Ending:
         """Return what becomes of a message whose handler raised: an answer after all, or the refusal."""
         tries = 0
         where = f"handler {way.handler.name}()"
@@ -337,16 +348,28 @@ class Handling:
         if isinstance(exc, _MismatchError):
             # The message is not of the type that was asked for: its sender's trouble, not ours.
             return Refusal(PayloadError.__name__, str(exc))
+        if isinstance(exc, Close):
+            return Ending(exc.answer, exc.reason)
+        refusal = Refusal(type(exc).__name__, words(exc))
         if isinstance(exc, Nack | Reject):
             self._note(f"{where} refused a message on channel {channel!r}: {named(exc)}")
-        else:
-            self._report(f"{where} refused a message on channel {channel!r}", exc)
-        return Refusal(type(exc).__name__, words(exc))
+            return refusal
+        policy = self._sketch.on_error
+        if policy == "ignore":
+            self._report(f"{where} failed on a message on channel {channel!r}, which counts as handled", exc)
+            return None
+        self._report(f"{where} refused a message on channel {channel!r}", exc)
+        return Ending(refusal, named(exc)) if policy == "close" else refusal
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+
+def _on_a_link(outcome: object | Refusal | Ending) -> object | Refusal:
+    """Return an outcome without the end of a conversation: a link goes on."""
+    return outcome.answer if isinstance(outcome, Ending) else outcome
 
 
 def _as_plain(items: list[Any]) -> list[Any]:

@@ -6,21 +6,28 @@ import inspect
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import mesh
+from factory.clients import CurrentClient
 from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
-from factory.worker import Worker, run_until_stopped
-from mesh.client import REQUEST_TIMEOUT, request_delivery
+from factory.running import run_until_stopped
+from mesh.conversation import Client
+from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, gather, nodes_of
-from mesh.links.publishing import Publication
-from mesh.outgoing import delivery_of
 from mesh.protocol.values import NO_ANSWER, message_to_wire
-from mesh.streams import Answers, Ask, OnNack, Stream
-from mesh.text import did_you_mean
+from mesh.text import did_you_mean, listing
+
+if TYPE_CHECKING:
+    from factory.worker import Worker
+    from mesh.links.publishing import Publication
+    from mesh.streams import Answers, Ask, OnNack, Stream
+
+OnError = Literal["nack", "close", "ignore"]
+"""What becomes of a message whose handler raises."""
 
 _API: set[str] = set()
 
@@ -49,9 +56,15 @@ class FactoryLoop:
         me: The node of the grid that this sketch runs as.
         name: Its name, which begins every line it prints.
         target: The node it sends to by default, as the grid or the command line says.
+        tcp: Where it speaks lines, as ``tcp://HOST:PORT``: the address that it serves them at, or, of a
+            client-only sketch, where it was told to send them; ``None`` for nowhere.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
+        client: The plain client whose message is in hand, with its ``address`` and a ``state`` for whatever
+            a sketch keeps of it; ``None`` if the message came over a link, or there is none.
+        on_error: What becomes of a message whose handler raises: ``nack`` refuses it, ``close`` also ends
+            the conversation with a plain client, ``ignore`` acknowledges it with ``None``.
         publishes: Channels that the class publishes on. A class that names any serves,
             even if it has no handlers, so that others can subscribe.
 
@@ -66,16 +79,22 @@ class FactoryLoop:
     registry: ClassVar[mesh.Registry | None] = None
     publishes: ClassVar[Collection[str]] = ()
     plan: ClassVar[Plan]
+    on_error: OnError = "nack"
+    client = CurrentClient()
 
     grid: mesh.Grid
     me: mesh.Node
     name: str
     target: mesh.Node | str | None
+    tcp: str | None = None
 
     _worker = cast("Worker", _Unmade())  # until the constructor has run
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if cls.on_error not in get_args(OnError):
+            known = listing(get_args(OnError), "or")
+            raise SketchError(f"{cls.__name__}.on_error is {cls.on_error!r}; write {known}")
         cls.plan = read_plan(cls, taken=_API)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -89,6 +108,9 @@ class FactoryLoop:
             grid = mesh.grid(self.registry)
             own = type(self).__name__.lower()
             self._place(grid.get(own) or mesh.Node(own), grid)
+        # Late, for it brings the network along, which who only reads the class has no use for.
+        from factory.worker import Worker
+
         self._worker = Worker(self, self.plan)
         self._check_setup(args, kwargs)
         ready = self.setup(*args, **kwargs)
@@ -113,6 +135,8 @@ class FactoryLoop:
         self.grid = grid.visible_to(me)
         self.name = me.name
         self.target = self.grid.node(me.target) if me.target else None
+        if me.on_error is not None:
+            self.on_error = me.on_error
 
     def _check_setup(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         signature = self.plan.setup
@@ -206,7 +230,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         wanted = delivery_of(
             delivery,
             patience=self.patience if isinstance(peer_timeout, EllipsisType) else peer_timeout,
@@ -278,7 +302,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         delivery = request_delivery(self.patience, timeout)
         return await self._worker.outgoing.request(node, msg, channel, delivery)
 
@@ -303,7 +327,7 @@ class FactoryLoop:
 
         """
         node = self._node_of(target)
-        node.uri(channel)
+        node.check(channel)
         return self._worker.outgoing.ask(node, msg, channel, patience=self.patience)
 
     async def gather(
@@ -382,6 +406,22 @@ class FactoryLoop:
 
         """
 
+    def on_client(self, client: Client, state: str, reason: str) -> Any:
+        """Take note that a plain client came (``up``) or went (``down``); override it, async if you like.
+
+        Called before the first message of a client and after its last one.
+
+        Args:
+            client: The client. It is the same object both times, and in ``self.client`` between them.
+            state: ``up`` or ``down``.
+            reason: From where it came, or why it went, for people.
+
+        Returns:
+            ``True`` if the sketch has said so itself, so that the line that is printed
+            otherwise is left out.
+
+        """
+
     async def to_thread(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a function that blocks in a thread of this worker and await its result."""
         return await self._worker.to_thread(function, *args, **kwargs)
@@ -390,7 +430,7 @@ class FactoryLoop:
         """Ask the worker to finish what is in hand and end. Returns at once."""
         self._worker.stop()
 
-    def run(self, socket: str | None = None, port: int | None = None) -> None:
+    def run(self, socket: str | None = None, port: int | None = None, tcp: str | None = None) -> None:
         """Run until stopped; blocks.
 
         Ctrl-C and SIGTERM drain and return; a second Ctrl-C exits with 130 at once. A
@@ -401,6 +441,8 @@ class FactoryLoop:
                 says otherwise. A client-only sketch does not serve, and takes
                 this and ``port`` for the address of its target.
             port: Port to serve on, else the grid's, else ``$PORT``, else 8765.
+            tcp: Address to serve lines at, as ``tcp://HOST:PORT``; a sketch with no other port then serves
+                nothing else. A client-only sketch finds it as ``self.tcp``.
 
         Raises:
             SystemExit: With 1, after one line that says why, if it cannot run; with 2 if
@@ -408,9 +450,9 @@ class FactoryLoop:
             RuntimeError: If it was started before.
 
         """
-        run_until_stopped(self, self._worker, socket, port)
+        run_until_stopped(self, self._worker, socket, port, tcp)
 
-    async def arun(self, socket: str | None = None, port: int | None = None) -> None:
+    async def arun(self, socket: str | None = None, port: int | None = None, tcp: str | None = None) -> None:
         """Run until ``stop()`` or cancellation; what ``run()`` does, for async code.
 
         Raises:
@@ -419,17 +461,19 @@ class FactoryLoop:
             RuntimeError: If it was started before.
 
         """
-        async with self.running(socket, port):
+        async with self.running(socket, port, tcp):
             await self._worker.wait_stopped()
 
     @asynccontextmanager
-    async def running(self, socket: str | None = None, port: int | None = None) -> AsyncIterator[Self]:
+    async def running(
+        self, socket: str | None = None, port: int | None = None, tcp: str | None = None
+    ) -> AsyncIterator[Self]:
         """Run for as long as the ``async with`` block lasts, then drain.
 
         Inside the block the worker serves: ``port`` of ``self.serving`` is known. Cancelled,
         it still drains to the end, which takes about 5 seconds at the most.
         """
-        await self._worker.start(socket, port)
+        await self._worker.start(socket, port, tcp)
         try:
             yield self
         finally:

@@ -6,9 +6,13 @@ import asyncio
 import os
 import sysconfig
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import mesh
+
+Report = Callable[[str, BaseException], object]
+"""Tells people what failed, and of what."""
 
 # Frames of these folders are not the sketch's own.
 _MACHINERY = tuple(

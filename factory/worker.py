@@ -9,27 +9,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import json
 import logging
-import math
-import os
-import threading
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from factory.errors import FactoryError, HookError, SetupError
-from factory.eventloop import loop_factory
+from factory.doors import DEFAULT_PORT, Doors
+from factory.ending import cancel, to_its_end, wait_at_most, within
+from factory.errors import HookError, SetupError
 from factory.handling import Handling
 from factory.plan import Plan
-from factory.reactive import Rhythm
-from factory.signals import StopSignals, leave_now
+from factory.rhythms import beat
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
 from factory.wiring import Wiring, subscribe_all, wired_to, wirings
-from mesh.door import STOPPING, Door
-from mesh.errors import MeshError, NotAServerError, PeerDownError
+from mesh.conversation import STOPPING, Client
+from mesh.errors import MeshError, PeerDownError
 from mesh.feeds import Feeds
 from mesh.links.hub import Hub
 from mesh.links.publishing import Publishing
@@ -37,14 +33,11 @@ from mesh.links.subscribing import Subscribing
 from mesh.node import Node
 from mesh.outgoing import Outgoing
 from mesh.peers import Peers
-from mesh.protocol.books import Books, bounded, is_balanced, joined, merged
-from mesh.text import endpoint, listing, seconds
+from mesh.protocol.books import Books, bounded, is_balanced, joined
+from mesh.text import endpoint, listing
 
 if TYPE_CHECKING:
     from factory.loop import FactoryLoop
-
-DEFAULT_PORT = 8765
-"""The port that a worker serves on, and a client-only sketch sends to, when nothing says otherwise."""
 
 DRAIN = 3.0
 """Seconds that messages in hand may take once the worker is asked to stop."""
@@ -57,12 +50,6 @@ STOP_HOOKS = 1.0
 
 CLOSING = 0.2
 """Seconds that closing the connections may take, those inbound and then those outbound."""
-
-UNBALANCED = 3
-"""Exit code when messages are unaccounted for."""
-
-CANCELLED = 0.1
-"""Seconds in which what was cancelled has to end before it is abandoned."""
 
 
 class Worker:
@@ -87,7 +74,6 @@ class Worker:
         self._plan = plan
         self._log = logging.LoggerAdapter(logging.getLogger("factory.worker"), {"node": sketch.name})
         self._setup: Awaitable[object] | None = None
-        self._door: Door | None = None
         self._hub: Hub | None = None
         self._peers: Peers | None = None
         self._outgoing: Outgoing | None = None
@@ -100,13 +86,22 @@ class Worker:
             self._threads,
             self._stopping,
             say=self._say,
+            tell=self._client_changed,
             report=self._report,
             note=self._log.info,
             warn=self._log.warning,
             reserved={"$ledger": self.books},
         )
         self.publishing = Publishing(patience=sketch.patience, say=self._say)
-        self._feeds = Feeds(self.publishing)
+        self._doors = Doors(
+            sketch,
+            self._handling,
+            Feeds(self.publishing),
+            lambda: self.hub,
+            say=self._say,
+            note=self._log.info,
+            warn=self._log.warning,
+        )
         self._subscribing: Subscribing | None = None
         self._telling: set[asyncio.Task[None]] = set()
         # Set from other threads and signal handlers, before there is a loop or after it.
@@ -126,13 +121,19 @@ class Worker:
         """Keep an ``async def setup()`` to be awaited at the start."""
         self._setup = setup
 
-    async def start(self, socket: str | None, port: int | None) -> None:
+    async def start(self, socket: str | None, port: int | None, tcp: str | None) -> None:
         """Serve, run the start hooks, begin the rhythms.
 
         When a stop is asked for meanwhile, the rest is left out.
 
+        Args:
+            socket: Host to serve on, or to send to.
+            port: Port to serve on, or to send to.
+            tcp: Address to serve lines at, or to send them to.
+
         Raises:
             RuntimeError: If it was started before.
+            EndpointError: If ``tcp`` is no address.
             ServeError: If the worker cannot listen there.
             HookError: If ``setup()`` or a start hook raises.
 
@@ -147,7 +148,7 @@ class Worker:
                 async with asyncio.timeout(None) as self._starting:
                     if self._stop_wanted:
                         self._begin_to_stop()
-                    await self._start(socket, port)
+                    await self._start(socket, port, tcp)
             except (TimeoutError, HookError) as exc:
                 # A start that is cut short by a stop has not failed.
                 if not self._stopping.is_set():
@@ -160,7 +161,7 @@ class Worker:
             await self.finish()
             raise
 
-    async def _start(self, socket: str | None, port: int | None) -> None:
+    async def _start(self, socket: str | None, port: int | None, tcp: str | None) -> None:
         if self._setup is not None:
             setup, self._setup = self._setup, None
             try:
@@ -171,13 +172,20 @@ class Worker:
         if self._stopping.is_set():
             return
         wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
-        if not self._plan.is_client_only:
-            await self._serve(socket, port)
-        else:
+        if self._plan.is_client_only:
             self._aim(socket, port)
-            if self._sketch.me.is_server:
+            self._sketch.tcp = tcp
+            if self._sketch.me.port:
                 # It has a port for those that subscribe to it.
-                await self._serve(None, None)
+                await self._doors.serve(None, None)
+        else:
+            # Who has another door needs no port for websockets, unless one is asked for.
+            asked = socket or port is not None or self._sketch.me.port is not None
+            if asked or not (tcp or self._sketch.me.doors):
+                await self._doors.serve(socket, port)
+            if tcp is not None:
+                self._sketch.tcp = await self._doors.serve_lines(tcp)
+        await self._doors.serve_further()
         self._subscribe(wanted)
         self._hooks_begun = True
         for name in self._plan.on_start:
@@ -185,7 +193,15 @@ class Worker:
                 await self._hook(name, getattr(self._sketch, name))
         if not self._stopping.is_set():
             for name, rhythm in self._plan.rhythms:
-                self._rhythms.append(asyncio.create_task(self._beat(name, rhythm), name=f"rhythm {name}()"))
+                beating = beat(
+                    self._sketch,
+                    name,
+                    rhythm,
+                    stopping=self._stopping,
+                    threads=self._threads,
+                    report=self._report,
+                )
+                self._rhythms.append(asyncio.create_task(beating, name=f"rhythm {name}()"))
 
     def _subscribe(self, wanted: list[Wiring]) -> None:
         sketch = self._sketch
@@ -194,7 +210,7 @@ class Worker:
             return
         self._subscribing = Subscribing(self.hub, notice=self._log.info)
         for wiring in wanted:
-            if not wiring.source.is_server and self._door is None:
+            if not (wiring.source.is_server or self._doors.takes_links):
                 self._log.warning(
                     f"{wiring.source.name} has no port and {sketch.name} does not serve, "
                     f"so that channel {wiring.channel!r} will not come; give one of them a `port:`"
@@ -239,40 +255,40 @@ class Worker:
         """
         if self._finishing is None:
             self._finishing = asyncio.create_task(self._finish(), name=f"end of {self._sketch.name}")
-        await _to_its_end(self._finishing)
+        await to_its_end(self._finishing)
 
     async def _finish(self) -> None:
         self._begin_to_stop()
-        drain = [asyncio.create_task(self._door.drain(), name="drain")] if self._door is not None else []
+        drain = [asyncio.create_task(self._doors.drain(), name="drain")]
         # The rhythms end first: what they stream goes over the links.
         begun = asyncio.get_running_loop().time()
         asks = []
         if self._hub is not None and self._hub.refuse_asks():
             asks.append(asyncio.create_task(self._hub.end_asks(ASKS), name="end asks"))
-        late = await _wait([*self._rhythms, *asks], DRAIN)
+        late = await wait_at_most([*self._rhythms, *asks], DRAIN)
         if self._hub is not None:
             drain.append(asyncio.create_task(self._hub.drain(STOPPING), name="drain links"))
         left = max(begun + DRAIN - asyncio.get_running_loop().time(), 0.1)
-        await _wait(drain, left)
+        await wait_at_most(drain, left)
         slow = {*self._in_hand(), *(task.get_name() for task in self._rhythms if task in late)}
         if slow:
             self._log.warning(
                 f"gave up after {DRAIN:g} s on {listing(sorted(slow))}"
                 f"{'; what it had in hand is not acknowledged' if self._in_hand() else ''}"
             )
-        await self._cancel([*drain, *asks, *self._rhythms])
-        if self._door is not None:
-            await self._within(CLOSING, self._door.close(), "closing the door")
+        await cancel([*drain, *asks, *self._rhythms], self._report)
+        await within(CLOSING, self._doors.close(), "closing the doors", self._report)
         hooks = self._run_stop_hooks()
-        if not await self._within(STOP_HOOKS, hooks, "stop hooks"):
+        if not await within(STOP_HOOKS, hooks, "stop hooks", self._report):
             self._log.warning(f"gave up on the stop hooks after {STOP_HOOKS:g} s")
         if self._subscribing is not None:
-            await self._within(CLOSING, self._subscribing.close(), "closing the subscriptions")
+            await within(CLOSING, self._subscribing.close(), "closing the subscriptions", self._report)
         if self._hub is not None:
-            await self._within(CLOSING, self._close_links(self._hub), "closing the links")
+            await within(CLOSING, self._close_links(self._hub), "closing the links", self._report)
+        await within(CLOSING, self._doors.close_links(), "closing the doors for links", self._report)
         if self._peers is not None:
-            await self._within(CLOSING, self._peers.close(), "closing the peers")
-        await self._cancel(list(self._telling))
+            await within(CLOSING, self._peers.close(), "closing the peers", self._report)
+        await cancel(list(self._telling), self._report)
         self._threads.close()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -291,22 +307,6 @@ class Worker:
             except HookError as exc:
                 self._log.error(str(exc))
 
-    async def _within(self, limit: float, work: Coroutine[Any, Any, None], name: str) -> bool:
-        """Run some work and return whether it ended in time; what goes wrong in it is logged."""
-        task = asyncio.create_task(work, name=name)
-        late = await _wait([task], limit)
-        await self._cancel([task])
-        return not late
-
-    async def _cancel(self, tasks: Collection[asyncio.Task[None]]) -> None:
-        """Cancel tasks and tell their errors; what takes no notice is abandoned."""
-        for task in tasks:
-            task.cancel()
-        await _wait(tasks, CANCELLED)
-        for task in tasks:
-            if task.done() and not task.cancelled() and (exc := task.exception()) is not None:
-                self._report(f"{task.get_name()} failed", exc)
-
     @property
     def is_stuck(self) -> bool:
         """Whether a thread of this worker still runs, which nothing in Python can end."""
@@ -317,9 +317,7 @@ class Worker:
     @property
     def address(self) -> Node:
         """This node with the host and port that it really serves on."""
-        if self._door is None or not self._door.port:
-            raise NotAServerError(self._sketch.name)
-        return Node(self._sketch.name, self._door.host, self._door.port)
+        return self._doors.address
 
     @property
     def outgoing(self) -> Outgoing:
@@ -354,10 +352,7 @@ class Worker:
         whole = self._hub.books() if self._hub is not None else {}
         if self._peers is not None:
             whole = joined(whole, self._peers.books(), mark="sent to")
-        if self._door is not None:
-            clients = merged(self._door.books.books(), self._feeds.books())
-            whole = joined(whole, clients, mark="of the door")
-        return whole
+        return joined(whole, self._doors.books(), mark="of the door")
 
     @property
     def balanced(self) -> bool:
@@ -366,15 +361,22 @@ class Worker:
 
     def _peer_changed(self, peer: str, state: str, reason: str) -> None:
         self._handling.peer_changed(peer, state, reason)
+        self._tell("on_peer", lambda: self._sketch.on_peer(peer, state, reason))
+
+    def _client_changed(self, client: Client, state: str, reason: str) -> bool:
+        return self._tell("on_client", lambda: self._sketch.on_client(client, state, reason)) is True
+
+    def _tell(self, name: str, call: Callable[[], object]) -> object:
         try:
-            told = self._sketch.on_peer(peer, state, reason)
+            told = call()
         except BaseException as exc:
-            self._report("on_peer() failed", exc)
-            return
+            self._report(f"{name}() failed", exc)
+            return None
         if inspect.isawaitable(told):
-            task = asyncio.create_task(self._hook("on_peer", lambda: told), name="on_peer()")
+            task = asyncio.create_task(self._hook(name, lambda: told), name=f"{name}()")
             self._telling.add(task)
             task.add_done_callback(self._told)
+        return told
 
     def _told(self, task: asyncio.Task[None]) -> None:
         self._telling.discard(task)
@@ -388,27 +390,6 @@ class Worker:
             *(f"channel {channel!r} of {peer}" for peer, channel in links),
         ]
 
-    async def _serve(self, socket: str | None, port: int | None) -> None:
-        me = self._sketch.me
-        host = socket or me.host
-        if port is None:
-            port = me.port if me.port is not None else self._port_of_environment() or DEFAULT_PORT
-        self._door = door = Door(
-            self._handling,
-            own_hosts={host, me.host},
-            allowed_origins=self._sketch.grid.origins,
-            link=self.hub.accept,
-            reserved={"$ledger"},
-            feeds=self._feeds,
-        )
-        # To its end, for of a door that is half open nobody could give back the port.
-        await _to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))
-        self._say(f"serving on {endpoint(host, door.port)}")
-        if me.port is not None and door.port != me.port:
-            self._log.warning(
-                f"the grid has {me.name} on port {me.port}; that is where its peers will look for it"
-            )
-
     def _aim(self, socket: str | None, port: int | None) -> None:
         """Settle the target of a client-only sketch: as told, else as the grid says, else the default."""
         sketch = self._sketch
@@ -420,15 +401,6 @@ class Worker:
         known = next((node for node in sketch.grid if (node.host, node.port) == (host, number)), None)
         tls = target is not None and target.tls
         sketch.target = known or Node(endpoint(host, number), host, number, tls=tls)
-
-    def _port_of_environment(self) -> int | None:
-        """Return ``$PORT``, which runners such as foreman set for each process."""
-        text = os.environ.get("PORT", "")
-        if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
-            return int(text)
-        if text:
-            self._log.warning(f"$PORT is {text!r}, which is no port; it is not used")
-        return None
 
     # -- messages ------------------------------------------------------------------
 
@@ -443,43 +415,7 @@ class Worker:
         """Run a function in one of this worker's threads and await its result."""
         return await self._threads.run(function, *args, **kwargs)
 
-    # -- rhythms and hooks -----------------------------------------------------------
-
-    async def _beat(self, name: str, rhythm: Rhythm) -> None:
-        loop = asyncio.get_running_loop()
-        method = getattr(self._sketch, name)
-        due = loop.time()
-        trouble = ""
-        while not self._stopping.is_set():
-            failed: BaseException | None = None
-            try:
-                if inspect.iscoroutinefunction(method):
-                    await method()
-                elif inspect.isawaitable(result := await self.to_thread(method)):
-                    await result
-            except BaseException as exc:
-                if is_cancellation(exc):
-                    raise
-                failed = exc
-            try:
-                period = seconds(
-                    getattr(self._sketch, rhythm.period) if isinstance(rhythm.period, str) else rhythm.period
-                )
-            except BaseException as exc:
-                failed, period = failed or exc, 1.0
-            # The same trouble at every beat is told once.
-            known, trouble = trouble, named(failed) if failed else ""
-            if failed and trouble != known:
-                self._report(f"rhythm {name}() failed and goes on", failed)
-            due += period
-            late = loop.time() - due
-            if late > 0:
-                due += math.ceil(late / period) * period
-            try:
-                async with asyncio.timeout_at(due):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+    # -- hooks -----------------------------------------------------------------------
 
     async def _hook(self, name: str, method: Callable[[], object]) -> None:
         try:
@@ -529,41 +465,6 @@ class Worker:
         self.stop()
 
 
-def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, port: int | None) -> None:
-    """Run a sketch in an event loop of its own until a signal or ``stop()`` ends it.
-
-    Raises:
-        SystemExit: With 1, after one line that says why, if it cannot run; with 2 if that
-            is because ``async def setup()`` raised ``ValueError``.
-        RuntimeError: If it was started before.
-
-    """
-    log = logging.LoggerAdapter(logging.getLogger("factory.worker"), {"node": sketch.name})
-
-    def overdue() -> None:
-        log.error(f"did not stop in time ({worker.name_what_is_in_hand()}); ends by force")
-
-    code = 0
-    with StopSignals(worker.interrupt, overdue) as signals:
-        worker.when_stopping = signals.arm
-        try:
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(sketch.arun(socket, port))
-        except (MeshError, FactoryError) as exc:
-            log.error(str(exc))
-            # What setup() says of its arguments is for whoever gave them.
-            code = 2 if isinstance(exc, SetupError) else 1
-        if not worker.balanced:
-            log.error(f"the books do not balance: {json.dumps(worker.books())}")
-            code = code or UNBALANCED
-        if worker.is_stuck and threading.current_thread() is threading.main_thread():
-            # The interpreter would wait for the thread for ever.
-            log.error("a handler's thread still runs and cannot be ended; leaving without it")
-            leave_now(1)
-    if code:
-        raise SystemExit(code)
-
-
 def refuses_arguments(exc: BaseException | None) -> bool:
     """Say whether this is what ``setup()`` raises when its arguments are wrong."""
     return isinstance(exc, ValueError) and not isinstance(exc, MeshError)
@@ -571,23 +472,3 @@ def refuses_arguments(exc: BaseException | None) -> bool:
 
 def _first(*candidates: Any) -> Any:
     return next(candidate for candidate in candidates if candidate is not None)
-
-
-async def _to_its_end(task: asyncio.Task[None]) -> None:
-    """Await a task that nothing may cut short; a cancellation comes out when it is done."""
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # asked for, so that asyncio does not complain
-        raise cancelled
-    task.result()
-
-
-async def _wait(tasks: Collection[asyncio.Task[None]], limit: float) -> Collection[asyncio.Task[None]]:
-    """Wait for tasks, but no longer than that, and return those that still run."""
-    return (await asyncio.wait(tasks, timeout=limit))[1] if tasks else tasks

@@ -1,13 +1,14 @@
 """The network: nodes with names, found in a grid, that send messages to each other."""
 
-from mesh import sync
-from mesh.client import Peer, connect, gather
+from typing import TYPE_CHECKING
+
 from mesh.errors import (
     AckTimeoutError,
     DeliveryError,
     FrameTooLargeError,
     GridError,
     GridProblem,
+    LineTooLongError,
     MeshError,
     NackedError,
     NameTakenError,
@@ -20,11 +21,39 @@ from mesh.errors import (
     UnknownNodeError,
     VersionMismatchError,
 )
-from mesh.gathering import Gathered
-from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
-from mesh.node import Node
-from mesh.streams import Ask
-from mesh.subscription import Subscription
+from mesh.late import late_names
+
+if TYPE_CHECKING:
+    from mesh import sync
+    from mesh.client import Peer, connect, gather
+    from mesh.gathering import Gathered
+    from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
+    from mesh.lines import LineProtocol
+    from mesh.node import Node
+    from mesh.streams import Ask
+    from mesh.subscription import Subscription
+else:
+    __getattr__, __dir__ = late_names(
+        __name__,
+        {
+            "mesh.client": ("Peer", "connect", "gather"),
+            "mesh.gathering": ("Gathered",),
+            "mesh.gridfile": (
+                "EnvRegistry",
+                "FileRegistry",
+                "Grid",
+                "Group",
+                "Registry",
+                "StaticRegistry",
+                "grid",
+            ),
+            "mesh.lines": ("LineProtocol",),
+            "mesh.node": ("Node",),
+            "mesh.streams": ("Ask",),
+            "mesh.subscription": ("Subscription",),
+            "mesh.sync": ("sync",),
+        },
+    )
 
 __all__ = [
     "AckTimeoutError",
@@ -38,6 +67,8 @@ __all__ = [
     "GridError",
     "GridProblem",
     "Group",
+    "LineProtocol",
+    "LineTooLongError",
     "MeshError",
     "NackedError",
     "NameTakenError",

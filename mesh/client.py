@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
 from logging import getLogger
 from secrets import token_hex
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from mesh import gathering
+from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import GridError
 from mesh.gathering import Gathered, Targets
 from mesh.gridfile import Grid
@@ -21,11 +21,11 @@ from mesh.links.inbox import Route
 from mesh.links.publishing import Publication, Publishing, checked_channel
 from mesh.links.subscribing import Subscribing
 from mesh.node import Node
-from mesh.outgoing import Outgoing, delivery_of
+from mesh.outgoing import Outgoing
 from mesh.peers import Peers
 from mesh.protocol.books import joined
 from mesh.protocol.fanout import DEFAULT_LIMIT
-from mesh.protocol.link import Delivery, LinkSettings
+from mesh.protocol.link import LinkSettings
 from mesh.protocol.values import Refusal
 from mesh.streams import Ask, OnNack, Stream
 from mesh.subscription import Subscription, subscription
@@ -34,9 +34,6 @@ logger = getLogger("mesh.client")
 
 GOODBYE = 1.0
 """Seconds that leaving may take; what is still in flight then is abandoned."""
-
-REQUEST_TIMEOUT = 10.0
-"""Seconds that ``request()`` waits for an answer when it is not told otherwise."""
 
 
 class Peer:
@@ -75,7 +72,7 @@ class Peer:
         each item, in order. What is one item and what is many is as for a sketch's
         ``stream()``; so are the options and errors.
         """
-        self.node.uri(channel)
+        self.node.check(channel)
         return self._outgoing.stream(
             self.node,
             data,
@@ -105,7 +102,7 @@ class Peer:
             FrameTooLargeError: If it is larger than the node takes.
 
         """
-        self.node.uri(channel)
+        self.node.check(channel)
         return await self._outgoing.request(
             self.node, msg, channel, request_delivery(self._patience, timeout)
         )
@@ -119,7 +116,7 @@ class Peer:
         Raises, in the place of the next part: ``NackedError`` if the handler raised or took
         no such message, and what else ``request()`` may raise.
         """
-        self.node.uri(channel)
+        self.node.check(channel)
         return self._outgoing.ask(self.node, msg, channel, patience=self._patience)
 
     def subscribe(
@@ -147,7 +144,7 @@ class Peer:
                 there is a subscription to that channel with another policy or limit.
 
         """
-        self.node.uri(checked_channel(channel))
+        self.node.check(checked_channel(channel))
         return subscription(self._subscribing, self.node, channel, policy=policy, limit=limit, latch=latch)
 
     def publish(self, channel: str, value: object, *, latch: bool = False) -> Publication:
@@ -207,27 +204,13 @@ async def connect(
 
     """
     node = _target(target, grid)
-    node.uri()
+    node.check()
     async with _wire(patience, settings, name) as (outgoing, hub, peers):
         peer = Peer(node, outgoing, hub, peers, patience=patience)
         try:
             yield peer
         finally:
             await peer._subscribing.close()
-
-
-@lru_cache(maxsize=64)
-def request_delivery(patience: float | None, timeout: float | None) -> Delivery:
-    """Return how a request is to be delivered.
-
-    Raises:
-        ValueError: If the timeout is not above zero.
-
-    """
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout must be above 0 seconds, got {timeout!r}")
-    known = [limit for limit in (patience, timeout) if limit is not None]
-    return Delivery(patience=min(known, default=None), ack_timeout=timeout)
 
 
 def _target(target: str | Node, grid: Grid | str | None) -> Node:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from mesh.errors import DeliveryError
-from mesh.node import MAX_MESSAGE, Node
+from mesh.node import MAX_MESSAGE, Node, NodeDoor
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.text import printable
-from mesh.transport.websocket import LinkClientConnection, WebsocketTransport, set_user_timeout
-
-if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
+from mesh.transport.base import DialError, Transport
+from mesh.transport.endpoints import Options, dial
+from mesh.transport.tapping import tap_of_process
+from mesh.transport.websocket import LinkClientConnection, set_user_timeout, watched
 
 # The library's own log would print tracebacks for peers that are merely absent.
 _SILENT = logging.getLogger("mesh.dialling.wire")
@@ -69,6 +70,8 @@ async def connect(
         DeliveryError: If the node refuses for good, or has no usable address.
 
     """
+    if tap_of_process() is not None:
+        options.setdefault("create_connection", watched(ClientConnection))
     try:
         async with asyncio.timeout(min(OPEN_TIMEOUT, timeout)):
             return await node.connection(
@@ -100,8 +103,8 @@ class RefusedError(DeliveryError):
         self.status = status
 
 
-async def dial_link(node: Node) -> WebsocketTransport:
-    """Open a connection that speaks ``sketchmesh.v1``, once.
+async def dial_link(node: Node) -> Transport:
+    """Open a connection that speaks ``sketchmesh.v1``, once: at the node's door for it, else at its port.
 
     Raises:
         AbsentError: If another try may succeed.
@@ -109,6 +112,8 @@ async def dial_link(node: Node) -> WebsocketTransport:
         DeliveryError: If the node refuses for good, or has no usable address.
 
     """
+    if node.link_door is not None:
+        return await _dial_door(node, node.link_door)
     try:
         connection = await connect(
             node,
@@ -129,6 +134,19 @@ async def dial_link(node: Node) -> WebsocketTransport:
     set_user_timeout(connection.transport.get_extra_info("socket"), USER_TIMEOUT)
     assert isinstance(connection, LinkClientConnection)
     return connection.as_transport(node.uri())
+
+
+async def _dial_door(node: Node, door: NodeDoor) -> Transport:
+    try:
+        return await dial(
+            door.url, layers=door.layers, timeout=OPEN_TIMEOUT, options=Options(subprotocol=SUBPROTOCOL)
+        )
+    except DialError as exc:
+        if exc.for_good:
+            raise DeliveryError(node.name, f"{node.name} has no usable door: {exc}") from exc
+        raise AbsentError(exc.why) from exc
+    except ValueError as exc:  # a node that was written in Python, for a grid is checked
+        raise DeliveryError(node.name, f"{node.name} has no usable door: {exc}") from exc
 
 
 def _reason(exc: BaseException) -> str:

@@ -9,8 +9,8 @@ Rules:
 - A refused message is answered and the connection stays.
 - What became of each message is in the books (see ``mesh.protocol.books``): by what went
   over the wire, not by what the responder said.
-- A client that asks for ``?subscribe`` gets what is published (see ``mesh.feeds``), and what it sends
-  is refused.
+- A client that asks for ``?subscribe`` gets what is published (see ``mesh.feeds``), and what it
+  sends is refused.
 - *Draining*: the port is given up first, idle connections are closed with 1001, links that
   have not said who they are are hung up on, and a connection with a message in hand is
   closed after that message's answer. A message that comes in the very moment is not handled
@@ -22,14 +22,12 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import errno
-import itertools
 import logging
 import socket as sockets
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -39,20 +37,21 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from mesh.admission import why_refused
+from mesh.conversation import STOPPING, Client, Ending, Responder, sendable
 from mesh.descriptors import Hush, raise_limit, reserve
 from mesh.dialling import USER_TIMEOUT
-from mesh.errors import PayloadError, ServeError
 from mesh.feeds import Feed, Feeds, asked
 from mesh.links.publishing import checked_channel
+from mesh.listening import QUEUE, listen
 from mesh.node import MAX_MESSAGE
 from mesh.protocol.books import TakenBooks
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.protocol.patterns import RESERVED
-from mesh.protocol.values import Refusal, Wire, answer_to_wire, refusal_to_wire
-from mesh.text import printable
+from mesh.protocol.values import Refusal, Wire, refusal_to_wire
+from mesh.text import endpoint, printable
 from mesh.transport.base import Transport
-from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
+from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout, watched
 from mesh.web import ASSETS, asset
 
 logger = logging.getLogger("mesh.door")
@@ -65,51 +64,13 @@ _SILENT.setLevel(logging.CRITICAL)
 MAX_CLIENTS = 20_000
 """Most connections at once, unless the door is told another number."""
 
-
-STOPPING = "worker is stopping"
-"""Why a connection is closed when the door is."""
-
 _READ = Request("", Headers())
 
-_QUEUE = 1024
+# Bytes of a reason that a closing frame has room for, behind its code.
+_MOST_REASON = 123
+
 # Accepted in one turn of the loop: each has its descriptor before any can be turned away.
 _BATCH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One connection from outside.
-
-    Attributes:
-        id: A number that no other connection of this process has.
-        channel: The path, without its leading slash, percent-decoded.
-        query: What follows the ``?``, as it came.
-        address: Where the connection comes from, for people.
-        subscribes: Whether it gets what is published, instead of sending.
-
-    """
-
-    id: int
-    channel: str
-    query: str
-    address: str
-    subscribes: bool = False
-
-
-class Responder(Protocol):
-    """What a door asks of the worker behind it."""
-
-    def client_opened(self, client: Client) -> None:
-        """Take note that a client has connected."""
-
-    async def answer(self, client: Client, message: Wire) -> object | Refusal:
-        """Return the acknowledgement of one message, or its refusal.
-
-        Must not raise anything but ``CancelledError``.
-        """
-
-    def client_closed(self, client: Client, reason: str) -> None:
-        """Take note that a client is gone, and why."""
 
 
 class Door:
@@ -124,6 +85,7 @@ class Door:
         link: Serves a connection that speaks ``sketchmesh.v1`` until it ends; without it
             nobody is offered that subprotocol.
         reserved: Channels of the mesh itself that the responder answers on.
+        others: Tells how many connections the other doors of this process have; they count as well.
         feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
@@ -144,9 +106,11 @@ class Door:
         link: Callable[[Transport], Awaitable[str]] | None = None,
         reserved: Collection[str] = (),
         feeds: Feeds | None = None,
+        others: Callable[[], int] = lambda: 0,
     ) -> None:
         self._responder = responder
         self._feeds = feeds
+        self._others = others
         self._own_hosts = {*own_hosts, sockets.gethostname()}
         self._allowed_origins = frozenset(allowed_origins)
         self._max_clients = max_clients
@@ -163,12 +127,16 @@ class Door:
         self._idle: set[ServerConnection] = set()
         self._wires: set[WebsocketTransport] = set()
         self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
-        self._ids = itertools.count(1)
         self._draining = False
         self.host = ""
         self.port = 0
         self.turned_away: dict[int, int] = {}
         self.books = TakenBooks()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, those in their handshake included."""
+        return len(self._talks) + len(self._knocking)
 
     async def open(self, host: str, port: int) -> None:
         """Listen on every address of a host.
@@ -183,7 +151,7 @@ class Door:
 
         """
         self.host = host
-        listeners = await _bind(host, port)
+        listeners = await listen(host, port)
         limit = raise_limit()
         if limit is not None:
             kept = reserve(limit)
@@ -215,7 +183,7 @@ class Door:
                 )
             )
             # asyncio has one number for two things; this sets the other one.
-            listener.listen(_QUEUE)
+            listener.listen(QUEUE)
 
     async def drain(self) -> None:
         """Give up the port and wait until every message in hand is answered.
@@ -285,13 +253,14 @@ class Door:
                 door._admitted.discard(self)
                 super().connection_lost(exc)
 
-        return Connection
+        return watched(Connection)
 
     def _stops(self) -> bool:
         return self._draining
 
     def _is_full(self) -> bool:
-        return self._most is not None and len(self._talks) + len(self._knocking) >= self._most
+        there = len(self._talks) + len(self._knocking) + self._others()
+        return self._most is not None and there >= self._most
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         own = set(self._own_hosts)
@@ -305,7 +274,7 @@ class Door:
         )
         if why is not None:
             return self._turn_away(connection, HTTPStatus.FORBIDDEN, why)
-        if len(self._talks) + len(self._admitted) >= self._max_clients:
+        if len(self._talks) + len(self._admitted) + self._others() >= self._max_clients:
             return self._turn_away(
                 connection,
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -318,7 +287,7 @@ class Door:
                 connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
             )
         if "Upgrade" not in request.headers and channel in ASSETS:
-            return _asset(connection, channel)
+            return _asset(channel)
         if (
             channel.startswith(RESERVED)
             and channel not in self._reserved
@@ -386,9 +355,7 @@ class Door:
         assert connection.request is not None
         channel, query = _channel(connection.request.path)
         wish = asked(query) if self._feeds is not None else None
-        client = Client(
-            next(self._ids), channel, query, _address(connection.remote_address), subscribes=wish is not None
-        )
+        client = Client(channel, query, _address(connection.remote_address), subscribes=wish is not None)
         self._responder.client_opened(client)
         reason = STOPPING
         feed: Feed | None = None
@@ -405,7 +372,11 @@ class Door:
                 if self._stops():
                     self.books.turn_away(channel)
                     break  # its connection is being closed, so that it could not be answered
-                await self._answer(connection, client, message)
+                ending = await self._answer(connection, client, message)
+                if ending is not None:
+                    reason = _ended_by_us(ending)
+                    await connection.close(1000, _fitting(ending))
+                    return
             await connection.close(1001, STOPPING)
         except ConnectionClosed as exc:
             reason = _closed(exc)
@@ -417,14 +388,19 @@ class Door:
                 feed.close("closed" if self._stops() else "client gone")
             self._responder.client_closed(client, reason)
 
-    async def _answer(self, connection: ServerConnection, client: Client, message: Wire) -> None:
+    async def _answer(self, connection: ServerConnection, client: Client, message: Wire) -> str | None:
+        """Answer a message; return why that is the end of the conversation, if it is."""
         line = self.books.take(client.channel)
+        ending: Ending | None = None
         try:
-            if client.subscribes:
-                answer: Wire | Refusal = _only_listens(client)
-            else:
-                answer = _sendable(await self._responder.answer(client, message))
-            await connection.send(refusal_to_wire(answer) if isinstance(answer, Refusal) else answer)
+            answer = (
+                _only_listens(client) if client.subscribes else await self._responder.answer(client, message)
+            )
+            if isinstance(answer, Ending):
+                ending, answer = answer, answer.answer
+            if ending is None or answer is not None:
+                answer = sendable(answer)
+                await connection.send(refusal_to_wire(answer) if isinstance(answer, Refusal) else answer)
         except BaseException:
             # Handled or not: whoever sent it cannot be told any more.
             line.abandoned += 1
@@ -436,6 +412,7 @@ class Door:
                 line.handled += 1
         finally:
             line.in_hand -= 1
+        return None if ending is None else ending.reason
 
 
 def _note_end(task: asyncio.Task[Any]) -> None:
@@ -456,32 +433,20 @@ def _only_listens(client: Client) -> Refusal:
     )
 
 
-def _sendable(answer: object | Refusal) -> Wire | Refusal:
-    if isinstance(answer, Refusal):
-        return answer
-    try:
-        return answer_to_wire(answer)
-    except PayloadError as exc:
-        return Refusal(type(exc).__name__, f"the message was handled, but its acknowledgement: {exc}")
+def _ended_by_us(reason: str) -> str:
+    words = f" {printable(reason)}" if reason else ""
+    return f"this worker closed the connection (1000{words})"
 
 
-def _asset(connection: ServerConnection, path: str) -> Response:
-    kind, content = asset(path)
-    response = connection.respond(HTTPStatus.OK, "")
-    response.body = content
-    for name in ("Content-Type", "Content-Length"):
-        del response.headers[name]
-    response.headers.update(
-        {
-            "Content-Type": kind,
-            "Content-Length": str(len(content)),
-            # It is no secret; and a page that was let in may come from another port of this machine.
-            "Access-Control-Allow-Origin": "*",
-            "Cache-Control": "no-cache",
-            "X-Content-Type-Options": "nosniff",
-        }
-    )
-    return response
+def _fitting(reason: str) -> str:
+    """Return a reason cut to what a closing frame has room for."""
+    return reason.encode(errors="backslashreplace")[:_MOST_REASON].decode(errors="ignore")
+
+
+def _asset(path: str) -> Response:
+    headers, content = asset(path)
+    headers = {"Date": formatdate(usegmt=True), "Connection": "close", **headers}
+    return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, Headers(headers), content)
 
 
 def _channel(target: str) -> tuple[str, str]:
@@ -491,7 +456,7 @@ def _channel(target: str) -> tuple[str, str]:
 
 def _address(remote: object) -> str:
     if isinstance(remote, tuple) and len(remote) >= 2:
-        return f"[{remote[0]}]:{remote[1]}" if ":" in str(remote[0]) else f"{remote[0]}:{remote[1]}"
+        return endpoint(str(remote[0]), remote[1])
     return str(remote or "somewhere")
 
 
@@ -504,75 +469,3 @@ def _closed(exc: ConnectionClosed) -> str:
         words = f" {exc.sent.reason}" if exc.sent.reason else ""
         return f"this worker closed the connection ({exc.sent.code}{words})"
     return "connection lost, the client did not say goodbye"
-
-
-async def _bind(host: str, port: int) -> list[sockets.socket]:
-    """Open a listening socket on every address of a host, all on one port."""
-    if not 0 <= port <= 65535:
-        raise ServeError(f"cannot serve on {host}:{port}: a port is from 0 to 65535")
-    loop = asyncio.get_running_loop()
-    # The hosts file may know localhost as one of the two only; browsers try both.
-    names = ("127.0.0.1", "::1") if host.lower() == "localhost" else (host.strip("[]") or None,)
-    found = set()
-    try:
-        for name in names:
-            found.update(
-                await loop.getaddrinfo(name, port, type=sockets.SOCK_STREAM, flags=sockets.AI_PASSIVE)
-            )
-    except (OSError, ValueError) as exc:  # ValueError: no host can have that name
-        raise ServeError(
-            f"cannot serve on {host!r}: no such host ({getattr(exc, 'strerror', None) or exc}); "
-            f"use localhost, 0.0.0.0 for all addresses, or an address of this machine"
-        ) from exc
-    wanted = port
-    listeners: list[sockets.socket] = []
-    failure: OSError | None = None
-    # IPv4 first, so that the free port taken for port 0 is one that IPv4 has.
-    for family, kind, protocol, _, address in sorted(found, key=lambda entry: entry[0] != sockets.AF_INET):
-        try:
-            listener = sockets.socket(family, kind, protocol)
-        except OSError as exc:  # the kernel may lack IPv6
-            failure = exc
-            continue
-        try:
-            listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-            if family == sockets.AF_INET6:
-                listener.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY, 1)
-            listener.bind((address[0], port, *address[2:]))
-            listener.listen(_QUEUE)
-            listener.setblocking(False)
-        except OSError as exc:
-            listener.close()
-            failure = exc
-            if exc.errno in (errno.EADDRINUSE, errno.EACCES):
-                break
-            continue
-        port = listener.getsockname()[1]
-        listeners.append(listener)
-    else:
-        if listeners:
-            return listeners
-    for listener in listeners:
-        listener.close()
-    if wanted == 0 and listeners:
-        # The port that IPv4 found free is in use on IPv6: another one, then.
-        return await _bind(host, 0)
-    raise _cannot_bind(host, port, failure)
-
-
-def _cannot_bind(host: str, port: int, exc: OSError | None) -> ServeError:
-    code = exc.errno if exc else None
-    if code == errno.EADDRINUSE:
-        words = (
-            f"Cannot bind to this port! Is the server already running? "
-            f"({host}:{port} is taken; stop what uses it, or choose another with --port)"
-        )
-    elif code == errno.EACCES:
-        words = f"cannot serve on {host}:{port}: permission denied; ports below 1024 belong to root"
-    elif code == errno.EADDRNOTAVAIL:
-        words = (
-            f"cannot serve on {host}:{port}: {host} is no address of this machine; use localhost or 0.0.0.0"
-        )
-    else:
-        words = f"cannot serve on {host}:{port}: {exc}"
-    return ServeError(words)

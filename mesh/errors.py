@@ -18,6 +18,7 @@ The tree, with the builtin that each one also is::
         OutcomeUnknownError
         FrameTooLargeError (ValueError)
       PayloadError (ValueError)
+      LineTooLongError (ValueError)
       ServeError (OSError)
 
 An error says what happened, where and what to do next, and keeps its facts as
@@ -295,6 +296,26 @@ class FrameTooLargeError(DeliveryError, ValueError):
 
 class PayloadError(MeshError, ValueError):
     """A value cannot be sent, or a message is not of the type its handler asked for."""
+
+
+class LineTooLongError(MeshError, ValueError):
+    """A peer that speaks lines sent more bytes than a line may have without ending it.
+
+    Attributes:
+        size: Bytes of the line that had come.
+        limit: Bytes that a line may have.
+        lines: The lines that came whole in the same read, before it.
+
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"a line is longer than {limit} bytes ({size} came without its end); "
+            f"send shorter lines, or raise max_line here"
+        )
+        self.size = size
+        self.limit = limit
+        self.lines: list[bytes] = []
 
 
 class ServeError(MeshError, OSError):

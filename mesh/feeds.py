@@ -159,6 +159,9 @@ class Feed:
                 connection.send_data()
                 return
             wire.write(self._feeds.frames(self._channel, batch))
+            if connection.watch is not None:
+                for _, value in _read(array_head(batch.count) + batch.body):
+                    connection.watch.sent(_as_wire(value))
             cursor.line.delivered += batch.count
             cursor.settle(batch.count)
 
@@ -169,12 +172,16 @@ class Feed:
         self._feeds.closed(self._channel)
 
 
-def _frame(value: object) -> bytes:
+def _as_wire(value: object) -> Wire:
     try:
-        wire: Wire = answer_to_wire(value)
+        return answer_to_wire(value)
     except PayloadError:
         # MessagePack has values that JSON has not.
-        wire = str(value)
+        return str(value)
+
+
+def _frame(value: object) -> bytes:
+    wire = _as_wire(value)
     data = wire.encode() if isinstance(wire, str) else wire
     size = len(data)
     first = _TEXT if isinstance(wire, str) else _BINARY

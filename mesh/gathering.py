@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mesh.errors import DeliveryError, GridError, UnknownNodeError
-from mesh.gridfile import Grid
 from mesh.node import Node
+
+if TYPE_CHECKING:
+    from mesh.gridfile import Grid
 
 Targets = str | Node | Iterable[str | Node]
 """A group, a node, or several nodes, each a node or its name."""
@@ -130,42 +132,50 @@ async def gather(
         Exception: What ``request`` raises that is no matter of a node, such as ``PayloadError``.
 
     """
-    loop = asyncio.get_running_loop()
     nodes = list(nodes)
     check_limits(len(nodes), count, deadline, stall)
-    enough = len(nodes) if count is None else count
 
     async def ask(node: Node) -> Any:
         return await request(node)
 
-    tasks = {loop.create_task(ask(node), name=f"request to {node.name}"): node.name for node in nodes}
-    running = set(tasks)
-    answers: dict[str, Any] = {}
-    errors: dict[str, Exception] = {}
-    end = None if deadline is None else loop.time() + deadline
-    quiet = None if stall is None else loop.time() + stall
+    tasks = {asyncio.create_task(ask(node), name=f"request to {node.name}"): node.name for node in nodes}
     try:
-        while running and len(answers) < enough:
-            until = min((at for at in (end, quiet) if at is not None), default=None)
-            left = None if until is None else max(until - loop.time(), 0.0)
-            done, running = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                break
-            known = len(answers)
-            for task in done:
-                error = task.exception()
-                if error is None:
-                    answers[tasks[task]] = task.result()
-                elif isinstance(error, DeliveryError | GridError):
-                    errors[tasks[task]] = error
-                else:
-                    raise error
-            if stall is not None and len(answers) > known:
-                quiet = loop.time() + stall
+        enough = len(nodes) if count is None else count
+        answers, errors = await _collect(tasks, enough, deadline, stall)
     finally:
-        for task in running:
+        for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     in_order = {node.name: answers[node.name] for node in nodes if node.name in answers}
     missing = [node.name for node in nodes if node.name not in answers and node.name not in errors]
     return Gathered(in_order, errors, missing)
+
+
+async def _collect(
+    tasks: Mapping[asyncio.Task[Any], str], enough: int, deadline: float | None, stall: float | None
+) -> tuple[dict[str, Any], dict[str, Exception]]:
+    """Return answers and errors by name, once there are enough answers or the time is over."""
+    clock = asyncio.get_running_loop().time
+    end = None if deadline is None else clock() + deadline
+    quiet = None if stall is None else clock() + stall
+    running = set(tasks)
+    answers: dict[str, Any] = {}
+    errors: dict[str, Exception] = {}
+    while running and len(answers) < enough:
+        until = min((at for at in (end, quiet) if at is not None), default=None)
+        left = None if until is None else max(until - clock(), 0.0)
+        done, running = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            break
+        known = len(answers)
+        for task in done:
+            error = task.exception()
+            if error is None:
+                answers[tasks[task]] = task.result()
+            elif isinstance(error, DeliveryError | GridError):
+                errors[tasks[task]] = error
+            else:
+                raise error
+        if stall is not None and len(answers) > known:
+            quiet = clock() + stall
+    return answers, errors

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from mesh.errors import GridError, NotAServerError
@@ -45,6 +45,24 @@ class Wire:
     limit: int = DEFAULT_LIMIT
 
 
+@dataclass(frozen=True, slots=True)
+class NodeDoor:
+    """A further door of a node, besides the websocket at its port.
+
+    Attributes:
+        url: Where it listens, and where others dial it; see ``mesh.transport.endpoints``.
+        layers: Names of the layers on it, first that nearest the wire.
+        speaks: ``messages`` for whoever has something to say, ``link`` for other nodes.
+        channel: The channel of the messages that come.
+
+    """
+
+    url: str
+    layers: tuple[str, ...] = ()
+    speaks: Literal["messages", "link"] = "messages"
+    channel: str = ""
+
+
 @dataclass(frozen=True)
 class Node:
     """A named member of the grid.
@@ -64,6 +82,9 @@ class Node:
         tls: Whether it is dialled as ``wss://``.
         peers: Names of the only nodes that it may know; ``None`` means all.
         subscribes: What it gets of what others publish.
+        on_error: What becomes of a message whose handler raises: ``nack``, ``close`` or ``ignore``; ``None``
+            leaves it to the sketch.
+        doors: Where else it listens.
         file: The grid it was read from, as the user would write it.
         marks: Line and column of its fields in ``file``.
 
@@ -83,6 +104,8 @@ class Node:
     tls: bool = False
     peers: tuple[str, ...] | None = None
     subscribes: tuple[Wire, ...] = ()
+    on_error: Literal["nack", "close", "ignore"] | None = None
+    doors: tuple[NodeDoor, ...] = ()
     file: str | None = field(default=None, compare=False, repr=False)
     marks: Marks = field(default_factory=dict, compare=False, repr=False)
 
@@ -95,6 +118,7 @@ class Node:
         put(self, "aliases", tuple(self.aliases))
         put(self, "peers", None if self.peers is None else tuple(self.peers))
         put(self, "subscribes", tuple(self.subscribes))
+        put(self, "doors", tuple(self.doors))
         put(self, "args", MappingProxyType(dict(self.args)))
         put(self, "marks", MappingProxyType(dict(self.marks)))
         logger.info("registering new node: %s", printable(self.name))
@@ -111,9 +135,39 @@ class Node:
 
     @property
     def is_server(self) -> bool:
-        """Whether the node has a port that can be dialled."""
+        """Whether the node can be dialled: it has a port, or a door that speaks link."""
         # Port 0 asks the system for any free port, which nobody can know yet.
-        return bool(self.port)
+        return bool(self.port) or self.link_door is not None
+
+    @property
+    def link_door(self) -> NodeDoor | None:
+        """The door where other nodes link with this one; ``None`` if they do at its port."""
+        # Asked with every stream, and nearly always there are none.
+        return next((door for door in self.doors if door.speaks == "link"), None) if self.doors else None
+
+    @property
+    def link_uri(self) -> str:
+        """Where other nodes dial the link with this one.
+
+        Raises:
+            NotAServerError: If it has neither a door that speaks link nor a port.
+
+        """
+        door = self.link_door
+        return self.uri() if door is None else door.url
+
+    def check(self, path: str = "") -> None:
+        """Check that this node can be dialled, and that a channel of it can be named.
+
+        Raises:
+            NotAServerError: If it has neither a port nor a door that speaks link.
+            GridError: If the channel is no valid text.
+
+        """
+        if self.link_door is None:
+            self.uri(path)
+        else:
+            _uri("ws", self.socket, self.port, path)
 
     def uri(self, path: str = "") -> str:
         """Return the address of a channel of this node.
@@ -129,7 +183,7 @@ class Node:
                 surrogate), which has no UTF-8.
 
         """
-        if not self.is_server:
+        if not self.port:
             raise NotAServerError(self.name)
         return _uri("wss" if self.tls else "ws", self.socket, self.port, path)
 

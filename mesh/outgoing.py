@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
-from functools import lru_cache
 from typing import Any
 
 from mesh.dialling import NotALinkError, dial_link
@@ -31,7 +30,7 @@ from mesh.node import Node
 from mesh.peers import Peers
 from mesh.protocol.books import MAX_NAME
 from mesh.protocol.link import Delivery, Failed, Reason
-from mesh.protocol.values import Refusal, answer_from_wire, message_to_wire
+from mesh.protocol.values import Refusal, Wire, answer_from_wire, message_to_wire
 from mesh.streams import Answers, Ask, Items, OnNack, Parts, Stream, close_source, each, items_of
 
 PLAIN_FOR = 60.0
@@ -129,9 +128,9 @@ class Outgoing:
             if not within.expired():
                 raise
             raise AckTimeoutError(node.name, limit or 0.0) from None
-        answer = answer_from_wire(wire)
-        if isinstance(answer, Refusal):
-            raise NackedError(node.name, answer.type, answer.message)
+        answer = _answer(node, wire)
+        if isinstance(answer, NackedError):
+            raise answer
         return answer
 
     def ask(self, node: Node, msg: object, channel: str, *, patience: float | None) -> Ask:
@@ -146,22 +145,16 @@ class Outgoing:
         """
 
         async def start() -> Asking:
-            dialler = self._hub.dialler(node.name, node.uri(), lambda: dial_link(node))
             try:
-                link = await dialler.first_contact(patience)
+                link, explain = await self._contact(node, patience)
             except NotALinkError as exc:
                 raise NotALinkError(
                     node.name,
-                    f"{node.name} at {node.uri()} is a plain websocket server, which answers in one piece; "
-                    f"use request() or stream()",
+                    f"{node.name} at {node.link_uri} is a plain websocket server, which answers in one "
+                    f"piece; use request() or stream()",
                 ) from exc
-            return link.asks.ask(
-                channel.removeprefix("/"),
-                msg,
-                peer=node.name,
-                patience=patience,
-                explain=lambda failure: explained(failure, node, dialler),
-            )
+            name = channel.removeprefix("/")
+            return link.asks.ask(name, msg, peer=node.name, patience=patience, explain=explain)
 
         return Ask(node.name, start)
 
@@ -183,21 +176,14 @@ class Outgoing:
             ``None`` if the node speaks no ``sketchmesh.v1``.
 
         """
-        where = node.uri()
+        where = node.link_uri
         if where in self._plain and self._is_plain(where, node.uri(channel)):
             return None
-        dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
-        link = dialler.link
         try:
-            if not link.has_session():
-                link = await dialler.first_contact(patience)
+            link, explain = await self._contact(node, patience)
         except NotALinkError:
             self._plain[where] = asyncio.get_running_loop().time()
             return None
-
-        def explain(failure: Failed) -> Exception:
-            return explained(failure, node, dialler)
-
         # As in an address, where one leading slash says nothing.
         name = channel.removeprefix("/")
         if len(name) > MAX_NAME:
@@ -206,6 +192,17 @@ class Outgoing:
                 f"{name[:20]!r}... has {len(name)}; send what is so long as the message"
             )
         return link, name, explain
+
+    async def _contact(self, node: Node, patience: float | None) -> tuple[LinkShell, Explain]:
+        """Return the link with a node, once it was accepted, and what turns failures into errors.
+
+        Raises:
+            NotALinkError: If the node speaks no ``sketchmesh.v1``.
+
+        """
+        dialler = self._hub.dialler(node.name, node.link_uri, lambda: dial_link(node))
+        link = await dialler.first_contact(patience)
+        return link, lambda failure: explained(failure, node, dialler)
 
     def _is_plain(self, where: str, uri: str) -> bool:
         known_for = asyncio.get_running_loop().time() - self._plain[where]
@@ -233,14 +230,18 @@ class _StepByStep:
             wire = await self._peers.exchange(
                 self._node, self._channel, message_to_wire(item), self._delivery
             )
-            answer = answer_from_wire(wire)
-            if isinstance(answer, Refusal):
-                return NackedError(self._node.name, answer.type, answer.message)
-            return [answer]
+            answer = _answer(self._node, wire)
+            return answer if isinstance(answer, NackedError) else [answer]
         return None
 
     async def aclose(self) -> None:
         await self._items.aclose()
+
+
+def _answer(node: Node, wire: Wire) -> Any:
+    """Return what a peer without links answered; a refusal as the error that it means."""
+    answer = answer_from_wire(wire)
+    return NackedError(node.name, answer.type, answer.message) if isinstance(answer, Refusal) else answer
 
 
 class _Overheard:
@@ -286,25 +287,12 @@ def _telling(source: Items, tell: Callable[[object], object]) -> Items:
     return told_late() if isinstance(source, AsyncIterable) else told()
 
 
-@lru_cache(maxsize=64)
-def delivery_of(name: str, *, patience: float | None, ack_timeout: float | None) -> Delivery:
-    """Return what a user asks of the delivery.
-
-    Raises:
-        ValueError: If ``name`` is neither ``at-least-once`` nor ``at-most-once``.
-
-    """
-    if name not in ("at-least-once", "at-most-once"):
-        raise ValueError(f"delivery must be 'at-least-once' or 'at-most-once', got {name!r}")
-    return Delivery(patience=patience, ack_timeout=ack_timeout, at_most_once=name == "at-most-once")
-
-
 def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
     """Return the error that a user gets for a failure of the link."""
     if failure.reason is Reason.PEER_DOWN:
         return PeerDownError(
             node.name,
-            node.uri(),
+            node.link_uri,
             failure.waited,
             dialler.why_absent,
             transmitted=failure.transmitted,
@@ -321,4 +309,4 @@ def explained(failure: Failed, node: Node, dialler: Dialler) -> Exception:
     if failure.transmitted:
         return OutcomeUnknownError(node.name, failure.reason.value)
     why = "the link was closed" if failure.reason is Reason.CLOSED else failure.reason.value
-    return PeerDownError(node.name, node.uri(), 0.0, why, stopping=True)
+    return PeerDownError(node.name, node.link_uri, 0.0, why, stopping=True)

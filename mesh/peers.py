@@ -45,6 +45,7 @@ from mesh.node import Node
 from mesh.protocol.books import Books, Dispatch, Given, SentBooks
 from mesh.protocol.link import Delivery
 from mesh.protocol.values import Refusal, Wire, answer_from_wire
+from mesh.transport.websocket import abort
 
 MAX_IDLE = 256
 """Conversations kept open for reuse; beyond it the one unused for longest is closed."""
@@ -414,7 +415,7 @@ class _Conversation:
 
     def _drop(self, connection: ClientConnection) -> None:
         self._in_use = None
-        _abort(connection)
+        abort(connection)
 
     def _check_open(self, wait: _Wait) -> None:
         if self._peers._closed:
@@ -446,7 +447,7 @@ class _Conversation:
 
     async def close(self) -> None:
         if self._in_use is not None:
-            _abort(self._in_use)
+            abort(self._in_use)
         if self._discarding is not None:
             await asyncio.wait([self._discarding])
         connection, self._connection = self._connection, None
@@ -460,9 +461,3 @@ def _is_refusal(answer: Wire) -> bool:
 
 def _nothing(_where: str) -> None:
     pass
-
-
-def _abort(connection: ClientConnection) -> None:
-    # asyncio cannot abort a transport that it lost with data left to write.
-    with contextlib.suppress(AttributeError):
-        connection.transport.abort()

@@ -25,7 +25,7 @@ from queue import SimpleQueue
 from typing import Any, Generic, Self, TypeVar
 
 from mesh import client
-from mesh.client import REQUEST_TIMEOUT
+from mesh.deliveries import REQUEST_TIMEOUT
 from mesh.gathering import Gathered, Targets
 from mesh.gridfile import Grid
 from mesh.node import Node

@@ -2,7 +2,11 @@
 
 from sketches.buzzer import Buzzer
 from sketches.clock import Clock
+from sketches.echo import Echo
+from sketches.greeting import Greeting
 from sketches.iopin import IOPin
+from sketches.rawecho import RawEcho
+from sketches.robustgreeting import RobustGreeting
 
 # In the order of the lessons; the launcher lists them so.
-__all__ = ["Clock", "IOPin", "Buzzer"]  # noqa: RUF022
+__all__ = ["Clock", "IOPin", "Buzzer", "Echo", "RawEcho", "Greeting", "RobustGreeting"]  # noqa: RUF022

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +28,8 @@ PUBLIC = {
         "GridError",
         "GridProblem",
         "Group",
+        "LineProtocol",
+        "LineTooLongError",
         "MeshError",
         "NackedError",
         "NameTakenError",
@@ -47,6 +52,8 @@ PUBLIC = {
         "sync",
     },
     factory: {
+        "Client",
+        "Close",
         "FactoryError",
         "FactoryLoop",
         "HookError",
@@ -60,9 +67,60 @@ PUBLIC = {
         "on_stop",
         "reactive",
     },
-    sketches: {"Buzzer", "Clock", "IOPin"},
+    sketches: {
+        "Bridge",
+        "Buzzer",
+        "Clock",
+        "Echo",
+        "Greeting",
+        "IOPin",
+        "Line",
+        "RawEcho",
+        "RobustGreeting",
+    },
 }
+LATE = pytest.mark.parametrize("package", [mesh, factory], ids=lambda package: package.__name__)
 PACKAGES = pytest.mark.parametrize("package", PUBLIC, ids=lambda package: package.__name__)
+
+
+@dataclass
+class Source:
+    """The statements of a package's module.
+
+    Attributes:
+        plain: All of them but the docstring and those below.
+        typed: What type checkers import: the module of each name, or the name if it is one.
+        late: What is imported late, told in the same way.
+
+    """
+
+    plain: list[ast.stmt]
+    typed: dict[str, str]
+    late: dict[str, str]
+
+
+def source(package: ModuleType) -> Source:
+    assert package.__file__ is not None
+    module = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    assert ast.get_docstring(module)
+    read = Source([], {}, {})
+    for statement in module.body[1:]:
+        if not isinstance(statement, ast.If):
+            read.plain.append(statement)
+            continue
+        assert ast.unparse(statement.test) == "TYPE_CHECKING"
+        for line in statement.body:
+            assert isinstance(line, ast.ImportFrom)
+            for alias in line.names:
+                whole = f"{line.module}.{alias.name}"
+                read.typed[alias.name] = whole if line.module == package.__name__ else str(line.module)
+        (assignment,) = statement.orelse
+        assert isinstance(assignment, ast.Assign)
+        assert ast.unparse(assignment.targets[0]) == "(__getattr__, __dir__)"
+        assert isinstance(assignment.value, ast.Call)
+        homes = ast.literal_eval(assignment.value.args[1])
+        read.late.update({name: home for home, names in homes.items() for name in names})
+    return read
 
 
 @PACKAGES
@@ -77,23 +135,41 @@ def test_each_public_name_is_there_and_documented(package: ModuleType) -> None:
         assert getattr(package, name).__doc__, f"{package.__name__}.{name} has no docstring"
 
 
-@pytest.mark.parametrize("package", [mesh, factory], ids=lambda package: package.__name__)
+@LATE
 def test_the_public_names_are_sorted(package: ModuleType) -> None:
     assert package.__all__ == sorted(package.__all__)
 
 
 def test_the_sketches_stand_in_the_order_of_the_lessons() -> None:
-    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer"]
+    lines = ["Echo", "RawEcho", "Greeting", "RobustGreeting", "Line", "Bridge"]
+    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines]
 
 
 @PACKAGES
 def test_a_package_module_holds_a_docstring_imports_and_all_and_no_code(package: ModuleType) -> None:
-    assert package.__file__ is not None
-    body = ast.parse(Path(package.__file__).read_text(encoding="utf-8")).body
-    assert ast.get_docstring(ast.Module(body, []))
-    for statement in body[1:]:
+    for statement in source(package).plain:
         is_all = isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__"
         assert is_all or isinstance(statement, ast.Import | ast.ImportFrom), ast.unparse(statement)
+
+
+@LATE
+def test_what_is_imported_late_is_what_type_checkers_see(package: ModuleType) -> None:
+    read = source(package)
+    assert read.late == read.typed
+    assert set(read.late) < set(package.__all__)
+
+
+@LATE
+def test_a_name_that_is_imported_late_is_listed_before(package: ModuleType) -> None:
+    listed = f"import {package.__name__}; print(*dir({package.__name__}))"
+    done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
+    assert set(package.__all__) <= set(done.stdout.split())
+
+
+@LATE
+def test_a_name_that_there_is_not_is_missed_as_ever(package: ModuleType) -> None:
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'conect'"):
+        getattr(package, "conect")  # noqa: B009
 
 
 @PACKAGES

@@ -9,8 +9,6 @@ import click
 
 import mesh
 from factory.cli.printing import Printing
-from factory.fitting import check_sketches
-from mesh.gridfile import grid as load_grid
 from mesh.text import listing
 
 _GRID = click.option(
@@ -43,8 +41,11 @@ def validate(ctx: click.Context, file: Path | None, path: Path | None, as_json: 
 
     Exits with 0 if there is none, with 1 if there are some.
     """
+    # Late: with the sketches comes all that they are made of, which --help has no use for.
+    from factory.fitting import check_sketches
+
     try:
-        grid = load_grid(file or path or ctx.obj)
+        grid = mesh.grid(file or path or ctx.obj)
         check_sketches(grid)
     except mesh.GridError as exc:
         problems = exc.problems

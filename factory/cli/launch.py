@@ -7,8 +7,9 @@ import logging
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from click.types import IntParamType
@@ -17,9 +18,9 @@ import mesh
 from factory import find, identity, options, output
 from factory.cli.printing import Printing
 from factory.errors import FactoryError, SketchNotFoundError
-from factory.loop import FactoryLoop
+from factory.loop import FactoryLoop, OnError
 from factory.trouble import named, place
-from mesh.gridfile.address import explain_name
+from mesh.text import endpoint
 
 T = TypeVar("T")
 
@@ -53,6 +54,31 @@ class PortNumber(IntParamType):
         return int(text)
 
 
+class TcpAddress(_AnyType):
+    """``PORT`` or ``HOST:PORT``, where lines are spoken.
+
+    Args:
+        lowest: The lowest port that makes sense; 0 asks the system for a free one.
+
+    """
+
+    name = "address"
+
+    def __init__(self, lowest: int) -> None:
+        self._port = PortNumber(lowest)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address as ``tcp://HOST:PORT``, or fail with a sentence that says what was expected."""
+        # Late, as below.
+        from mesh.gridfile.address import explain_host
+
+        host, _, port = str(value).removeprefix("tcp://").rpartition(":")
+        number = self._port.convert(port, param, ctx)
+        if host and explain_host(host.strip("[]")):
+            self.fail(f"{value!r} is no address; write it as PORT or HOST:PORT.", param, ctx)
+        return f"tcp://{endpoint(host or 'localhost', number)}"
+
+
 class NodeName(_AnyType):
     """The name of a node, as a grid could have it."""
 
@@ -60,6 +86,9 @@ class NodeName(_AnyType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name, or fail with the rule for names."""
+        # Late: with the grids comes YAML, which --help has no use for.
+        from mesh.gridfile.address import explain_name
+
         complaint = explain_name(str(value))
         if complaint:
             self.fail("; ".join(complaint), param, ctx)
@@ -75,6 +104,7 @@ def common_options(*, client_only: bool) -> list[click.Option]:
 
     """
     whose = "The target's" if client_only else "This node's"
+    lines = "Send" if client_only else "Serve"
     host = "host to send to" if client_only else "host to serve on"
     port = "port to send to" if client_only else "port to serve on"
     fallback = "the grid's target, else 8765" if client_only else "the grid's, else $PORT, else 8765"
@@ -87,6 +117,12 @@ def common_options(*, client_only: bool) -> list[click.Option]:
             type=PortNumber(1 if client_only else 0),
             metavar="N",
             help=f"{whose} {port}.  [default: {fallback}]",
+        ),
+        click.Option(
+            ["--tcp"],
+            type=TcpAddress(1 if client_only else 0),
+            metavar="[HOST:]PORT",
+            help=f"{lines} lines over TCP, as netcat does.  [default HOST: localhost]",
         ),
         click.Option(["--target"], metavar="NODE", help="The node to send to, by its name in the grid."),
         click.Option(
@@ -102,12 +138,23 @@ def common_options(*, client_only: bool) -> list[click.Option]:
             help="The node to run as.  [default: the grid's node for this sketch]",
         ),
         click.Option(
+            ["--on-error"],
+            type=click.Choice(get_args(OnError)),
+            help="What becomes of a message whose handler raises.  [default: the grid's, else the sketch's]",
+        ),
+        click.Option(
             ["--log-level"], type=click.Choice(LEVELS), help="How much the machinery says.  [default: info]"
         ),
         click.Option(
             ["--log-format"],
             type=click.Choice(["pretty", "json"]),
             help="Shape of every line.  [default: pretty]",
+        ),
+        click.Option(
+            ["--wire"],
+            is_flag=True,
+            default=None,
+            help="Show every message of every connection, both ways, on stderr.",
         ),
         click.Option(["-q", "--quiet"], is_flag=True, default=None, help="Only warnings from the machinery."),
     ]
@@ -228,6 +275,10 @@ def _give_letters(own: Sequence[click.Option], common: Sequence[click.Option]) -
 def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -> None:
     level = "warning" if values.get("quiet") else values.get("log_level") or "info"
     output.configure(values.get("log_format") or "pretty", getattr(logging, level.upper()))
+    if values.get("wire"):
+        from mesh.transport.tapping import Tap, tap_process
+
+        tap_process(Tap(lambda line: click.echo(line, err=True)))
     base = Path.cwd()
     grid = mesh.grid(values.get("grid") or sketch.registry)
     me = identity.identify(reference, find.own_name(reference, sketch), values.get("name"), grid, base)
@@ -243,6 +294,8 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
         raise click.UsageError(f"{me.name} needs {flags} (or `args:` in the grid)")
     # What setup() finds wrong may be any of them: the grid is to blame only if it gave all.
     where = f"{me.where('args')}: " if arguments and arguments == from_grid else ""
+    # Now, so that what it cannot import is not put down to setup().
+    import_module("factory.worker")
     try:
         made = sketch.as_node(me, grid, **arguments)
     except (mesh.MeshError, FactoryError, SystemExit, KeyboardInterrupt):
@@ -256,8 +309,10 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     if values.get("target"):
         made.target = made.node(values["target"])
         if values.get("port") is None or not sketch.plan.is_client_only:
-            made.target.uri()  # says so now, not at every message, if it has no port
-    made.run(values.get("socket"), values.get("port"))
+            made.target.check()  # says so now, not at every message, if it has no port
+    if values.get("on_error"):
+        made.on_error = values["on_error"]
+    made.run(values.get("socket"), values.get("port"), values.get("tcp"))
 
 
 def _explained(call: Callable[[], T]) -> T:

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import UNSET
 
 from mesh.gridfile.address import same_host_key
+from mesh.gridfile.doors import check_doors, speaks_link
 from mesh.gridfile.model import GroupEntry, NodeEntry
 from mesh.gridfile.problems import Mark, Problems, shown
 from mesh.gridfile.reader import REFUSED, Path
@@ -66,6 +67,7 @@ def known_names(nodes: Nodes, places: Places, problems: Problems) -> dict[str, s
 def check_nodes(nodes: Nodes, known: Mapping[str, str], places: Places, problems: Problems) -> None:
     """Note nodes that can do nothing, share an address or name a wrong node."""
     addresses: dict[tuple[str, int], str] = {}
+    doors: set[str] = set()
     for name, entry in nodes.items():
         path = ("nodes", name)
         _check_useful(name, entry, places, problems)
@@ -74,6 +76,7 @@ def check_nodes(nodes: Nodes, known: Mapping[str, str], places: Places, problems
         if entry.peers is not UNSET:
             _check_list(entry.peers, (*path, "peers"), known, places, problems, itself=name)
         _check_subscribes(name, nodes, known, places, problems)
+        check_doors(name, entry, doors, places, problems)
 
 
 def check_groups(
@@ -107,9 +110,9 @@ def check_groups(
 
 def _check_useful(name: str, entry: NodeEntry, places: Places, problems: Problems) -> None:
     path = ("nodes", name)
-    if entry.sketch is not UNSET or entry.port is not None:
+    if entry.sketch is not UNSET or entry.port is not None or entry.doors:
         return
-    if places.refused & {path, (*path, "sketch"), (*path, "port")}:
+    if places.refused & {path, (*path, "sketch"), (*path, "port"), (*path, "doors")}:
         return
     problems.add(
         places.keys[path],
@@ -238,7 +241,9 @@ def _check_list(
 
 def _never_listens(name: str, nodes: Nodes, places: Places) -> bool:
     path = ("nodes", name)
-    return nodes[name].port is None and not places.refused & {path, (*path, "port")}
+    if nodes[name].port is not None or speaks_link(nodes[name]):
+        return False
+    return not places.refused & {path, (*path, "port"), (*path, "doors")}
 
 
 def _suggest(word: str, known: Mapping[str, str], problems: Problems) -> str:

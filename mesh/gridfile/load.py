@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from mesh.gridfile.address import normal_origin
 from mesh.gridfile.check import check
+from mesh.gridfile.doors import doors_of
 from mesh.gridfile.locate import read
 from mesh.gridfile.model import GridFile, NodeEntry
 from mesh.gridfile.network import Grid, Group
@@ -72,6 +73,8 @@ def _nodes(
             tls=entry.tls,
             peers=None if entry.peers is UNSET else tuple(known[peer] for peer in entry.peers),
             subscribes=_wires(entry, known),
+            on_error=None if entry.on_error is UNSET else entry.on_error,
+            doors=doors_of(entry),
             file=file,
             marks=own[name],
         )

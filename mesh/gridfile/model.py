@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mesh.gridfile import address
+from mesh.gridfile import address, endpoint
 from mesh.protocol.fanout import DEFAULT_LIMIT, MAX_CHANNEL, MOST_LIMIT
 
 Name = Annotated[
@@ -97,6 +97,55 @@ class SubscribesEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = DEFAULT_LIMIT
 
 
+Url = Annotated[
+    str,
+    Meta(
+        pattern=endpoint.URL,
+        examples=[
+            "tcp://localhost:8007",
+            "unix:///run/user/1000/x.sock",
+            "serial:///dev/ttyUSB0?baud=115200",
+        ],
+        extra={"right": "an address such as tcp://localhost:8007", "explain": endpoint.explain_url},
+    ),
+]
+LayerName = Annotated[
+    str,
+    Meta(
+        examples=["line", "len32le", "zlib", "logging"],
+        extra={"right": "the name of a layer", "explain": endpoint.explain_layer},
+    ),
+]
+
+
+class DoorEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One further door of a node."""
+
+    url: Annotated[Url, Meta(description="Where it listens, and where the others dial it.")]
+    layers: Annotated[
+        tuple[LayerName, ...] | UnsetType,
+        Meta(
+            description="What lies between the wire and the messages, first that nearest the wire. Left out: "
+            "line for messages and len32le for links where the wire carries bytes, else none.",
+            extra={"right": "a list of layers, such as [len32le, zlib]"},
+        ),
+    ] = UNSET
+    speaks: Annotated[
+        Literal["messages", "link"],
+        Meta(
+            description="Whether anybody sends messages there, or the other nodes link with this one there.",
+            extra={"right": "messages or link"},
+        ),
+    ] = "messages"
+    channel: Annotated[
+        Channel | UnsetType,
+        Meta(
+            description="The channel of the messages that come; left out, the one without a name.",
+            extra={"right": "the name of a channel"},
+        ),
+    ] = UNSET
+
+
 class NodeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One node: what it runs, where it listens, whom it talks to."""
 
@@ -166,6 +215,26 @@ class NodeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             },
         ),
     ] = ()
+    on_error: Annotated[
+        Literal["nack", "close", "ignore"] | UnsetType,
+        Meta(
+            description="What becomes of a message whose handler raises; left out, the sketch decides.",
+            extra={"right": "nack, close or ignore"},
+        ),
+    ] = UNSET
+    doors: Annotated[
+        tuple[
+            Annotated[
+                Url | DoorEntry, Meta(extra={"right": "an address such as tcp://localhost:8007, or {url: …}"})
+            ],
+            ...,
+        ]
+        | None,
+        Meta(
+            description="Where else it listens, besides the websocket of its `port`.",
+            extra={"right": "a list of addresses, such as [tcp://localhost:8007]"},
+        ),
+    ] = ()
 
 
 class GroupEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,6 +265,7 @@ _Useful = Meta(
         "anyOf": [
             {"required": ["sketch"]},
             {"required": ["port"], "properties": {"port": {"type": "integer"}}},
+            {"required": ["doors"], "properties": {"doors": {"type": "array", "minItems": 1}}},
         ]
     },
 )

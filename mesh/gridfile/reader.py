@@ -49,12 +49,14 @@ class Reader:
         problems: Takes every mistake.
         marks: Place of each value that is written, refused ones included.
         keys: Place of each key of a mapping, under the same path.
+        shortened: Paths of lists from which a mistake was left out.
 
     """
 
     problems: Problems
     marks: dict[Path, Mark] = field(default_factory=dict)
     keys: dict[Path, Mark] = field(default_factory=dict)
+    shortened: set[Path] = field(default_factory=set)
 
     def read(self, tree: yaml_tree.Tree, type_: object, path: Path = ()) -> Any:
         """Return the value as built-in types, or ``REFUSED``.
@@ -134,6 +136,7 @@ class Reader:
             read = self.read(item, get_args(shape.core)[0], place)
             if read is REFUSED:
                 del self.marks[place]
+                self.shortened.add(path)
             else:
                 values.append(read)
         if not tree.items and shape.least:
@@ -228,6 +231,10 @@ def _said(value: object, text: str) -> str:
     return f"the number {value}"
 
 
+def _is_mapping(type_: Any) -> bool:
+    return get_origin(type_) is dict or (isinstance(type_, type) and issubclass(type_, msgspec.Struct))
+
+
 @functools.cache
 def _shape(type_: Any) -> _Shape:
     metas: list[Meta] = []
@@ -242,7 +249,7 @@ def _shape(type_: Any) -> _Shape:
             options = get_args(core)
             nullable = nullable or type(None) in options
             core, *others = (option for option in options if option not in (type(None), UnsetType))
-            mapping = next((other for other in others if get_origin(other) is dict), None)
+            mapping = next((other for other in others if _is_mapping(other)), None)
         else:
             break
     extras = [meta.extra for meta in metas if meta.extra]

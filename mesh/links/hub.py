@@ -355,8 +355,10 @@ class Hub:
 
     def books(self) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
         """Return the ledger: by peer, ``sent`` and ``received``, by channel."""
-        mine: Books = {_words(key): link.books() for key, link in self._links.items()}
-        return joined(mine, self._forgotten.books(), mark="forgotten")
+        return joined(self._books_of_links(), self._forgotten.books(), mark="forgotten")
+
+    def _books_of_links(self) -> Books:
+        return {_words(key): link.books() for key, link in self._links.items()}
 
     def in_hand(self) -> list[tuple[str, str]]:
         """Return peer and channel of every message that is being handled or waits for it."""
@@ -369,8 +371,7 @@ class Hub:
 
     def balanced(self) -> bool:
         """Say whether every line of every ledger balances."""
-        links = {_words(key): link.books() for key, link in self._links.items()}
-        return is_balanced(links) and self._forgotten.is_balanced()
+        return is_balanced(self._books_of_links()) and self._forgotten.is_balanced()
 
 
 def _words(key: Key) -> str:

@@ -7,13 +7,12 @@ message: when a handler suspends, what is done so far is sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from functools import partial
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from time import monotonic
-from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from mesh.protocol.values import Refusal
+from mesh.suspending import watched
 
 if TYPE_CHECKING:
     from mesh.links.shell import LinkShell
@@ -202,7 +201,7 @@ class Inbox:
         self._news = None
 
     async def _run_watched(self) -> None:
-        await _watched(self._run(), self._gave_way)
+        await watched(self._run(), self._gave_way)
 
     def _forget(self) -> None:
         if self._shell.inboxes.get(self._wire_channel) is self:
@@ -331,27 +330,6 @@ class Inbox:
         self._shell.pump()
         while not work.may_handle and not work.closed:
             await self._wait()
-
-
-@coroutine
-def _watched(body: Coroutine[Any, Any, None], gave_way: Callable[[], None]) -> Generator[Any, Any, None]:
-    """Await a coroutine, and call ``gave_way`` whenever it suspends, however deep within."""
-    step: Callable[[], Any] = partial(body.send, None)
-    while True:
-        try:
-            awaited = step()
-        except StopIteration:
-            return
-        gave_way()
-        try:
-            value = yield awaited
-        except GeneratorExit:
-            body.close()
-            raise
-        except BaseException as exc:
-            step = partial(body.throw, exc)
-        else:
-            step = partial(body.send, value)
 
 
 def _raising(error: Exception) -> Handle:

@@ -295,7 +295,7 @@ class Subscribing:
     def keep(self, node: Node, dial: Callable[[], Awaitable[Transport]] | None = None) -> None:
         """Keep a link to a node up from now on."""
         if node.name not in self._keeping:
-            self._wheres[node.name] = node.uri()
+            self._wheres[node.name] = node.link_uri
             self._look(node.name)
             self._keeping[node.name] = asyncio.get_running_loop().create_task(
                 self._keep(node, dial or (lambda: dial_link(node))),
@@ -306,7 +306,7 @@ class Subscribing:
         told = ""
         while True:
             try:
-                dialler = self._hub.dialler(node.name, node.uri(), dial)
+                dialler = self._hub.dialler(node.name, node.link_uri, dial)
                 await dialler.first_contact(None)
                 # It may be there already, by another name; and by another link later on.
                 self._look(node.name)

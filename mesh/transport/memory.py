@@ -52,6 +52,10 @@ class MemoryNetwork:
         """Let connections to ``place`` in; ``accept`` owns each until it returns."""
         self._doors[place] = accept
 
+    def is_listening(self, place: str) -> bool:
+        """Say whether somebody listens at a place."""
+        return place in self._doors
+
     def close(self, place: str) -> None:
         """Stop listening at ``place``; what is open stays open."""
         self._doors.pop(place, None)
@@ -187,16 +191,15 @@ class MemoryTransport(Transport):
         self._goodbye = ""
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
+        if self._tap is not None:
+            self._tap.opened(peer)
 
     @property
     def peer(self) -> str:
         """The place at the other end."""
         return self._peer
 
-    def write(self, message: bytes) -> None:
-        """Send one message; see ``Transport.write``."""
-        if self._ended is not None:
-            return
+    def _transmit(self, message: bytes) -> None:
         try:
             self._network.check()
         except ConnectionResetError as exc:
@@ -261,20 +264,17 @@ class MemoryTransport(Transport):
         if not on and self._arrived and self._handing_over is None:
             self._handing_over = self._loop.call_soon(self._hand_over)
 
-    async def close(self, reason: str = "") -> None:
-        """Close; the other end still gets what was sent."""
-        if self._ended is None:
-            self._goodbye = f"the peer closed it ({reason or 'no reason given'})"
-            if not self._network.parted(self.place, self._peer):
-                self._put(None)
-            self._finish("closed from here")
+    async def _close(self, reason: str) -> None:
+        # The other end still gets what was sent.
+        self._goodbye = f"the peer closed it ({reason or 'no reason given'})"
+        if not self._network.parted(self.place, self._peer):
+            self._put(None)
+        self._finish("closed from here")
 
-    def abort(self) -> None:
-        """Close at once, both ends."""
+    def _abort(self) -> None:
         self._early.clear()
         self._arrived.clear()
-        if not self._goodbye:  # else it was closed before: what was sent is on its way
-            self._break("connection lost")
+        self._break("connection lost")
 
     def _break(self, why: str) -> None:
         self._wire.clear()

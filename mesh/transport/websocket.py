@@ -18,7 +18,7 @@ import struct
 import sys
 from collections.abc import Callable
 from time import monotonic
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
@@ -29,6 +29,10 @@ from mesh.node import MAX_MESSAGE
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.transport.base import Transport
 from mesh.transport.framing import Cutter, Masker, apply_mask, head
+from mesh.transport.stream import address_words
+from mesh.transport.tapping import Tap, tap_of_process
+
+C = TypeVar("C", bound=Connection)
 
 MAX_UNREAD: Final = MAX_MESSAGE + 4 * 2**20
 """Bytes that wait in the write buffer of a client that does not read; beyond it the client is cut off."""
@@ -63,15 +67,50 @@ _LARGE: Final = 16 * 1024
 _LAST_DATA_RECV = 8 + 4 * 11
 
 
+class _Gate:
+    """The socket as the library's queue of messages sees it, to hold up what comes.
+
+    The library, the wire and fairness each may want that nothing is read.
+
+    Attributes:
+        is_shut: Whether the library wants that nothing is read.
+
+    """
+
+    def __init__(self, connection: LinkConnection, transport: asyncio.Transport) -> None:
+        self.is_shut = False
+        self._connection: LinkConnection | None = connection
+        self._transport = transport
+
+    def pause_reading(self) -> None:
+        self.is_shut = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self.is_shut = False
+        if self._connection is not None:
+            self._connection.read_on()
+
+    def forget(self) -> None:
+        """Let go of the connection: else the two would refer to each other."""
+        self._connection = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class LinkConnection(Connection):
     """A connection that may turn out to be a link's; to be mixed into those of ``websockets``.
 
     Until ``sketchmesh.v1`` is agreed on, and for plain clients for ever, all is the library's.
     """
 
+    _gate: _Gate
     _wire: WebsocketTransport | None = None
     when_writable: Callable[[], None] | None = None
     """Called when the write buffer has room again."""
+    watch: Watch | None = None
+    """Sees what goes past ``send()`` as well; ``None`` if nobody does."""
     # Whether bytes came in one piece with the handshake, so that the library has them.
     _is_ahead = False
     # Whether others have their turn before more is read, and what the library gets after that.
@@ -82,9 +121,11 @@ class LinkConnection(Connection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note that there is a socket."""
-        super().connection_made(transport)
-        # The library, the wire and fairness each may want that nothing is read.
-        self.recv_messages.resume = self.read_on
+        socket_transport = cast(asyncio.Transport, transport)
+        self._gate = _Gate(self, socket_transport)
+        # The library has to ask whoever decides for all of us when nothing is to be read.
+        super().connection_made(cast(asyncio.Transport, self._gate))
+        self.transport = socket_transport
 
     def as_transport(self, peer: str) -> WebsocketTransport:
         """Return what a link uses; the connection is its own from now on.
@@ -99,29 +140,37 @@ class LinkConnection(Connection):
 
     def _begin_link(self) -> WebsocketTransport:
         wire = self._wire = WebsocketTransport(self)
-        if self._is_ahead:
+        if self._is_ahead or self.subprotocol != SUBPROTOCOL:
+            # The library has the first bytes, or knows better what such a client may send.
             wire.cutter.is_done = True
             wire.library_reads_on()
         return wire
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
+        is_much = len(data) >= LONG_READ
+        begin = monotonic() if is_much else 0.0
         wire = self._wire
-        if len(data) < LONG_READ and wire is not None and not wire.cutter.is_done:
-            # As nearly always: a few messages of a link, and nothing else.
+        if wire is None:
+            wire = self._look_for_link(data)
+        if wire is not None and not wire.cutter.is_done:
             messages, data = wire.cutter.feed(data)
             if messages:
                 wire.messages_came(messages)
             if data:
                 wire.library_reads_on()
-                self._give(data)
-                if self._rest:
-                    self._let_others()
-            return
-        begin = monotonic()
-        self._take(data)
-        if self._rest or (len(data) >= LONG_READ and self._is_long(begin)):
+        if data:
+            self._give(data)
+        if self._rest or (is_much and self._is_long(begin)):
             self._let_others()
+
+    def _look_for_link(self, data: bytes) -> WebsocketTransport | None:
+        """Return the wire of a link before anybody has asked for it, if this is one."""
+        if self.state is State.CONNECTING:
+            self._is_ahead = not data.endswith(b"\r\n\r\n")
+        elif self.subprotocol == SUBPROTOCOL and self.state is State.OPEN:
+            return self._begin_link()
+        return None
 
     def _is_long(self, begin: float) -> bool:
         """Say whether this connection has had the loop for long; ``begin`` is when it got these bytes."""
@@ -157,30 +206,17 @@ class LinkConnection(Connection):
         wire = self._wire
         if not (
             self._is_waiting
-            or self.recv_messages.paused
+            or self._gate.is_shut
             or (wire is not None and wire.is_held_back)
             or self.transport.is_closing()
         ):
             self.transport.resume_reading()
 
-    def _take(self, data: bytes) -> None:
-        wire = self._wire
-        if wire is None:
-            if self.state is State.CONNECTING:
-                self._is_ahead = not data.endswith(b"\r\n\r\n")
-            elif self.subprotocol == SUBPROTOCOL and self.state is State.OPEN:
-                wire = self._begin_link()  # before anybody has asked for it
-        if wire is not None and not wire.cutter.is_done:
-            messages, data = wire.cutter.feed(data)
-            if messages:
-                wire.messages_came(messages)
-            if not data:
-                return
-            wire.library_reads_on()
-        self._give(data)
-
     def _give(self, data: bytes) -> None:
         """Let the library have a piece of what came, and keep the rest for the next turn."""
+        if self._rest:
+            self._rest += data  # it waits for its turn; nothing may overtake it
+            return
         if len(data) > PIECE and self.state is not State.CONNECTING:
             data, self._rest = data[:PIECE], data[PIECE:]
         if self.transport.get_write_buffer_size() > MAX_UNREAD:
@@ -189,13 +225,13 @@ class LinkConnection(Connection):
         else:
             super().data_received(data)
             if self._wire is not None and self.state is not State.OPEN:
-                self._wire.is_open = False  # that was the peer's goodbye
+                self._wire.goodbye_came()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the socket is closed."""
         super().connection_lost(exc)
         self._rest = b""
-        self.recv_messages.resume = _nothing  # else the two would refer to each other
+        self._gate.forget()
         if self._wire is not None:
             self._wire.socket_closed(self.protocol.close_exc)
 
@@ -218,6 +254,83 @@ class LinkClientConnection(LinkConnection, ClientConnection):
     """A link's connection at the end that dialled."""
 
 
+class Watch:
+    """Tells a tap of one plain connection.
+
+    Args:
+        tap: Who is told.
+        peer: Address of the other end, for people.
+
+    """
+
+    def __init__(self, tap: Tap, peer: str) -> None:
+        self._tap = tap
+        self._peer = peer
+        tap.opened(peer)
+
+    def sent(self, message: object) -> None:
+        """Take note of a message that goes out."""
+        if isinstance(message, bytes | str):
+            self._tap.sent(self._peer, message)
+
+    def received(self, message: bytes | str) -> None:
+        """Take note of a message that came."""
+        self._tap.received(self._peer, [message])
+
+    def closing(self, reason: str) -> None:
+        """Take note that the connection is closed from here."""
+        self._tap.closing(self._peer, reason)
+
+    def ended(self, reason: str) -> None:
+        """Take note that it is gone."""
+        self._tap.ended(self._peer, reason)
+
+
+class _Watched(Connection):
+    """To be mixed into connections of ``websockets`` while there is a tap on the process.
+
+    A link's messages do not pass here; its transport tells of them.
+    """
+
+    watch: Watch | None = None
+
+    async def handshake(self, *args: Any, **options: Any) -> None:
+        await super().handshake(*args, **options)  # type: ignore[misc]
+        tap = tap_of_process()
+        if tap is not None and self.state is State.OPEN and self.subprotocol != SUBPROTOCOL:
+            path = self.request.path if self.request is not None else ""
+            self.watch = Watch(tap, f"{address_words(self.remote_address)}{path}")
+
+    async def recv(self, *args: Any, **options: Any) -> Any:
+        message = await super().recv(*args, **options)
+        if self.watch is not None:
+            self.watch.received(message)
+        return message
+
+    async def send(self, message: Any, *args: Any, **options: Any) -> None:
+        if self.watch is not None:
+            self.watch.sent(message)
+        await super().send(message, *args, **options)
+
+    async def close(self, code: Any = 1000, reason: str = "") -> None:
+        if self.watch is not None and self.state is State.OPEN:
+            self.watch.closing(f"{int(code)} {reason}".rstrip())
+        await super().close(code, reason)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        watch, self.watch = self.watch, None
+        if watch is not None:
+            watch.ended(_words(self.protocol.close_exc))
+
+
+def watched(connection: type[C]) -> type[C]:
+    """Return a class of connections that tells the tap of this process, if there is one; else the same."""
+    if tap_of_process() is None:
+        return connection
+    return cast("type[C]", type(f"Watched{connection.__name__}", (_Watched, connection), {}))
+
+
 class WebsocketTransport(Transport):
     """Frames as binary messages of one websocket connection.
 
@@ -226,7 +339,6 @@ class WebsocketTransport(Transport):
 
     Attributes:
         cutter: Cuts messages from its bytes.
-        is_open: Whether neither end has begun to close it.
 
     """
 
@@ -239,7 +351,6 @@ class WebsocketTransport(Transport):
         client = connection.protocol.side is Side.CLIENT
         self._masker = Masker() if client else None
         self.cutter = Cutter(masked=not client, largest=connection.protocol.max_message_size or sys.maxsize)
-        self.is_open = True
         self._reader: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = connection.transport.get_extra_info("socket")
 
@@ -251,10 +362,11 @@ class WebsocketTransport(Transport):
     def set_peer(self, peer: str) -> None:
         """Set the address of the other end."""
         self._peer = peer
+        if self._tap is not None:
+            self._tap.opened(peer)
 
-    def write(self, message: bytes) -> None:
-        """Send one message; see ``Transport.write``."""
-        if not self.is_open or self._wire.is_closing():
+    def _transmit(self, message: bytes) -> None:
+        if self._wire.is_closing():
             return
         if self._masker is None:
             begin = head(len(message), 0)
@@ -268,9 +380,7 @@ class WebsocketTransport(Transport):
             self._wire.write(begin)
             self._wire.write(message)
 
-    async def close(self, reason: str = "") -> None:
-        """Say goodbye and close; see ``Transport.close``."""
-        self.is_open = False
+    async def _close(self, reason: str) -> None:
         # The library's own limit knows nothing of slow wires.
         self._connection.close_timeout = None
         try:
@@ -281,7 +391,7 @@ class WebsocketTransport(Transport):
                 finally:
                     flow.stop()
         except TimeoutError:
-            self.abort()
+            self._abort()
 
     def unsent(self) -> int:
         """Return the bytes that the peer has not taken yet, as far as one can tell."""
@@ -295,9 +405,7 @@ class WebsocketTransport(Transport):
                 unsent += int.from_bytes(queued, sys.byteorder)
         return unsent
 
-    def abort(self) -> None:
-        """Close at once."""
-        self.is_open = False
+    def _abort(self) -> None:
         abort(self._connection)
 
     def silence(self) -> float | None:
@@ -317,8 +425,12 @@ class WebsocketTransport(Transport):
 
     def messages_came(self, messages: list[bytes]) -> None:
         """Take messages."""
-        if self.is_open:
+        if not self._is_closing:
             self._came(messages)
+
+    def goodbye_came(self) -> None:
+        """Take note that the peer closes the connection."""
+        self._is_closing = True
 
     def library_reads_on(self) -> None:
         """Take messages from the library from now on, if the peer sends in fragments or in error."""
@@ -379,10 +491,6 @@ class _Flow:
     def stop(self) -> None:
         """Look no more."""
         self._timer.cancel()
-
-
-def _nothing() -> None:
-    pass
 
 
 def abort(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection
 
 import factory
 import mesh
-from factory import worker as worker_module
+from factory.running import UNBALANCED
 from mesh.links import hub as hub_module
 from mesh.protocol.books import ALL, CLIENTS, FORGOTTEN, bounded
 from mesh.protocol.link import LinkSettings
@@ -118,7 +118,7 @@ async def test_the_answer_has_a_limit_and_says_what_it_leaves_out(monkeypatch: p
     async with recorder.running(port=0):
         for number in range(6):
             await tell(recorder.serving, ["x"], f"c{number}")
-        odd = recorder._worker._door
+        odd = recorder._worker._doors.web
         assert odd is not None
         odd.books.take("odd").in_hand -= 1
         books = await ledger(recorder)
@@ -135,8 +135,8 @@ def test_a_hole_in_the_plain_books_is_told_at_the_end(way: str) -> None:
         async def lose(self) -> None:
             worker = self._worker
             if way == "in":
-                assert worker._door is not None
-                worker._door.books.take("lost").in_hand -= 1
+                assert worker._doors.web is not None
+                worker._doors.web.books.take("lost").in_hand -= 1
             else:
                 assert worker.outgoing is not None
                 assert worker._peers is not None
@@ -149,7 +149,7 @@ def test_a_hole_in_the_plain_books_is_told_at_the_end(way: str) -> None:
 
     with logged(logging.ERROR) as log, pytest.raises(SystemExit) as caught:
         made(Loses).run(port=0)
-    assert caught.value.code == worker_module.UNBALANCED
+    assert caught.value.code == UNBALANCED
     (text,) = log.having("the books do not balance: ")
     books = json.loads(text.partition("balance: ")[2])
     (lines,) = books["peers"].values()

@@ -10,7 +10,7 @@ import pytest
 
 import factory
 import sketches
-from factory.find import find_sketch, own_name, same_sketch, shipped
+from factory.find import CORE, find_sketch, own_name, same_sketch, shipped
 
 SKETCH = """
 import factory
@@ -44,22 +44,29 @@ def test_a_shipped_sketch_by_its_name_in_any_case(word: str, tmp_path: Path) -> 
 
 
 def test_the_shipped_sketches_in_the_order_of_the_lessons() -> None:
-    assert list(shipped()) == ["clock", "iopin", "buzzer"]
+    lines = ["echo", "rawecho", "greeting", "robustgreeting", "line", "bridge"]
+    assert list(shipped()) == [*CORE, *lines]
 
 
 @pytest.mark.source("B40")
 @pytest.mark.parametrize(
     ("word", "words"),
     [
-        ("buzer", "unknown sketch, please choose clock, iopin or buzzer; did you mean 'buzzer'?"),
-        ("toaster", "unknown sketch, please choose clock, iopin or buzzer (got 'toaster')"),
-        ("", "unknown sketch, please choose clock, iopin or buzzer (got '')"),
+        ("buzer", "; did you mean 'buzzer'?"),
+        (
+            "toaster",
+            " (got 'toaster'); arduino.py --help lists them all",
+        ),
+        (
+            "",
+            " (got ''); arduino.py --help lists them all",
+        ),
     ],
 )
 def test_an_unknown_sketch(word: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(factory.SketchNotFoundError) as caught:
         find_sketch(word, tmp_path)
-    assert str(caught.value) == words
+    assert str(caught.value) == f"unknown sketch, please choose clock, iopin or buzzer{words}"
     assert isinstance(caught.value, LookupError)
 
 

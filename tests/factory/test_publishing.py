@@ -358,7 +358,7 @@ async def test_a_client_that_never_reads_slows_nobody_and_costs_little() -> None
             assert line["balanced"]
             assert set(line["dropped"]) == {"drop_oldest", "drop_newest", "latest"}
             assert line["pending"] < 2500
-            for transport in [connection.transport for connection in blink._worker._door._talks]:  # type: ignore[union-attr]
+            for transport in [connection.transport for connection in blink._worker._doors.web._talks]:  # type: ignore[union-attr]
                 assert transport.get_write_buffer_size() < 200_000
         for client in idle:
             client.transport.abort()

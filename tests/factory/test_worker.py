@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 import factory
 import mesh
+from factory import doors as doors_module
 from factory import threads as threads_module
 from factory import worker as worker_module
 from tests.helpers.log import Log
@@ -813,7 +814,7 @@ async def test_a_drain_finishes_the_message_in_hand_and_gives_up_the_port_first(
     tide = made(Tide)
     async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as group:
         running = group.create_task(tide.arun(port=(port := free_ports(1)[0])))
-        await _until(lambda: tide._worker._door is not None and bool(tide._worker._door._servers))
+        await _until(lambda: tide._worker._doors.web is not None and bool(tide._worker._doors.web._servers))
         node = tide.serving
         async with node.connection("x") as busy, node.connection("x") as idle:
             await busy.send("a")
@@ -1039,14 +1040,14 @@ async def test_a_port_of_the_environment_that_is_none_is_told_and_not_used(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_ports(1)[0]
-    monkeypatch.setattr(worker_module, "DEFAULT_PORT", port)
+    monkeypatch.setattr(doors_module, "DEFAULT_PORT", port)
     with logged() as log:
         assert await _port(None, None, text, monkeypatch) == port
     assert len(log.having("$PORT is")) == (1 if text else 0)
 
 
 def test_the_default_port_is_that_of_the_source() -> None:
-    assert worker_module.DEFAULT_PORT == 8765
+    assert doors_module.DEFAULT_PORT == 8765
 
 
 class Client(factory.FactoryLoop):

@@ -35,6 +35,27 @@ async def echo(channel: str, item: Any) -> Any:
     return item
 
 
+def held(gate: asyncio.Event, *items: object) -> Handler:
+    """Return a handler that echoes once a gate is open; if items are named, only those wait for it."""
+
+    async def handle(_: str, item: Any) -> Any:
+        if not items or item in items:
+            await gate.wait()
+        return item
+
+    return handle
+
+
+def paced(seconds: float) -> Handler:
+    """Return a handler that echoes after so many seconds."""
+
+    async def handle(_: str, item: Any) -> Any:
+        await asyncio.sleep(seconds)
+        return item
+
+    return handle
+
+
 class Place:
     """One process: a hub, and what its handlers got."""
 

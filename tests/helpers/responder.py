@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
-from mesh.door import MAX_CLIENTS, Client, Door
+from mesh.conversation import Client
+from mesh.door import MAX_CLIENTS, Door
 from mesh.protocol.values import Wire
 from tests.helpers.log import Log
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,6 +56,17 @@ def closes(code: int, reason: str = "") -> Behaviour:
 
     async def behave(connection: ServerConnection, message: Wire) -> None:
         await connection.close(code, reason)
+
+    return behave
+
+
+def held(gate: asyncio.Event, *messages: Wire) -> Behaviour:
+    """Send messages back once a gate is open; if some are named, only those wait for it."""
+
+    async def behave(connection: ServerConnection, message: Wire) -> None:
+        if not messages or message in messages:
+            await gate.wait()
+        await connection.send(message)
 
     return behave
 

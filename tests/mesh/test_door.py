@@ -19,7 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.server import ServerProtocol
 
-from mesh.door import Client, Door
+from mesh.conversation import Client
+from mesh.door import Door
 from mesh.errors import ServeError
 from mesh.node import MAX_MESSAGE
 from mesh.protocol.values import Refusal, Wire

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from mesh.door import Client, Door
+from mesh.conversation import Client
+from mesh.door import Door
 from mesh.protocol.books import CLIENTS, is_balanced
 from mesh.protocol.values import Refusal, Wire
 from tests.helpers.log import DEADLINE

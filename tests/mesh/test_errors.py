@@ -13,6 +13,7 @@ from mesh.errors import (
     FrameTooLargeError,
     GridError,
     GridProblem,
+    LineTooLongError,
     LocalProtocolError,
     MeshError,
     NackedError,
@@ -44,6 +45,7 @@ TREE: dict[type[MeshError], tuple[type[BaseException], ...]] = {
     VersionMismatchError: (DeliveryError, ConnectionError),
     FrameTooLargeError: (DeliveryError, ValueError),
     PayloadError: (MeshError, ValueError),
+    LineTooLongError: (MeshError, ValueError),
     ServeError: (MeshError, OSError),
 }
 

@@ -11,7 +11,6 @@ import pytest
 import factory
 import mesh
 from mesh import outgoing as outgoing_module
-from mesh.outgoing import Outgoing, delivery_of
 from mesh.protocol.books import MAX_NAME
 from mesh.protocol.link import LinkSettings
 from tests.helpers.ports import free_ports
@@ -212,15 +211,3 @@ async def test_a_request_that_never_had_a_place_says_that_it_was_not_sent() -> N
                 await peer.request("b", timeout=0.1)
             assert not caught.value.transmitted
             await first
-
-
-# -- what is asked of the delivery ---------------------------------------------------------------
-
-
-def test_what_a_user_asks_of_the_delivery() -> None:
-    wanted = delivery_of("at-most-once", patience=None, ack_timeout=2.0)
-    assert (wanted.at_most_once, wanted.patience, wanted.ack_timeout) == (True, None, 2.0)
-    assert not delivery_of("at-least-once", patience=1.0, ack_timeout=None).at_most_once
-    with pytest.raises(ValueError, match="delivery must be 'at-least-once' or 'at-most-once', got 'once'"):
-        delivery_of("once", patience=None, ack_timeout=None)
-    assert Outgoing.__module__ == delivery_of.__module__

@@ -29,7 +29,7 @@ from mesh.protocol.link import Delivery
 from mesh.protocol.values import Refusal, Wire, refusal_to_wire
 from tests.helpers.log import DEADLINE, Log
 from tests.helpers.raw import Script, hangs_up, http, is_silent, raw_server, says
-from tests.helpers.server import Record, closes, drops, echoes, keeps_still, server
+from tests.helpers.server import Record, closes, drops, echoes, held, keeps_still, server
 
 pytestmark = pytest.mark.integration
 
@@ -130,13 +130,7 @@ async def test_messages_of_one_conversation_keep_their_order_and_take_turns() ->
 
 async def test_conversations_do_not_wait_for_each_other() -> None:
     gate = asyncio.Event()
-
-    async def behave(connection: ServerConnection, message: Wire) -> None:
-        if message == "slow":
-            await gate.wait()
-        await connection.send(message)
-
-    async with server(behave) as there, peers() as (ours, _):
+    async with server(held(gate, "slow")) as there, peers() as (ours, _):
         slow = asyncio.create_task(exchange(ours, there.node, "slow", "a"))
         await there.messages.until(1)
         assert await exchange(ours, there.node, "fast", "b") == "fast"
@@ -566,12 +560,7 @@ async def test_a_connection_lost_while_nobody_waits_for_its_answer_frees_the_con
 
 async def test_whoever_waits_behind_a_cancelled_message_may_be_cancelled_too() -> None:
     gate = asyncio.Event()
-
-    async def behave(connection: ServerConnection, message: Wire) -> None:
-        await gate.wait()
-        await connection.send(message)
-
-    async with server(behave) as there, peers() as (ours, _):
+    async with server(held(gate)) as there, peers() as (ours, _):
         await cancelled_in_hand(ours, there)
         following = asyncio.create_task(ours.exchange(there.node, "", "2"))
         await asyncio.sleep(0)
@@ -596,12 +585,7 @@ async def test_close_does_not_wait_for_an_answer_that_nobody_wants() -> None:
 
 async def test_a_cancelled_conversation_leaves_nothing_behind() -> None:
     gate = asyncio.Event()
-
-    async def behave(connection: ServerConnection, message: Wire) -> None:
-        await gate.wait()
-        await connection.send(message)
-
-    async with server(behave) as there, peers() as (ours, _):
+    async with server(held(gate)) as there, peers() as (ours, _):
         await cancelled_in_hand(ours, there)
         assert len(ours._conversations) == 1
         gate.set()
@@ -611,12 +595,7 @@ async def test_a_cancelled_conversation_leaves_nothing_behind() -> None:
 
 async def test_whoever_waits_for_its_turn_may_be_cancelled_without_harm() -> None:
     gate = asyncio.Event()
-
-    async def behave(connection: ServerConnection, message: Wire) -> None:
-        await gate.wait()
-        await connection.send(message)
-
-    async with server(behave) as there, peers() as (ours, _):
+    async with server(held(gate)) as there, peers() as (ours, _):
         first, second, third = (
             asyncio.create_task(exchange(ours, there.node, message)) for message in ("1", "2", "3")
         )
@@ -672,12 +651,7 @@ async def test_acks_and_refusals_are_counted_by_peer_and_channel() -> None:
 
 async def test_what_is_on_its_way_is_in_flight() -> None:
     gate = asyncio.Event()
-
-    async def behave(connection: ServerConnection, message: Wire) -> None:
-        await gate.wait()
-        await connection.send(message)
-
-    async with server(behave) as there, peers() as (ours, _):
+    async with server(held(gate)) as there, peers() as (ours, _):
         waiting = [asyncio.create_task(exchange(ours, there.node, str(n))) for n in range(3)]
         await there.messages.until(1)
         # Those that wait for their turn as well.
@@ -920,13 +894,7 @@ async def test_the_conversation_unused_for_longest_is_closed(monkeypatch: pytest
 async def test_a_conversation_in_use_is_not_trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers_module, "MAX_IDLE", 1)
     gate = asyncio.Event()
-
-    async def behave(connection: ServerConnection, message: Wire) -> None:
-        if message == "slow":
-            await gate.wait()
-        await connection.send(message)
-
-    async with server(behave) as there, peers() as (ours, _):
+    async with server(held(gate, "slow")) as there, peers() as (ours, _):
         slow = asyncio.create_task(exchange(ours, there.node, "slow", "a"))
         await there.messages.until(1)
         for _ in range(2):

@@ -25,7 +25,8 @@ from websockets.asyncio.client import connect
 import factory
 import mesh
 import sketches
-from mesh.door import Client, Door
+from mesh.conversation import Client
+from mesh.door import Door
 from tests.helpers.clients import ask, serving_port
 from tests.helpers.fleet import UP, VERBATIM, wait_until_they_talk, write_grid
 from tests.helpers.ports import free_ports, shipped_ports

@@ -44,10 +44,11 @@ def bare(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def venv(checkout: Path) -> Path:
-    """Make the checkout's own .venv, with a click in it."""
+    """Make the checkout's own .venv, with stand-ins of the packages in it."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
     site = next((checkout / ".venv/lib").glob("python*/site-packages"))
-    write(site / "click.py", "")
+    for module in ("click.py", "yaml.py", "websockets/asyncio.py"):
+        write(site / module, "")
     return checkout / ".venv/bin/python"
 
 
@@ -115,6 +116,24 @@ def test_a_venv_that_lacks_the_package_too_is_no_endless_loop(checkout: Path, ve
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
         assert "click is missing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lacking", "package"),
+    [("websockets", "websockets"), ("websockets/asyncio.py", "websockets"), ("yaml.py", "pyyaml")],
+)
+def test_a_package_that_is_imported_late_is_missed_at_once(
+    checkout: Path, venv: Path, lacking: str, package: str
+) -> None:
+    write(checkout / "factory/cli/launch.py", "")  # which imports none of them
+    site = next((checkout / ".venv/lib").glob("python*/site-packages"))
+    (site / lacking).rename(site / "gone")
+    done = run(venv, checkout / "arduino.py", "clock")
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"arduino.py: the package {package} is missing or too old; run `make setup` in {checkout}\n"
+    )
 
 
 @pytest.mark.parametrize(

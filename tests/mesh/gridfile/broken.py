@@ -155,6 +155,7 @@ VALUES = [
         "nodes: {a: {port: 1}}\ngroups: {g: {members: [a], topology: ¦star}}",
         (("'star'", "ring"),),
     ),
+    Broken("on_error", "nodes: {a: {port: 1, on_error: ¦retry}}", (("'retry'", "nack, close or ignore"),)),
     Broken(
         "members empty", "nodes: {a: {port: 1}}\ngroups: {g: {members: ¦[]}}", ("`members` is an empty list",)
     ),
@@ -348,6 +349,65 @@ SYNTAX = [
         ("infinite float", node("sketch: x, args: {x: ¦1.0e+999}"), ("too long or too large",)),
     ]
 ]
+DOORS = [
+    Broken("doors a word", node("port: 2, doors: ¦tcp"), (("`doors` is", "[tcp://localhost:8007]"),)),
+    Broken("door a number", node("port: 2, doors: [¦1]"), (("an item of `doors` is the number 1",),)),
+    Broken("door without a scheme", node("port: 2, doors: [¦'localhost:1']"), (("no address", "tcp://"),)),
+    Broken(
+        "door of an unknown scheme",
+        node("port: 2, doors: [¦'tpc://localhost:1']"),
+        (("scheme 'tpc' is not known", "did you mean 'tcp'?", "there are tcp, unix"),),
+        False,
+    ),
+    Broken(
+        "door without a port",
+        node("doors: [¦'tcp://x']"),
+        (("it has no port", "tcp://localhost:8007"),),
+        False,
+    ),
+    Broken("door of port 0", node("doors: [¦'tcp://x:0']"), (("takes any free port",),), False),
+    Broken(
+        "door with a parameter too many",
+        node("doors: [¦'serial:///dev/x?bauds=1']"),
+        (("parameter 'bauds' is not known, did you mean 'baud'?",),),
+        False,
+    ),
+    Broken("path with a host", node("doors: [¦'unix://x/y']"), (("it has a path and no host",),), False),
+    Broken(
+        "door with an unknown field",
+        node("doors: [{url: 'tcp://x:1', ¦layer: [line]}]"),
+        (("unknown field 'layer'", "`layers`?"),),
+    ),
+    Broken("door without an address", node("port: 2, doors: [¦{layers: [line]}]"), (("`url:` is missing",),)),
+    Broken(
+        "unknown layer",
+        node("doors: [{url: 'tcp://x:1', layers: [¦len32el]}]"),
+        (("layer 'len32el' is not known, did you mean 'len32le'?", "there are line, len32le"),),
+        False,
+    ),
+    Broken(
+        "a line carries no link",
+        node("doors: [¦{url: 'tcp://x:1', layers: [line], speaks: link}]"),
+        (("a line cannot carry a link", "[len32le]"),),
+        False,
+    ),
+    Broken(
+        "bytes that nobody cuts",
+        node("doors: [¦{url: 'tcp://x:1', layers: [zlib]}]"),
+        (("none of its layers cuts them into messages", "line or len32le"),),
+        False,
+    ),
+    Broken(
+        "a channel of a link",
+        node("doors: [¦{url: 'tcp://x:1', channel: c, speaks: link}]"),
+        (("has all channels", "remove `channel:`"),),
+        False,
+    ),
+    Broken(
+        "speaks", node("doors: [{url: 'tcp://x:1', speaks: ¦lines}]"), (("`speaks` is", "messages or link"),)
+    ),
+    Broken("a door twice", node("doors: ['tcp://x:1', ¦'tcp://x:1']"), (("is there twice",),), False),
+]
 SEVERAL = [
     Broken(
         "all at once, in order",
@@ -377,4 +437,4 @@ SEVERAL = [
         ),
     ),
 ]
-BROKEN = [*SHAPES, *VALUES, *ORIGINS, *TOGETHER, *AMBIGUOUS, *SYNTAX, *SEVERAL]
+BROKEN = [*SHAPES, *VALUES, *ORIGINS, *TOGETHER, *AMBIGUOUS, *SYNTAX, *DOORS, *SEVERAL]

@@ -25,8 +25,18 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_example_is_the_grid_at_the_root() -> None:
-    (example,) = blocks("yaml")
+    example = blocks("yaml")[0]
     assert parse_grid(example.encode()) == parse_grid((ROOT / "grid.yaml").read_bytes())
+
+
+def test_the_doors_it_shows_are_read_as_it_says() -> None:
+    buzzer = parse_grid(blocks("yaml")[1].encode()).node("buzzer")
+    assert [(door.speaks, door.layers, door.channel) for door in buzzer.doors] == [
+        ("messages", ("line",), ""),
+        ("messages", ("line",), "bits"),
+        ("link", ("len32le", "zlib"), ""),
+    ]
+    assert buzzer.link_uri == "tcp://localhost:9011"
 
 
 def test_every_field_is_in_a_table_and_no_other() -> None:

@@ -17,5 +17,10 @@ VALID = [
     "nodes: {a: {port: 1}}\norigins: [http://pi.local:8000, 'https://[::1]:1', ext://abc, 'null']",
     'nodes: {a: {sketch: x, args: {none: null, yes_: true, n: -3, t: "NO", deep: {"08:30": [1, [2]]}}}}',
     "nodes:\n  a:\n    sketch: x\n    args:\n      poem: |\n        a\tb\n      b: >-\n        d\n",
+    "nodes: {a: {sketch: x, on_error: close}, b: {port: 1, on_error: ignore}}",
     "---\nnodes: {'a': {'port': 1}}\n...\n",
+    "nodes: {a: {doors: ['tcp://localhost:1', {url: 'unix:///x', layers: [logging, line], channel: c}]}}",
+    "nodes: {a: {port: 1, doors: [{url: 'ws://h:1', layers: [zlib], speaks: link}]}, b: {port: 2, doors: }}",
+    "nodes: {a: {doors: [{url: 'tcp://h:1', speaks: link}]}, b: {sketch: x, target: a}}",
+    "nodes: {a: {port: 1, doors: ['serial:///dev/ttyUSB0?baud=9600', 'memory://x', 'wss://[::1]:1']}}",
 ]

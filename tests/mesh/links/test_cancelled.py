@@ -11,7 +11,7 @@ import pytest
 from mesh.errors import NackedError
 from mesh.links.inbox import Inbox
 from mesh.protocol.link import LinkSettings
-from tests.helpers.hubs import Fleet, Place, simulated, turns
+from tests.helpers.hubs import Fleet, Place, paced, simulated, turns
 
 
 async def collect(place: Place, data: Any, channel: str = "c") -> list[Any]:
@@ -103,12 +103,7 @@ def test_a_mistake_in_the_task_of_a_channel_is_told_and_nobody_waits_for_ever(
 def test_a_stream_that_is_cancelled_twice_is_over() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
-
-        async def slow(_: str, item: Any) -> Any:
-            await asyncio.sleep(0.1)
-            return item
-
-        b.handler = slow
+        b.handler = paced(0.1)
 
         async def source() -> AsyncIterator[int]:
             n = 0

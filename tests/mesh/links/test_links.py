@@ -25,7 +25,7 @@ from mesh.links import hub as hub_module
 from mesh.links.inbox import Route
 from mesh.protocol.link import LinkSettings
 from mesh.transport.base import TransportClosedError
-from tests.helpers.hubs import Fleet, Place, simulated, turns
+from tests.helpers.hubs import Fleet, Place, held, paced, simulated, turns
 from tests.helpers.raw_peer import TERMS
 
 SMALL = LinkSettings(window_messages=8)
@@ -85,12 +85,7 @@ def test_a_slow_handler_makes_its_sender_wait() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         gate = asyncio.Event()
-
-        async def slow(_: str, item: Any) -> Any:
-            await gate.wait()
-            return item
-
-        b.handler = slow
+        b.handler = held(gate)
         asked: list[int] = []
 
         def source() -> Iterator[int]:
@@ -158,13 +153,7 @@ def test_answers_leave_when_a_handler_waits_in_the_midst_of_a_batch() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         gate = asyncio.Event()
-
-        async def handle(_: str, item: Any) -> Any:
-            if item == 3:
-                await gate.wait()
-            return item
-
-        b.handler = handle
+        b.handler = held(gate, 3)
         got: list[Any] = []
 
         async def run() -> None:
@@ -202,12 +191,7 @@ def test_an_async_source_is_only_asked_when_there_is_room(window: int | None) ->
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         gate = asyncio.Event()
-
-        async def slow(_: str, item: Any) -> Any:
-            await gate.wait()
-            return item
-
-        b.handler = slow
+        b.handler = held(gate)
         source = Source(40)
 
         async def run() -> list[Any]:
@@ -271,13 +255,7 @@ def test_a_cancelled_stream_settles_and_the_link_goes_on(after: int) -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         gate = asyncio.Event()
-
-        async def slow(_: str, item: Any) -> Any:
-            if item == 20:
-                await gate.wait()
-            return item
-
-        b.handler = slow
+        b.handler = held(gate, 20)
         source = Source(1000)
 
         async def run(data: Any) -> None:
@@ -527,12 +505,7 @@ def test_an_ack_timeout_counts_from_transmission() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         gate = asyncio.Event()
-
-        async def slow(_: str, item: Any) -> Any:
-            await gate.wait()
-            return item
-
-        b.handler = slow
+        b.handler = held(gate)
         now = asyncio.get_running_loop().time
         begin = now()
         with pytest.raises(AckTimeoutError):
@@ -597,11 +570,7 @@ def test_draining_answers_what_is_in_hand_and_leaves_no_task() -> None:
         a, b = fleet.place("a"), fleet.place("b")
         fleet.network.delay("a", "b", 0.02)
 
-        async def slow(_: str, item: Any) -> Any:
-            await asyncio.sleep(0.1)
-            return item
-
-        b.handler = slow
+        b.handler = paced(0.1)
 
         async def run() -> list[Any]:
             return await a.stream("b", range(5), patience=2.0)
@@ -633,12 +602,7 @@ def test_draining_an_idle_link_does_not_wait_for_a_heartbeat() -> None:
 def test_a_stream_ends_by_name_when_its_own_hub_leaves(kind: str) -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
-
-        async def slow(_: str, item: Any) -> Any:
-            await asyncio.sleep(0.1)
-            return item
-
-        b.handler = slow
+        b.handler = paced(0.1)
 
         async def run(data: Any) -> list[Any]:
             return await a.stream("b", data)

@@ -19,7 +19,7 @@ from mesh.errors import (
 from mesh.links import hub as hub_module
 from mesh.protocol.link import LinkSettings, meeting, refusal
 from mesh.transport.base import Transport
-from tests.helpers.hubs import Fleet, simulated, turns
+from tests.helpers.hubs import Fleet, held, simulated, turns
 
 
 def now() -> float:
@@ -70,12 +70,7 @@ def test_what_waits_on_a_link_that_is_then_refused_fails_at_once() -> None:
     async def scenario(fleet: Fleet) -> None:
         a, b = fleet.place("a"), fleet.place("b")
         gate = asyncio.Event()
-
-        async def wait(_: str, item: Any) -> Any:
-            await gate.wait()
-            return item
-
-        b.handler = wait
+        b.handler = held(gate)
 
         async def run(data: list[Any], channel: str) -> list[Any]:
             return await a.stream("b", data, channel, patience=None)

@@ -1,0 +1,87 @@
+"""Plain clients: what a worker and whoever speaks no link say to each other, whatever carries it.
+
+Rules:
+
+- The messages of a client are handled one after the other, and answered in their order.
+- A refused message is answered, and the conversation goes on, unless the responder says otherwise.
+- What became of each message is in the books (see ``mesh.protocol.books``): by what went over
+  the wire, not by what the responder said.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Protocol
+
+from mesh.errors import PayloadError
+from mesh.protocol.values import Refusal, Wire, answer_to_wire
+
+STOPPING = "worker is stopping"
+"""Why a connection is closed when the door is."""
+
+_ids = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One connection from outside.
+
+    Attributes:
+        channel: The channel that its messages go to; of a websocket its path, without its leading
+            slash, percent-decoded.
+        query: What follows the ``?`` of a websocket's path, as it came.
+        address: Where the connection comes from, for people.
+        subscribes: Whether it gets what is published, instead of sending.
+        state: Whatever a sketch wants to keep for as long as the client is there.
+        id: A number that no other connection of this process has.
+
+    """
+
+    channel: str
+    query: str
+    address: str
+    subscribes: bool = False
+    state: SimpleNamespace = field(default_factory=SimpleNamespace, compare=False, repr=False)
+    id: int = field(default_factory=lambda: next(_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An answer after which the conversation with its client is over.
+
+    Attributes:
+        answer: The last answer, which may be a refusal; ``None`` for none at all.
+        reason: Why it ends, for people.
+
+    """
+
+    answer: object | Refusal
+    reason: str
+
+
+class Responder(Protocol):
+    """What a door asks of the worker behind it."""
+
+    def client_opened(self, client: Client) -> None:
+        """Take note that a client has connected; called in the task that will ask for its answers."""
+
+    async def answer(self, client: Client, message: Wire) -> object | Refusal | Ending:
+        """Return the acknowledgement of one message, or its refusal.
+
+        Must not raise anything but ``CancelledError``.
+        """
+
+    def client_closed(self, client: Client, reason: str) -> None:
+        """Take note that a client is gone, and why."""
+
+
+def sendable(answer: object | Refusal) -> Wire | Refusal:
+    """Return an answer as it travels; one that cannot is a refusal."""
+    if isinstance(answer, Refusal):
+        return answer
+    try:
+        return answer_to_wire(answer)
+    except PayloadError as exc:
+        return Refusal(type(exc).__name__, f"the message was handled, but its acknowledgement: {exc}")

@@ -1,0 +1,31 @@
+"""What happens when a coroutine suspends: whoever runs it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from types import coroutine
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+
+@coroutine
+def watched(body: Coroutine[Any, Any, T], gave_way: Callable[[], None]) -> Generator[Any, Any, T]:
+    """Await a coroutine, and call ``gave_way`` whenever it suspends, however deep within."""
+    step: Callable[[], Any] = partial(body.send, None)
+    while True:
+        try:
+            awaited = step()
+        except StopIteration as end:
+            return cast("T", end.value)
+        gave_way()
+        try:
+            value = yield awaited
+        except GeneratorExit:
+            body.close()
+            raise
+        except BaseException as exc:
+            step = partial(body.throw, exc)
+        else:
+            step = partial(body.send, value)
