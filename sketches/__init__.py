@@ -1,5 +1,6 @@
 """The shipped sketches: one lesson a file, each to be read, run and copied."""
 
+from sketches.board import Board
 from sketches.buzzer import Buzzer
 from sketches.clock import Clock
 from sketches.echo import Echo
@@ -9,4 +10,4 @@ from sketches.rawecho import RawEcho
 from sketches.robustgreeting import RobustGreeting
 
 # In the order of the lessons; the launcher lists them so.
-__all__ = ["Clock", "IOPin", "Buzzer", "Echo", "RawEcho", "Greeting", "RobustGreeting"]  # noqa: RUF022
+__all__ = ["Clock", "IOPin", "Buzzer", "Echo", "RawEcho", "Greeting", "RobustGreeting", "Board"]  # noqa: RUF022

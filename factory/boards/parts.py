@@ -23,16 +23,28 @@ class Part:
 
     Attributes:
         name: What it is called.
+        takes: What can be done to it, in words.
 
     Raises:
         PinUnsupportedError: If a pin cannot do what the part needs.
 
     """
 
+    takes = "nothing can be done to it; it only shows what its pins do"
+
     def __init__(self, name: str, needs: Mapping[SimPin, Mode]) -> None:
         self.name = name
         for pin, mode in needs.items():
             pin.require(mode)
+
+    def tell(self, message: str) -> None:
+        """Do something to it, such as ``press`` or ``0.5``.
+
+        Raises:
+            BoardError: If that cannot be done to it.
+
+        """
+        raise BoardError(f"part {self.name} cannot be told {message[:20]!r}: {self.takes}")
 
     @property
     def state(self) -> str:
@@ -75,6 +87,8 @@ class Button(Part):
 
     """
 
+    takes = "it takes press and release"
+
     def __init__(self, name: str, pin: SimPin, *, bounce: float = 0.002) -> None:
         super().__init__(name, {pin: Mode.INPUT})
         if not 0 <= bounce < 1:
@@ -84,6 +98,12 @@ class Button(Part):
         self._bounce = bounce
         self._turns = 0
         self._key = f"button {name}"
+
+    def tell(self, message: str) -> None:
+        """Press it or let go of it."""
+        if message not in ("press", "release"):
+            super().tell(message)
+        self._turn(message == "press")
 
     def press(self) -> None:
         """Press it and keep it pressed."""
@@ -121,7 +141,24 @@ class Button(Part):
         return "pressed" if self.is_pressed else "released"
 
 
-class _Voltage(Part):
+class _Adjustable(Part):
+    """A part with one number that can be set."""
+
+    def tell(self, message: str) -> None:
+        """Set it to a number."""
+        try:
+            value = float(message)
+        except ValueError:
+            super().tell(message)
+        else:
+            self.set(value)
+
+    def set(self, value: float) -> None:
+        """Set it."""
+        raise NotImplementedError
+
+
+class _Voltage(_Adjustable):
     """A part that puts a voltage on an analog input."""
 
     def __init__(self, kind: str, name: str, pin: SimPin) -> None:
@@ -144,23 +181,25 @@ class Potentiometer(_Voltage):
 
     """
 
+    takes = "it takes a position from 0 to 1"
+
     def __init__(self, name: str, pin: SimPin, *, position: float = 0.5) -> None:
         super().__init__("potentiometer", name, pin)
         self.position = 0.0
-        self.turn(position)
+        self.set(position)
 
-    def turn(self, position: float) -> None:
+    def set(self, value: float) -> None:
         """Turn it.
 
         Raises:
             BoardError: If the position is not from 0 to 1.
 
         """
-        if not 0 <= position <= 1:
-            raise BoardError(f"potentiometer {self.name}: a position is from 0 to 1, got {position!r}")
-        self.position = position
+        if not 0 <= value <= 1:
+            raise BoardError(f"potentiometer {self.name}: a position is from 0 to 1, got {value!r}")
+        self.position = value
         # The two parts of the track, seen from the wiper, are in parallel.
-        self._put(self._pin.board.profile.volts * position, 10_000 * position * (1 - position) + BRIDGE_OHMS)
+        self._put(self._pin.board.profile.volts * value, 10_000 * value * (1 - value) + BRIDGE_OHMS)
 
     @property
     def state(self) -> str:
@@ -178,24 +217,26 @@ class Temperature(_Voltage):
 
     """
 
+    takes = "it takes degrees Celsius"
+
     def __init__(self, name: str, pin: SimPin, *, celsius: float = 20.0) -> None:
         super().__init__("temperature sensor", name, pin)
         self.celsius = celsius
         self.set(celsius)
 
-    def set(self, celsius: float) -> None:
+    def set(self, value: float) -> None:
         """Warm or cool it.
 
         Raises:
             BoardError: If the sensor does not go that far.
 
         """
-        if not -40 <= celsius <= 125:
+        if not -40 <= value <= 125:
             raise BoardError(
-                f"temperature sensor {self.name}: it goes from -40 to 125 degrees, got {celsius!r}"
+                f"temperature sensor {self.name}: it goes from -40 to 125 degrees, got {value!r}"
             )
-        self.celsius = celsius
-        self._put(0.5 + 0.01 * celsius, 100.0)
+        self.celsius = value
+        self._put(0.5 + 0.01 * value, 100.0)
 
     @property
     def state(self) -> str:
@@ -259,7 +300,7 @@ class Servo(Part):
         return f"{self.degrees:.0f}°"
 
 
-class Ultrasonic(Part):
+class Ultrasonic(_Adjustable):
     """An HC-SR04: a pulse of 10 µs at its trigger, and the echo is high for 58 µs a centimetre.
 
     Args:
@@ -271,6 +312,7 @@ class Ultrasonic(Part):
     """
 
     LONGEST = 400.0
+    takes = "it takes centimetres"
 
     def __init__(self, name: str, trigger: SimPin, echo: SimPin, *, centimetres: float = 100.0) -> None:
         super().__init__(name, {trigger: Mode.OUTPUT, echo: Mode.INPUT})
@@ -284,18 +326,18 @@ class Ultrasonic(Part):
         trigger.watch(self._asked)
         self._answer(False)
 
-    def set(self, centimetres: float) -> None:
+    def set(self, value: float) -> None:
         """Put the thing in front of it somewhere else.
 
         Raises:
             BoardError: If the sensor does not see that.
 
         """
-        if not 2 <= centimetres <= self.LONGEST:
+        if not 2 <= value <= self.LONGEST:
             raise BoardError(
-                f"ultrasonic sensor {self.name}: it sees from 2 to {self.LONGEST:g} cm, got {centimetres!r}"
+                f"ultrasonic sensor {self.name}: it sees from 2 to {self.LONGEST:g} cm, got {value!r}"
             )
-        self.centimetres = centimetres
+        self.centimetres = value
 
     def _asked(self, edge: Edge) -> None:
         if edge.signal is not Signal.LEVEL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Protocol
 
 from factory.boards.bench import Bench
@@ -50,7 +51,8 @@ class BenchClock:
         self._stop()
 
     def __enter__(self) -> float:
-        now = self._loop.time()
+        # Not the loop's own time, which may be a millisecond old or count in milliseconds.
+        now = monotonic()
         self._bench.advance(now)
         return now
 
@@ -59,7 +61,7 @@ class BenchClock:
         deadlines = [self._bench.next_deadline(), *(timed.next_deadline() for timed in self._timed)]
         due = min((deadline for deadline in deadlines if deadline is not None), default=None)
         if due is not None and not self._closed:
-            self._timer = self._loop.call_at(due, self._tick)
+            self._timer = self._loop.call_later(max(due - monotonic(), 0), self._tick)
 
     def _tick(self) -> None:
         with self as now:

@@ -82,10 +82,10 @@ def test_a_potentiometer() -> None:
     knob = Potentiometer("knob", uno.pin("A0"), position=0.25)
     assert (uno.pin("A0").analog_read(), knob.state) == (256, "25 %")
     for position, value in ((0, 0), (1, 1023), (0.5, 512)):
-        knob.turn(position)
+        knob.set(position)
         assert uno.pin("A0").analog_read() == pytest.approx(value, abs=1)
     with pytest.raises(BoardError, match=r"from 0 to 1, got 1.5"):
-        knob.turn(1.5)
+        knob.set(1.5)
 
 
 def test_a_temperature_sensor() -> None:
@@ -201,3 +201,24 @@ def test_a_part_that_cannot_be_made(
     uno = board()
     with pytest.raises(BoardError, match=match):
         make_part(kind, "it", *(uno.pin(ref) for ref in pins), **settings)
+
+
+def test_parts_are_told_what_to_do_by_words() -> None:
+    uno = board()
+    uno.pin(2).set_mode(Mode.INPUT_PULLUP)
+    button, knob, lamp = (
+        Button("b", uno.pin(2), bounce=0),
+        Potentiometer("k", uno.pin("A0")),
+        Led("l", uno.pin(13)),
+    )
+    button.tell("press")
+    knob.tell("0.75")
+    assert (button.state, knob.state) == ("pressed", "75 %")
+    button.tell("release")
+    assert button.state == "released"
+    with pytest.raises(BoardError, match=r"b cannot be told 'hit': it takes press and release"):
+        button.tell("hit")
+    with pytest.raises(BoardError, match=r"k cannot be told 'left': it takes a position"):
+        knob.tell("left")
+    with pytest.raises(BoardError, match=r"l cannot be told 'on': nothing can be done to it"):
+        lamp.tell("on")

@@ -1,0 +1,356 @@
+"""A board as a node of the mesh: channels to pins, and edges to channels.
+
+No mesh in here: the sketch hands over what came and who sent it, and a function that
+publishes. So a board behaves the same whoever carries its channels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from factory.boards.bench import Bench
+from factory.boards.board import Board, Pin
+from factory.boards.edges import Edge
+from factory.boards.errors import BoardError, PinModeError, PinValueError
+from factory.boards.io.clock import BenchClock
+from factory.boards.io.pty import PtyDoor
+from factory.boards.io.tcp import TcpDoor
+from factory.boards.modes import Mode, Signal
+from factory.boards.parts import Part, make_part
+from factory.boards.profiles import find_profile
+from factory.boards.simulated import SimBoard, wire
+from mesh.text import did_you_mean, listing
+
+GRACE = 1.0
+"""Seconds that an owner may be away before it counts as gone: a link that breaks is often back at once."""
+
+MOST_EDGES = 4096
+"""Edges in one answer or one published batch."""
+
+_ENDS = {Signal.LEVEL: "", Signal.DUTY: "/pwm", Signal.ANGLE: "/servo", Signal.TONE: "/tone"}
+_WRITES: Mapping[str, Callable[..., None]] = {
+    "level": Pin.digital_write,
+    "pwm": Pin.analog_write,
+    "servo": Pin.servo_write,
+    "tone": Pin.tone,
+}
+
+
+def open_board(url: str, name: str, bench: Bench) -> Board:
+    """Return the board that a URL means.
+
+    Args:
+        url: ``sim:uno`` and the like.
+        name: What the board is called.
+        bench: Where a simulated one stands.
+
+    Raises:
+        BoardError: If there is no such board.
+
+    """
+    scheme, colon, rest = url.partition(":")
+    if scheme != "sim" or not colon:
+        raise BoardError(f"board {url[:60]!r}: choose a simulated one, as in sim:uno")
+    return SimBoard(name, find_profile(rest), bench)
+
+
+class BoardNode:
+    """One board, its parts, its clock and its doors; to be made on the event loop.
+
+    Args:
+        name: What the node is called.
+        url: The board.
+        publish: Publishes a value on a channel.
+        say: Prints a line.
+        seed: Makes the noise of the simulation the same in every run.
+
+    Attributes:
+        board: The board.
+        parts: By name, what hangs on it.
+
+    Raises:
+        BoardError: If there is no such board.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        publish: Callable[[str, object], object],
+        say: Callable[[str], object],
+        seed: int = 0,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.bench = Bench(monotonic(), seed)
+        self.bench.trouble = say
+        self.board = open_board(url, name, self.bench)
+        self.parts: dict[str, Part] = {}
+        self._clock = BenchClock(self.bench)
+        self._publish = publish
+        self._say = say
+        self._tcp: TcpDoor | None = None
+        self._pty: PtyDoor | None = None
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
+        self._told = 0
+        self._telling = False
+        self._channels = self._name_channels()
+        self.board.watch(self._edge)
+        self.board.watch_state(self._state)
+
+    def _name_channels(self) -> dict[tuple[int, Signal], str]:
+        channels = {}
+        for spec in self.board.profile.pins:
+            for signal, end in _ENDS.items():
+                channels[spec.number, signal] = f"pin/{spec.name}{end}"
+            channels[spec.number, Signal.ANALOG] = f"analog/{spec.analog}"
+        return channels
+
+    # -- life ----------------------------------------------------------------------------
+
+    def furnish(
+        self,
+        modes: Mapping[str, str],
+        failsafe: Mapping[str, int | None],
+        parts: Mapping[str, Mapping[str, Any]],
+        wires: list[list[str]],
+    ) -> None:
+        """Set modes and fail-safe levels, hang parts on pins and wires between them.
+
+        Raises:
+            BoardError: If a part, a wire or a level makes no sense.
+            PinError: If a pin is not there, or cannot do it.
+
+        """
+        for ref, level in failsafe.items():
+            if level not in (0, 1, None):
+                raise BoardError(f"failsafe of pin {ref}: write 0, 1, or null for letting go, not {level!r}")
+            self.board.pin(ref).failsafe = level  # type: ignore[assignment]
+        for pins in wires:
+            wire(*(self._sim().pin(ref) for ref in pins))
+        for name, described in parts.items():
+            self.parts[name] = self._part(name, dict(described))
+        with self._clock:
+            for ref, word in modes.items():
+                self.board.pin(ref).set_mode(_mode(word, ref))
+
+    def _part(self, name: str, described: dict[str, Any]) -> Part:
+        kind, refs = next(iter(described.items()), ("", []))
+        described.pop(kind, None)
+        sim = self._sim()
+        pins = [sim.pin(ref) for ref in (refs if isinstance(refs, list) else [refs])]
+        return make_part(kind, name, *pins, **described)
+
+    def _sim(self) -> SimBoard:
+        if not isinstance(self.board, SimBoard):
+            raise BoardError(f"{self.board.name} is no simulated board; its parts and wires are real ones")
+        return self.board
+
+    async def serve(self, host: str, port: int | None, pty: Path | None) -> None:
+        """Open the doors for Firmata clients.
+
+        Raises:
+            ServeError: If the port is taken.
+            BoardError: If the name of the terminal is taken.
+
+        """
+        if port is not None:
+            self._tcp = TcpDoor(self.board, self._clock)
+            await self._tcp.open(host, port)
+            self._say(f"Firmata on tcp:{host}:{self._tcp.port}")
+        if pty is not None:
+            self._pty = PtyDoor(self.board, self._clock, pty)
+            self._say(f"Firmata on {pty}")
+
+    async def close(self) -> None:
+        """Close the doors and stop the clock."""
+        if self._pty is not None:
+            self._pty.close()
+        if self._tcp is not None:
+            await self._tcp.close()
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._clock.close()
+
+    # -- what comes ------------------------------------------------------------------------
+
+    def send(self, ref: str, what: str, message: object, sender: str | None, *, force: bool = False) -> None:
+        """Do what a message to the channel of a pin says.
+
+        Args:
+            ref: The pin, as its channel has it.
+            what: ``level``, ``pwm``, ``servo``, ``tone`` or ``mode``.
+            message: The value, or the word for a mode.
+            sender: Who may own the pin by this; ``None`` for nobody.
+            force: Take it from its owner.
+
+        Raises:
+            PinError: If it cannot be done.
+            BoardLostError: If the board is not there.
+
+        """
+        pin = self.board.pin(ref)
+        with self._clock:
+            if what == "mode":
+                pin.set_mode(_mode(message, str(pin)), by=sender, force=force)
+                return
+            write = _WRITES.get(what)
+            if write is None:
+                near = did_you_mean(what, [*_WRITES, "mode"])
+                raise PinModeError(
+                    f"pin {pin} has no {what[:20]!r}{near}; it has {listing([*_WRITES, 'mode'], 'and')}",
+                    str(pin),
+                )
+            value = _number(message, pin)
+            if what == "level" and pin.mode.is_input and pin.mode is not Mode.ANALOG:
+                pin.drive(value)
+            else:
+                write(pin, value, by=sender, force=force)
+
+    def feed(self, channel: int, message: object) -> None:
+        """Set what an analog input reads; an unset one becomes ANALOG.
+
+        Raises:
+            PinError: If it cannot be done.
+
+        """
+        pin = self.board.pin(f"A{channel}")
+        with self._clock:
+            if pin.mode is Mode.UNSET:
+                pin.set_mode(Mode.ANALOG)
+            pin.drive(_number(message, pin))
+
+    def handle(self, name: str, message: object) -> str:
+        """Press, release, turn or set a part, and return what it looks like then.
+
+        Raises:
+            BoardError: If there is no such part, or it cannot be that.
+
+        """
+        part = self.parts.get(name)
+        if part is None:
+            near = did_you_mean(name, self.parts)
+            raise BoardError(
+                f"{self.board.name} has no part {name[:40]!r}{near}; it has {listing(self.parts) or 'none'}"
+            )
+        with self._clock:
+            if message not in (None, ""):
+                part.tell(str(message))
+            return part.state
+
+    def power(self, message: object) -> None:
+        """Unplug a simulated board, or plug it in again.
+
+        Raises:
+            BoardError: If the message is neither 0 nor 1.
+
+        """
+        board = self._sim()
+        if str(message) not in ("0", "1"):
+            raise BoardError(f"power of {board.name} is 0 or 1, not {str(message)[:20]!r}")
+        with self._clock:
+            (board.plug if str(message) == "1" else board.unplug)()
+
+    def left(self, owner: str) -> None:
+        """Take note that a peer is away; if it stays away, its outputs go to their fail-safe level."""
+        if any(pin.owner == owner for pin in self.board.pins):
+            self.back(owner)
+            self._leaving[owner] = self._loop.call_later(GRACE, self._leave, owner)
+
+    def back(self, owner: str) -> None:
+        """Take note that a peer is there again."""
+        timer = self._leaving.pop(owner, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _leave(self, owner: str) -> None:
+        del self._leaving[owner]
+        with self._clock:
+            pins = self.board.leave(owner)
+        if pins:
+            self._say(f"{owner} is gone; fail-safe: {listing(map(str, pins))}")
+
+    # -- what goes -------------------------------------------------------------------------
+
+    def state(self) -> dict[str, object]:
+        """Return the board as it is now: its pins with modes, owners and values, and its parts."""
+        with self._clock:
+            pins = [self._pin_state(pin) for pin in self.board.pins]
+            parts = {name: part.state for name, part in self.parts.items()}
+        profile = self.board.profile
+        return {
+            "board": profile.name,
+            "title": profile.title,
+            "lost": self.board.lost,
+            "pins": pins,
+            "parts": parts,
+            "shorts": list(self.bench.shorts.values()),
+            "made": self.board.log.made,
+        }
+
+    def _pin_state(self, pin: Pin) -> dict[str, object]:
+        values = {signal.name.lower(): value for signal, value in pin.values.items()}
+        if pin.mode is Mode.ANALOG:
+            values["analog"] = pin.analog_read()
+        return {
+            "name": pin.spec.name,
+            "mode": pin.mode.value,
+            "owner": pin.owner,
+            "functions": list(pin.spec.functions),
+            **values,
+        }
+
+    def edges(self, since: int) -> dict[str, object]:
+        """Return the edges after a number, how many before them are gone, and how many there ever were."""
+        edges, missed = self.board.log.since(since, MOST_EDGES)
+        return {"edges": [packed(edge) for edge in edges], "missed": missed, "made": self.board.log.made}
+
+    def _edge(self, edge: Edge) -> None:
+        self._publish(self._channels[edge.pin, edge.signal], edge.value)
+        if not self._telling:
+            self._telling = True
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        """Publish what was logged since the last turn of the loop, a batch at a time."""
+        edges, missed = self.board.log.since(self._told, MOST_EDGES)
+        self._told += missed + len(edges)
+        self._publish("edges", {"edges": [packed(edge) for edge in edges], "missed": missed})
+        self._telling = self._told < self.board.log.made
+        if self._telling:
+            self._loop.call_soon(self._tell)
+
+    def _state(self, lost: str | None) -> None:
+        self._say(f"{self.board.name} is back" if lost is None else f"{self.board.name} is lost: {lost}")
+        self._publish("state", lost or "")
+
+
+def packed(edge: Edge) -> list[object]:
+    """Return an edge as it travels: number, seconds, pin, signal, value."""
+    return [edge.number, edge.time, edge.pin, edge.signal.name.lower(), edge.value]
+
+
+def _number(message: object, pin: Pin) -> int:
+    """Return the whole number that a message is, whatever it came as."""
+    if isinstance(message, int):
+        return int(message)
+    text = message if isinstance(message, str) else ""
+    if text.strip().lstrip("-").isascii() and text.strip().lstrip("-").isdigit() and len(text) < 10:
+        return int(text)
+    raise PinValueError(f"{str(message)[:20]!r} is no whole number, which pin {pin} takes", str(pin))
+
+
+def _mode(word: object, pin: str) -> Mode:
+    modes = {mode.value: mode for mode in Mode}
+    mode = modes.get(str(word).upper())
+    if mode is None:
+        near = did_you_mean(str(word)[:20].upper(), modes)
+        raise PinModeError(
+            f"{str(word)[:20]!r} is no mode of pin {pin}{near}; choose {listing(modes, 'or')}", pin
+        )
+    return mode

@@ -1,0 +1,243 @@
+"""Boards 1: a board as a node of the mesh."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+import factory
+import mesh
+from factory.boards.firmata.messages import SetMode, SetPin, Version
+from factory.boards.io import node as board_node
+from factory.errors import SetupError
+from sketches import Board, Buzzer, IOPin
+from tests.helpers.firmata import pty_client, tcp_client
+from tests.helpers.ports import free_ports
+from tests.helpers.proc import arduino
+from tests.helpers.sketch import as_node, tell
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def running(**arguments: Any) -> AsyncIterator[Board]:
+    """Run a board that is called ``uno``."""
+    uno = Board.as_node(mesh.Node("uno"), mesh.Grid([]), **arguments)
+    async with uno.running(port=0):
+        yield uno
+
+
+def watching(node: mesh.Node) -> connect:
+    """Connect as a plain client that is told of pin 13."""
+    return connect(node.uri("pin/13") + "?subscribe")
+
+
+async def refusal(peer: mesh.Peer, value: object, channel: str) -> str:
+    """Return why a message is refused."""
+    with pytest.raises(mesh.NackedError) as caught:
+        await peer.request(value, channel)
+    return f"{caught.value.type}: {caught.value.reason}"
+
+
+async def test_a_plain_client_writes_a_pin_and_another_one_is_told() -> None:
+    async with running() as uno, watching(uno.serving) as watcher:
+        assert "subscribe" not in await tell(uno.serving, ["1", "0", "1"], "pin/13")
+        assert [await watcher.recv() for _ in range(3)] == ["1", "0", "1"]
+        async with watching(uno.serving) as late:
+            assert await late.recv() == "1"
+
+
+@pytest.mark.parametrize(
+    ("channel", "value"), [("pin/9/pwm", 200), ("pin/10/servo", 45), ("pin/3/tone", 440), ("analog/0", 700)]
+)
+async def test_each_signal_has_a_channel(channel: str, value: int) -> None:
+    async with running() as uno, mesh.connect(uno.serving, name="watcher") as peer:
+        subscription = peer.subscribe(channel)
+        await peer.request(value, channel)
+        async with asyncio.timeout(10):
+            assert await anext(aiter(subscription)) == value
+
+
+async def test_an_input_is_driven_from_outside() -> None:
+    async with running(modes={"2": "INPUT_PULLUP"}) as uno, mesh.connect(uno.serving) as peer:
+        pin = uno.board.board.pin(2)
+        assert pin.digital_read() == 1
+        await peer.request(0, "pin/2")
+        assert pin.digital_read() == 0
+        await peer.request("INPUT", "pin/2/mode")
+        await peer.request("1", "pin/2")
+        assert pin.digital_read() == 1
+
+
+async def test_a_node_owns_what_it_writes_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_node, "GRACE", 0.05)
+    async with running() as uno, mesh.connect(uno.serving) as script:
+        pin = uno.board.board.pin(13)
+        async with mesh.connect(uno.serving, name="blink") as blink:
+            await blink.request(1, "pin/13")
+            assert pin.owner == "blink"
+            refused = await refusal(script, 0, "pin/13")
+            assert refused.startswith("Nack: pin uno.13 belongs to blink, who set it as an output")
+            assert "belongs to blink" in (await tell(uno.serving, ["0"], "pin/13"))[0]  # type: ignore[operator]
+            await script.request(0, "pin/13/level/force")
+            assert (pin.digital_read(), pin.owner) == (0, "blink")
+            await blink.request(1, "pin/13")
+        async with asyncio.timeout(10):
+            while pin.owner:  # noqa: ASYNC110 - the board waits whether it comes back
+                await asyncio.sleep(0.01)
+        assert pin.digital_read() == 0
+        await script.request(1, "pin/13")
+        assert pin.owner is None
+
+
+@pytest.mark.parametrize(
+    ("value", "channel", "words"),
+    [
+        (2, "pin/13", "Reject: '2' is out of range for pin uno.13: a level is a whole number from 0 to 1"),
+        ("on", "pin/13", "Reject: 'on' is no whole number, which pin uno.13 takes"),
+        (1, "pin/99", "Reject: uno has no pin '99'; the Arduino Uno has pins 0 to 19"),
+        (1, "pin/13/pwm", "Reject: pin uno.13 cannot be PWM"),
+        (1, "pin/9/pmw", "Reject: pin uno.9 has no 'pmw', did you mean 'pwm'?"),
+        ("INPT", "pin/9/mode", "Reject: 'INPT' is no mode of pin uno.9, did you mean 'INPUT'?"),
+        (1024, "analog/0", "Reject: '1024' is out of range for pin uno.A0: an analog value"),
+        (1, "analog/9", "Reject: uno has no pin 'A9'"),
+        ("press", "part/knbo", "Reject: uno has no part 'knbo', did you mean 'knob'?; it has knob"),
+        ("press", "part/knob", "Reject: part knob cannot be told 'press': it takes a position from 0 to 1"),
+        (2, "power", "Reject: power of uno is 0 or 1, not '2'"),
+        (b"\x01", "pin/13", "Reject: "),
+    ],
+)
+async def test_what_cannot_be_is_refused_and_says_why(value: object, channel: str, words: str) -> None:
+    async with running(parts={"knob": {"potentiometer": "A0"}}) as uno, mesh.connect(uno.serving) as peer:
+        refused = await refusal(peer, value, channel)
+        assert refused.startswith(words)
+        await peer.request(1, "pin/13")
+
+
+async def test_parts_and_wires() -> None:
+    parts = {
+        "lamp": {"led": "12"},
+        "key": {"button": "2", "bounce": 0},
+        "knob": {"potentiometer": "A0", "position": 0.25},
+        "eye": {"ultrasonic": ["7", "8"], "centimetres": 30},
+    }
+    wires = [["13", "12", "A1"]]
+    async with running(parts=parts, wires=wires, modes={"2": "INPUT_PULLUP", "A1": "INPUT"}) as uno:
+        async with mesh.connect(uno.serving) as peer:
+            await peer.request(1, "pin/13")
+            assert await peer.request("press", "part/key") == "pressed"
+            assert await peer.request("0.5", "part/knob") == "50 %"
+            state = await peer.request("", "pins")
+        by_name = {pin["name"]: pin for pin in state["pins"]}
+        assert (by_name["A1"]["level"], by_name["2"]["level"]) == (1, 0)
+        assert state["parts"] == {"lamp": "on", "key": "pressed", "knob": "50 %", "eye": "30 cm"}
+
+
+async def test_edges_are_numbered_and_published_in_batches() -> None:
+    async with running() as uno, mesh.connect(uno.serving, name="watcher") as peer:
+        subscription = aiter(peer.subscribe("edges"))
+        for level in (1, 0, 1):
+            await peer.request(level, "pin/13")
+        got: list[Any] = []
+        async with asyncio.timeout(10):
+            while len(got) < 3:
+                batch = await anext(subscription)
+                assert batch["missed"] == 0
+                got += batch["edges"]
+        assert [[number, *rest] for number, _, *rest in got] == [
+            [1, 13, "level", 1],
+            [2, 13, "level", 0],
+            [3, 13, "level", 1],
+        ]
+        assert await peer.request(1, "edges") == {"edges": got[1:], "missed": 0, "made": 3}
+
+
+async def test_an_unplugged_board() -> None:
+    async with running() as uno, mesh.connect(uno.serving, name="blink") as peer:
+        await peer.request(1, "pin/13")
+        await peer.request(0, "power")
+        assert (await refusal(peer, 1, "pin/13")).startswith("Nack: uno is lost: it is unplugged")
+        assert (await peer.request("", "pins"))["lost"] == "it is unplugged"
+        await peer.request(1, "power")
+        await peer.request(1, "pin/13")
+        assert uno.board.board.pin(13).digital_read() == 1
+
+
+async def test_the_pin_and_the_buzzer_use_a_board() -> None:
+    async with running() as uno:
+        buzzer = as_node(Buzzer, {"uno": uno}, board="uno", pin="3", hertz=880)
+        async with buzzer.running(port=0):
+            pin = as_node(IOPin, {"uno": uno, "buzzer": buzzer}, board="uno", seed=1, sequence=8)
+            async with pin.running(port=0):
+                await tell(pin.serving, ["0"])
+        edges = [(e.pin, e.signal.name, e.value) for e in uno.board.board.log.since(0)[0]]
+    levels = [value for number, _, value in edges if number == 13]
+    tones = [value for number, name, value in edges if (number, name) == (3, "TONE")]
+    assert len(levels) > 2
+    assert len(tones) > 2
+    assert set(tones) == {880, 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"board": "sim:unoo"}, r"there is no board 'unoo', did you mean 'uno'\?"),
+        ({"board": "uno"}, r"board 'uno': choose a simulated one, as in sim:uno"),
+        ({"parts": {"a": {"led": "99"}}}, r"uno has no pin '99'"),
+        ({"parts": {"a": {"lde": "9"}}}, r"part a: there is no 'lde', did you mean 'led'\?"),
+        ({"parts": {"a": {}}}, r"part a: there is no ''"),
+        ({"parts": {"a": {"servo": "A0"}}}, r"pin uno\.A0 cannot be SERVO"),
+        ({"modes": {"9": "PMW"}}, r"'PMW' is no mode of pin 9, did you mean 'PWM'"),
+        ({"failsafe": {"9": 2}}, r"failsafe of pin 9: write 0, 1, or null"),
+        ({"wires": [["9", "99"]]}, r"uno has no pin '99'"),
+    ],
+)
+async def test_a_board_that_cannot_be_built(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(SetupError, match=words):
+        async with running(**arguments):
+            pass
+
+
+class Nosy(factory.FactoryLoop):
+    """Says who sent what."""
+
+    @factory.reactive
+    async def loop(self, channel, msg, sender=None):  # type: ignore[no-untyped-def]
+        return f"{msg} of {sender}"
+
+
+async def test_a_handler_learns_who_sends() -> None:
+    nosy = Nosy.as_node(mesh.Node("nosy"), mesh.Grid([]))
+    async with nosy.running(port=0):
+        async with (
+            mesh.connect(nosy.serving, name="ann") as ann,
+            mesh.connect(nosy.serving, name="bob") as bob,
+        ):
+            assert await ann.request("a") == "a of ann"
+            assert await bob.request("b") == "b of bob"
+            assert [part async for part in ann.ask("c")] == ["c of ann"]
+        assert await tell(nosy.serving, ["d"]) == ["d of None"]
+
+
+@pytest.mark.fleet
+async def test_the_command_of_the_tutorial(tmp_path: Path) -> None:
+    port, firmata = free_ports(2)
+    words = ("board", "--board", "sim:uno", "--port", str(port), "--firmata-tcp", str(firmata))
+    with arduino(*words, "--firmata-pty", "./uno", cwd=tmp_path) as process:
+        process.wait_for(re.escape("Firmata on uno"))
+        async with tcp_client(firmata) as over_tcp, pty_client(tmp_path / "uno") as over_pty:
+            await over_tcp.hear(Version)
+            await over_pty.hear(Version)
+            async with watching(mesh.Node("uno", "localhost", port)) as watcher:
+                over_pty.say(SetMode(13, 1), SetPin(13, 1))
+                async with asyncio.timeout(10):
+                    assert await watcher.recv() == "1"
+        assert process.stop() == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == []  # noqa: ASYNC240
