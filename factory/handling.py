@@ -24,6 +24,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from factory import clients
+from factory.awaiting import Awaiting
 from factory.errors import Close, Nack, Reject
 from factory.gate import Gate
 from factory.plan import SENDER, Handler, Plan
@@ -137,6 +138,7 @@ class Handling:
         # In the order of their coming, for the oldest is dropped when there are too many.
         self._talking: dict[str, None] = {}
         self.in_hand: dict[int, str] = {}
+        self.awaiting = Awaiting()
 
     def _way(self, channel: str, *, asked: bool = False) -> _Way | Refusal | Callable[[], object]:
         if channel in self._reserved:
@@ -182,6 +184,8 @@ class Handling:
             return way
         if not isinstance(way, _Way):
             return way()
+        if self.awaiting.anybody:
+            self.awaiting.came(client.channel, [message])
         self.in_hand[client.id] = f"handler {way.handler.name}()"
         try:
             return await self._handle(way, client.channel, message)
@@ -202,7 +206,7 @@ class Handling:
             if len(self._talking) > MOST_PEERS:
                 del self._talking[next(iter(self._talking))]
             self._say(f"** new client connected, path=/{channel}")
-        return self._route(_sent_by(peer, way))
+        return self._route(_sent_by(peer, way), channel)
 
     def values(self, channel: str, handler: Handler | None) -> Route:
         """Return where the values of a subscription go.
@@ -221,9 +225,9 @@ class Handling:
                 return _on_a_link(await self._after(way, channel, item, error))
             return Refusal(type(error).__name__, words(error))
 
-        return self._route(way)._replace(recover=recover)
+        return self._route(way, channel)._replace(recover=recover)
 
-    def _route(self, way: _Way | Refusal | Callable[[], object]) -> Route:
+    def _route(self, way: _Way | Refusal | Callable[[], object], channel: str) -> Route:
         if isinstance(way, Refusal):
             return Route(_refusing(way), None)
         if not isinstance(way, _Way):
@@ -231,8 +235,19 @@ class Handling:
         handler = way.handler
         if way.decode is as_it_comes and handler.is_async and not way.captured and self._gate is None:
             # The way of most messages: nothing stands between the link and the handler.
-            return Route(MethodType(handler.function, self._sketch), _as_plain)
-        return Route(self._careful(way), _as_plain)
+            return Route(MethodType(handler.function, self._sketch), self._arrivals(channel))
+        return Route(self._careful(way), self._arrivals(channel))
+
+    def _arrivals(self, channel: str) -> Callable[[list[Any]], list[Any]]:
+        awaiting = self.awaiting
+
+        def prepare(items: list[Any]) -> list[Any]:
+            items = _as_plain(items)
+            if awaiting.anybody:
+                awaiting.came(channel, items)
+            return items
+
+        return prepare
 
     def _careful(self, way: _Way) -> Handle:
         async def handle(channel: str, message: Wire) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -56,8 +57,9 @@ class FactoryLoop:
         me: The node of the grid that this sketch runs as.
         name: Its name, which begins every line it prints.
         target: The node it sends to by default, as the grid or the command line says.
-        tcp: Where it speaks lines, as ``tcp://HOST:PORT``: the address that it serves them at, or, of a
-            client-only sketch, where it was told to send them; ``None`` for nowhere.
+        line_door: Where it speaks lines, as ``tcp://HOST:PORT`` or another address: where it serves them,
+            or, if it is client-only, where it was told to send them; ``None`` for nowhere. ``setup()``
+            may set it.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
@@ -86,7 +88,7 @@ class FactoryLoop:
     me: mesh.Node
     name: str
     target: mesh.Node | str | None
-    tcp: str | None = None
+    line_door: str | None = None
 
     _worker = cast("Worker", _Unmade())  # until the constructor has run
 
@@ -422,6 +424,18 @@ class FactoryLoop:
 
         """
 
+    def next_message(self, channel: str | None = None) -> asyncio.Future[str | bytes]:
+        """Return a future for the next message that comes, as it comes; its handler handles it as well.
+
+        Args:
+            channel: The channel that it comes on; ``None`` for any.
+
+        Returns:
+            The future; cancelled when the worker stops before a message came.
+
+        """
+        return self._worker.next_message(channel)
+
     async def to_thread(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a function that blocks in a thread of this worker and await its result."""
         return await self._worker.to_thread(function, *args, **kwargs)
@@ -430,7 +444,7 @@ class FactoryLoop:
         """Ask the worker to finish what is in hand and end. Returns at once."""
         self._worker.stop()
 
-    def run(self, socket: str | None = None, port: int | None = None, tcp: str | None = None) -> None:
+    def run(self, socket: str | None = None, port: int | None = None) -> None:
         """Run until stopped; blocks.
 
         Ctrl-C and SIGTERM drain and return; a second Ctrl-C exits with 130 at once. A
@@ -441,8 +455,6 @@ class FactoryLoop:
                 says otherwise. A client-only sketch does not serve, and takes
                 this and ``port`` for the address of its target.
             port: Port to serve on, else the grid's, else ``$PORT``, else 8765.
-            tcp: Address to serve lines at, as ``tcp://HOST:PORT``; a sketch with no other port then serves
-                nothing else. A client-only sketch finds it as ``self.tcp``.
 
         Raises:
             SystemExit: With 1, after one line that says why, if it cannot run; with 2 if
@@ -450,9 +462,9 @@ class FactoryLoop:
             RuntimeError: If it was started before.
 
         """
-        run_until_stopped(self, self._worker, socket, port, tcp)
+        run_until_stopped(self, self._worker, socket, port)
 
-    async def arun(self, socket: str | None = None, port: int | None = None, tcp: str | None = None) -> None:
+    async def arun(self, socket: str | None = None, port: int | None = None) -> None:
         """Run until ``stop()`` or cancellation; what ``run()`` does, for async code.
 
         Raises:
@@ -461,23 +473,26 @@ class FactoryLoop:
             RuntimeError: If it was started before.
 
         """
-        async with self.running(socket, port, tcp):
+        async with self.running(socket, port):
             await self._worker.wait_stopped()
 
     @asynccontextmanager
-    async def running(
-        self, socket: str | None = None, port: int | None = None, tcp: str | None = None
-    ) -> AsyncIterator[Self]:
+    async def running(self, socket: str | None = None, port: int | None = None) -> AsyncIterator[Self]:
         """Run for as long as the ``async with`` block lasts, then drain.
 
         Inside the block the worker serves: ``port`` of ``self.serving`` is known. Cancelled,
         it still drains to the end, which takes about 5 seconds at the most.
         """
-        await self._worker.start(socket, port, tcp)
+        await self._worker.start(socket, port)
         try:
             yield self
         finally:
             await self._worker.finish()
+
+    async def wait_closed(self) -> None:
+        """Return when the worker was asked to stop, and has answered, closed and ended everything."""
+        await self._worker.wait_stopped()
+        await self._worker.finish()
 
     @property
     def serving(self) -> mesh.Node:

@@ -21,9 +21,7 @@ UNBALANCED = 3
 """Exit code when messages are unaccounted for."""
 
 
-def run_until_stopped(
-    sketch: FactoryLoop, worker: Worker, socket: str | None, port: int | None, tcp: str | None
-) -> None:
+def run_until_stopped(sketch: FactoryLoop, worker: Worker, socket: str | None, port: int | None) -> None:
     """Run a sketch in an event loop of its own until a signal or ``stop()`` ends it.
 
     Raises:
@@ -42,7 +40,7 @@ def run_until_stopped(
         worker.when_stopping = signals.arm
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(sketch.arun(socket, port, tcp))
+                runner.run(sketch.arun(socket, port))
         except (MeshError, FactoryError) as exc:
             log.error(str(exc))
             # What setup() says of its arguments is for whoever gave them.

@@ -34,6 +34,7 @@ from mesh.node import Node
 from mesh.outgoing import Outgoing
 from mesh.peers import Peers
 from mesh.protocol.books import Books, bounded, is_balanced, joined
+from mesh.protocol.values import Wire
 from mesh.text import endpoint, listing
 
 if TYPE_CHECKING:
@@ -121,19 +122,14 @@ class Worker:
         """Keep an ``async def setup()`` to be awaited at the start."""
         self._setup = setup
 
-    async def start(self, socket: str | None, port: int | None, tcp: str | None) -> None:
+    async def start(self, socket: str | None, port: int | None) -> None:
         """Serve, run the start hooks, begin the rhythms.
 
         When a stop is asked for meanwhile, the rest is left out.
 
-        Args:
-            socket: Host to serve on, or to send to.
-            port: Port to serve on, or to send to.
-            tcp: Address to serve lines at, or to send them to.
-
         Raises:
             RuntimeError: If it was started before.
-            EndpointError: If ``tcp`` is no address.
+            EndpointError: If ``line_door`` is no address.
             ServeError: If the worker cannot listen there.
             HookError: If ``setup()`` or a start hook raises.
 
@@ -148,7 +144,7 @@ class Worker:
                 async with asyncio.timeout(None) as self._starting:
                     if self._stop_wanted:
                         self._begin_to_stop()
-                    await self._start(socket, port, tcp)
+                    await self._start(socket, port)
             except (TimeoutError, HookError) as exc:
                 # A start that is cut short by a stop has not failed.
                 if not self._stopping.is_set():
@@ -161,7 +157,7 @@ class Worker:
             await self.finish()
             raise
 
-    async def _start(self, socket: str | None, port: int | None, tcp: str | None) -> None:
+    async def _start(self, socket: str | None, port: int | None) -> None:
         if self._setup is not None:
             setup, self._setup = self._setup, None
             try:
@@ -172,19 +168,19 @@ class Worker:
         if self._stopping.is_set():
             return
         wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
+        lines = self._sketch.line_door
         if self._plan.is_client_only:
             self._aim(socket, port)
-            self._sketch.tcp = tcp
             if self._sketch.me.port:
                 # It has a port for those that subscribe to it.
                 await self._doors.serve(None, None)
         else:
             # Who has another door needs no port for websockets, unless one is asked for.
             asked = socket or port is not None or self._sketch.me.port is not None
-            if asked or not (tcp or self._sketch.me.doors):
+            if asked or not (lines or self._sketch.me.doors):
                 await self._doors.serve(socket, port)
-            if tcp is not None:
-                self._sketch.tcp = await self._doors.serve_lines(tcp)
+            if lines is not None:
+                self._sketch.line_door = await self._doors.serve_lines(lines)
         await self._doors.serve_further()
         self._subscribe(wanted)
         self._hooks_begun = True
@@ -289,6 +285,7 @@ class Worker:
         if self._peers is not None:
             await within(CLOSING, self._peers.close(), "closing the peers", self._report)
         await cancel(list(self._telling), self._report)
+        self._handling.awaiting.end()
         self._threads.close()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -410,6 +407,10 @@ class Worker:
             self._sketch.out(text)
         except BaseException as exc:
             self._report("out() failed", exc)
+
+    def next_message(self, channel: str | None) -> asyncio.Future[Wire]:
+        """Return a future for the next message of a channel, or of any one."""
+        return self._handling.awaiting.next(channel)
 
     async def to_thread(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a function in one of this worker's threads and await its result."""

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Protocol
@@ -34,6 +35,9 @@ class Client:
         query: What follows the ``?`` of a websocket's path, as it came.
         address: Where the connection comes from, for people.
         subscribes: Whether it gets what is published, instead of sending.
+        tell: Sends the client something that it did not ask for, and says whether that was done. It is
+            not if the client is gone or does not read what it gets, and never for a websocket,
+            which subscribes to what it wants.
         state: Whatever a sketch wants to keep for as long as the client is there.
         id: A number that no other connection of this process has.
 
@@ -43,6 +47,7 @@ class Client:
     query: str
     address: str
     subscribes: bool = False
+    tell: Callable[[object], bool] = field(default=lambda _value: False, compare=False, repr=False)
     state: SimpleNamespace = field(default_factory=SimpleNamespace, compare=False, repr=False)
     id: int = field(default_factory=lambda: next(_ids))
 

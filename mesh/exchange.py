@@ -21,7 +21,7 @@ from mesh.conversation import STOPPING, Client, Ending, Responder, sendable
 from mesh.errors import MeshError
 from mesh.protocol.books import PlainTaken, TakenBooks
 from mesh.protocol.lines import LF, MAX_LINE, LineSplitter
-from mesh.protocol.values import Refusal, Wire, refusal_to_wire
+from mesh.protocol.values import Refusal, Wire, message_to_wire, refusal_to_wire
 from mesh.suspending import watched
 from mesh.text import printable
 from mesh.transport.base import Transport
@@ -258,6 +258,18 @@ class Exchange:
             return ""
         text = printable(rest[:_SHOWN].decode(errors="backslashreplace"))
         return f"; {len(rest)} bytes without an end were not handled: {text}{'...' * (len(rest) > _SHOWN)}"
+
+    def tell(self, value: object) -> bool:
+        """Send something that is no answer; return whether there was room for it.
+
+        Raises:
+            PayloadError: If it cannot be sent.
+
+        """
+        if self._gone or self._is_draining or not self._transport.writable:
+            return False
+        self._framing.write(self._transport, self._ending, [self._framing.written(message_to_wire(value))])
+        return True
 
     # -- messages -------------------------------------------------------------------------------
 

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Literal
+from collections.abc import Callable
+from random import Random
+from typing import Any, Literal, TypeVar, cast
 
+from mesh.backoff import Backoff
 from mesh.errors import LineTooLongError
 from mesh.protocol.lines import MAX_LINE, LineSplitter
 from mesh.text import printable
+from mesh.transport.base import DialError
+from mesh.transport.endpoints import EndpointError, address_of, why
 
 logger = logging.getLogger("mesh.lines")
 
 WRITE_LIMIT = 64 * 1024
 """Bytes in the write buffer from which on ``drain()`` waits."""
 
+PATIENCE = 10.0
+"""Seconds for which an absent server is waited for, unless told otherwise."""
+
 _SHOWN = 40
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 
 class LineProtocol(asyncio.Protocol):
@@ -123,9 +133,8 @@ class LineProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=self._write_limit)
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's have no base in common with it
+        self.transport.set_write_buffer_limits(high=self._write_limit)
 
     def data_received(self, data: bytes) -> None:
         """Hand over the lines that these bytes complete."""
@@ -167,6 +176,48 @@ class LineProtocol(asyncio.Protocol):
         for room in drained:
             if not room.done():
                 room.set_result(None)
+
+
+async def connect_lines(
+    url: str, protocol_factory: Callable[[], P], *, patience: float | None = PATIENCE
+) -> P:
+    """Connect a protocol to a server that may still be starting.
+
+    Args:
+        url: ``tcp://HOST:PORT`` or ``unix:///path``.
+        protocol_factory: Makes the protocol, such as a ``LineProtocol``.
+        patience: Seconds to go on trying; ``None`` for ever.
+
+    Returns:
+        The protocol, connected.
+
+    Raises:
+        EndpointError: If it is no such address.
+        DialError: If nobody listens there in time.
+
+    """
+    address = address_of(url)
+    if address.scheme not in ("tcp", "unix"):
+        raise EndpointError(url, "nobody speaks lines there", "write tcp://HOST:PORT or unix:///path")
+    loop = asyncio.get_running_loop()
+    backoff = Backoff(Random())
+    begin = loop.time()
+    while True:
+        try:
+            if address.scheme == "unix":
+                _, protocol = await loop.create_unix_connection(protocol_factory, address.path)
+            else:
+                host, port = address.host or "localhost", address.port or 0
+                _, protocol = await loop.create_connection(protocol_factory, host, port)
+        except OSError as exc:
+            waited = loop.time() - begin
+            if patience is not None and waited >= patience:
+                raise DialError(
+                    url, f"cannot reach {url} within {waited:.1f} s: {why(exc)}; is the server running?"
+                ) from exc
+        else:
+            return protocol
+        await asyncio.sleep(backoff.delay())
 
 
 def _shown(rest: bytes) -> str:

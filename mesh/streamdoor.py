@@ -120,7 +120,7 @@ class StreamDoor:
         if len(self._talks) + self._others() >= self._max_clients:
             await self._turn_away(transport, framing)
             return
-        client = Client(self._channel, "", transport.peer)
+        client = Client(self._channel, "", transport.peer, tell=lambda value: talk.tell(value))
         talk = Exchange(transport, framing, client=client, responder=self._responder, books=self.books)
         task = asyncio.current_task()
         assert task is not None

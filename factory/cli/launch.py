@@ -312,7 +312,9 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
             made.target.check()  # says so now, not at every message, if it has no port
     if values.get("on_error"):
         made.on_error = values["on_error"]
-    made.run(values.get("socket"), values.get("port"), values.get("tcp"))
+    if values.get("tcp"):
+        made.line_door = values["tcp"]
+    made.run(values.get("socket"), values.get("port"))
 
 
 def _explained(call: Callable[[], T]) -> T:

@@ -19,7 +19,7 @@ What a block is says its language:
 
 In what is printed, ``…`` stands for anything (alone on its line: for any lines), because
 ``...`` is what a buzzer says. Times of day, waiting times, lists of bits and the ports 87xx
-stand for any others.
+and 8007 stand for any others.
 
 The words of a comment:
 
@@ -80,9 +80,9 @@ INTERRUPTED_MAKE = {2, 130, -2}
 
 _FENCE = re.compile(r" *```(\w*)$")
 _COMMENT = re.compile(r" *<!-- test: (.+) -->$")
-_PORT = re.compile(r"\b87\d\d\b")
+_PORT = re.compile(r"\b(?:87\d\d|8007)\b")
 _ANSI = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])")
-_VARYING = re.compile(r"(…|\b\d\d:\d\d:\d\d\b|\[[01](?:, [01])*\]|\b87\d\d\b|after \d+\.\d s\b)")
+_VARYING = re.compile(r"(…|\b\d\d:\d\d:\d\d\b|\[[01](?:, [01])*\]|\b(?:87\d\d|8007)\b|after \d+\.\d s\b)")
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".cache", ".ruff_cache", ".mypy_cache", ".hypothesis", "tests", "build", "dist"
 )

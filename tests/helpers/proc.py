@@ -163,6 +163,11 @@ class Proc:
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
 
+    def end_input(self) -> None:
+        """Close the program's input, as Ctrl-D does."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
     def count(self, pattern: str) -> int:
         """Return in how many lines the pattern is found."""
         return sum(1 for line in list(self.lines) if re.search(pattern, line.text))
@@ -240,9 +245,10 @@ def arduino(
     *arguments: str | Path,
     cwd: Path = ROOT,
     env: Mapping[str, str | None] | None = None,
+    interactive: bool = False,
 ) -> Proc:
     """Launch a sketch with the Python of the tests."""
-    return Proc(sys.executable, LAUNCHER, *arguments, cwd=cwd, env=env)
+    return Proc(sys.executable, LAUNCHER, *arguments, cwd=cwd, env=env, interactive=interactive)
 
 
 def verbatim(

@@ -6,16 +6,28 @@ How bytes become lines is tested beside the code, in tests/mesh/protocol/test_li
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import pty
+import select
+import signal
 import socket
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 import mesh
+import sketches
 from mesh import LineProtocol
+from tests.helpers.clients import ask
+from tests.helpers.lines import line_port, say, say_async
 from tests.helpers.log import Log
+from tests.helpers.proc import DEADLINE, LAUNCHER, arduino
+from tests.helpers.sketch_bench import made
 
 pytestmark = pytest.mark.integration
 
@@ -237,3 +249,155 @@ async def test_c22_an_unfinished_last_line_is_delivered_where_asked_and_reported
 def test_a_line_cannot_hold_its_own_end() -> None:
     with pytest.raises(ValueError, match="its own delimiter"):
         LineProtocol().write_line("two\r\nlines")
+
+
+# -- the sketches ------------------------------------------------------------------------------
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C7", "C20")
+def test_c07_the_echo_sketch_on_lines() -> None:
+    with arduino("echo", "--tcp", "0") as echo:
+        port = line_port(echo)
+        said = say(port, b"one\r\ntwo\n\n.\nnever\n", pieces=[4, 5, 9])
+        assert said == b"You sent: one\r\nYou sent: two\nYou sent: \n"
+        echo.wait_for("done processing messages: this worker closed the connection")
+        assert echo.stop() == 0
+        assert not any("serving on localhost" in line for line in echo.stdout), "nothing but lines"
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C7")
+def test_c07_the_same_echo_on_a_websocket_beside_its_lines() -> None:
+    with arduino("echo", "--port", "0", "--tcp", "0") as echo:
+        port = int(echo.wait_for(r"serving on localhost:(\d+)$")[1])
+        assert ask(port, "one", "two") == [
+            "You sent: one",
+            "You sent: two",
+        ]
+        assert say(line_port(echo), b"three\n") == b"You sent: three\n"
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C11", "C15", "C21")
+def test_c11_the_client_types_and_reads_at_once_and_says_who_left() -> None:
+    """Also C15, who closed and after how long, and C21, bytes that are no text."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    with listener, arduino("line", "--tcp", str(port), interactive=True) as line:
+        connection, _ = listener.accept()
+        with connection:
+            # Nothing is typed, and what comes is shown all the same.
+            connection.sendall(b"hello \xff\x1b[2J\r\n")
+            line.wait_for(r"^hello \\xff\\x1b\[2J$")
+            line.type("typed\n")
+            assert connection.recv(100) == b"typed\r\n"
+        line.wait_for(r"^\[ line \] the server closed the connection after \d+\.\d s$")
+        assert line.wait() == 0, line
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C11")
+def test_c11_what_is_piped_in_is_sent_and_all_answers_are_shown() -> None:
+    with arduino("echo", "--tcp", "0") as echo:
+        with arduino("line", "--tcp", str(line_port(echo)), interactive=True) as line:
+            line.type("a\nb without an end")
+            line.end_input()
+            assert line.wait() == 0, line
+        assert line.stdout[:2] == ["You sent: a", "You sent: b without an end"]
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C11")
+@pytest.mark.parametrize("goodbye", [b".\r", b"\x03", b"\x04"], ids=["dot", "ctrl-c", "ctrl-d"])
+def test_c11_on_a_terminal_it_prompts(goodbye: bytes) -> None:
+    with arduino("echo", "--tcp", "0") as echo:
+        command = [sys.executable, str(LAUNCHER), "line", "--tcp", str(line_port(echo))]
+        ready = b"\x1b[?2004h"  # the prompt asks the terminal to mark what is pasted
+        steps = [(ready, b"hello\r"), (b"You sent: hello", goodbye)]
+        code, shown = on_a_terminal(command, steps)
+        assert code == 0, shown
+
+
+def on_a_terminal(command: list[str], steps: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+    """Run a command on a terminal of its own; each time that a text has appeared there, type another one.
+
+    Returns:
+        The exit code, and all that appeared.
+
+    """
+    pid, screen = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        os.execv(command[0], command)
+    shown, seen, end = b"", 0, time.monotonic() + DEADLINE
+    try:
+        while select.select([screen], [], [], max(end - time.monotonic(), 0))[0]:
+            try:
+                piece = os.read(screen, 4096)
+            except OSError:  # the terminal is gone with the process
+                return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+            shown += piece
+            if b"\x1b[6n" in piece:
+                os.write(screen, b"\x1b[1;1R")  # where the cursor is, for it asks
+            if steps and steps[0][0] in shown[seen:]:
+                seen = len(shown)
+                os.write(screen, steps.pop(0)[1])
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise AssertionError(f"it did not end: {shown!r}")
+    finally:
+        os.close(screen)
+
+
+@pytest.mark.source("C13")
+async def test_c13_one_can_wait_until_a_worker_is_closed() -> None:
+    echo = made(sketches.Echo)
+    echo.line_door = "tcp://localhost:0"
+    async with echo.running():
+        closed = asyncio.create_task(echo.wait_closed())
+        assert echo.line_door is not None
+        assert await say_async(echo.line_door, b"one\n") == b"You sent: one\n"
+        assert not closed.done()
+        echo.stop()
+        await closed
+        with pytest.raises(ConnectionError):
+            await say_async(echo.line_door, b"gone\n")
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C14")
+def test_c14_run_goes_on_for_as_long_as_a_client_is_there() -> None:
+    with arduino("echo", "--tcp", "0") as echo:
+        with socket.create_connection(("127.0.0.1", line_port(echo)), timeout=DEADLINE) as connection:
+            for _ in range(3):
+                connection.sendall(b"still there?\n")
+                assert connection.recv(100) == b"You sent: still there?\n"
+            assert echo.process.poll() is None
+        assert echo.stop() == 0
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C17")
+def test_c17_the_line_door_refuses_what_never_ends() -> None:
+    with arduino("echo", "--tcp", "0") as echo:
+        port = line_port(echo)
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as connection:
+            connection.sendall(b"fine\n" + b"x" * 70_000)
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+        fine, refusal = answer.splitlines()
+        assert fine == b"You sent: fine"
+        assert json.loads(refusal)["error"]["type"] == "LineTooLongError"
+        echo.wait_for("longer than 65536 bytes")
+        assert say(port, b"still here\n") == b"You sent: still here\n"
+        assert echo.stop() == 0
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C22")
+def test_c22_the_line_door_reports_what_did_not_end() -> None:
+    with arduino("echo", "--tcp", "0") as echo:
+        assert say(line_port(echo), b"whole\nhalf") == b"You sent: whole\n"
+        echo.wait_for("4 bytes without an end were not handled: half")

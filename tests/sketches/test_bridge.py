@@ -1,0 +1,127 @@
+"""The bridge: a cable that speaks lines, the real buzzer at the other end."""
+
+from __future__ import annotations
+
+import os
+import pty
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.fleet import write_grid
+from tests.helpers.ports import free_ports
+from tests.helpers.proc import DEADLINE, Proc, arduino
+
+pytestmark = [pytest.mark.integration, pytest.mark.fleet]
+
+
+class Cable:
+    """Stands in for a serial cable: what the device at its end writes and reads, plugged in at a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._device = -1
+
+    def plug(self) -> None:
+        self._device, end = pty.openpty()
+        tty.setraw(end)
+        self.path.unlink(missing_ok=True)
+        self.path.symlink_to(os.ttyname(end))
+        os.close(end)
+
+    def unplug(self) -> None:
+        self.path.unlink()
+        os.close(self._device)
+        self._device = -1
+
+    def write(self, data: bytes) -> None:
+        os.write(self._device, data)
+
+    def read_line(self) -> bytes:
+        line = b""
+        while not line.endswith(b"\n"):
+            line += os.read(self._device, 1)
+        return line
+
+    def close(self) -> None:
+        if self._device >= 0:
+            os.close(self._device)
+
+
+@contextmanager
+def plugged(path: Path) -> Iterator[Cable]:
+    cable = Cable(path)
+    cable.plug()
+    try:
+        yield cable
+    finally:
+        cable.close()
+
+
+def grid_of(folder: Path, line: str, *, more: str = "") -> tuple[Path, int]:
+    (port,) = free_ports(1)
+    text = (
+        f"nodes:\n"
+        f"  buzzer: {{sketch: buzzer, port: {port}, args: {{sound: buzz buzz buzz}}}}\n"
+        f"  cable: {{sketch: bridge, args: {{line: '{line}', to: buzzer/light}}{more}}}\n"
+    )
+    return write_grid(folder, text), port
+
+
+@contextmanager
+def bridged(grid: Path) -> Iterator[tuple[Proc, Proc]]:
+    with arduino("buzzer", "--grid", grid) as buzzer:
+        buzzer.wait_for("serving on")
+        with arduino("bridge", "--name", "cable", "--grid", grid) as bridge:
+            yield buzzer, bridge
+
+
+def test_a_cable_talks_to_the_buzzer_and_comes_back_when_it_is_plugged_in_again(tmp_path: Path) -> None:
+    path = tmp_path / "ttyUSB0"
+    with plugged(path) as cable:
+        grid, _ = grid_of(tmp_path, f"serial://{path}?baud=9600")
+        with bridged(grid) as (buzzer, bridge):
+            bridge.wait_for("line up")
+            cable.write(b"1\r\n0\r\n")
+            assert cable.read_line() == b"buzz buzz buzz\r\n"
+            assert cable.read_line() == b"...\r\n"
+            buzzer.wait_for("signal 0 received -> ...")
+            cable.unplug()
+            bridge.wait_for("line down")
+            bridge.wait_for("will go on as soon as it is back")
+            mark = bridge.mark
+            cable.plug()
+            bridge.wait_for("line up", since=mark)
+            cable.write(b"1\n")
+            assert cable.read_line() == b"buzz buzz buzz\n"
+            assert bridge.count("line up") == 2
+            assert bridge.stop() == 0
+
+
+def test_what_is_subscribed_to_goes_out_as_lines_and_a_refusal_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "ttyUSB0"
+    with plugged(path) as cable:
+        grid, _ = grid_of(tmp_path, f"serial://{path}", more=", subscribes: {sound: buzzer}")
+        with bridged(grid) as (buzzer, bridge):
+            bridge.wait_for("line up")
+            cable.write(b"1\n")
+            lines = {cable.read_line(), cable.read_line()}
+            assert lines == {b"buzz buzz buzz\n"}, "the ack, and what the buzzer publishes"
+            assert buzzer.stop() == 0
+            assert bridge.stop() == 0
+
+
+def test_tcp_lines_reach_a_node_through_the_bridge(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    grid, _ = grid_of(tmp_path, f"tcp://localhost:{port}")
+    with bridged(grid) as (_, bridge):
+        bridge.wait_for(rf"serving on tcp://localhost:{port}")
+        with arduino("line", "--tcp", str(port), interactive=True) as line:
+            line.type("1\n")
+            line.wait_for("^buzz buzz buzz$", within=DEADLINE)
+            assert bridge.stop() == 0
+            line.wait_for("the server closed the connection after")
+            assert line.wait() == 0
