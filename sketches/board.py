@@ -7,7 +7,7 @@ from typing import Any
 
 import factory
 from factory.boards import BoardError, BoardLostError, PinError, PinInUseError
-from factory.boards.io.node import BoardNode
+from factory.boards.io.node import open_board
 
 
 class Board(factory.FactoryLoop):
@@ -27,7 +27,7 @@ class Board(factory.FactoryLoop):
         """Choose the board and its doors.
 
         Args:
-            board: The board: sim:uno, sim:mega, sim:nano or sim:leonardo.
+            board: The board: sim:uno, sim:mega, sim:nano, sim:leonardo, serial:/dev/ttyACM0 or tcp:HOST:PORT.
             firmata_tcp: Port on which Firmata clients find it.
             firmata_pty: Path of a serial port that is made for Firmata clients.
             modes: By pin, the mode that it has from the start.
@@ -38,7 +38,7 @@ class Board(factory.FactoryLoop):
 
         """
         self.doors = (firmata_tcp, Path(firmata_pty) if firmata_pty else None)
-        self.board = BoardNode(self.name, board, publish=self._tell, say=self.out, seed=seed)
+        self.board = await open_board(self.name, board, publish=self._tell, say=self.out, seed=seed)
         try:
             self.board.furnish(modes or {}, failsafe or {}, parts or {}, wires or [])
         except PinError as exc:

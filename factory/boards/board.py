@@ -117,10 +117,7 @@ class Pin:
         self.board._apply_mode(self)
 
     def _admit(self, by: str | None, force: bool) -> None:
-        if self.board.lost is not None:
-            raise BoardLostError(
-                f"{self.board.name} is lost: {self.board.lost}; it can be written to again when it is back"
-            )
+        self.board._check_there()
         if self.owner is not None and by != self.owner and not force:
             raise PinInUseError(self.label, self.owner)
 
@@ -208,6 +205,11 @@ class Pin:
     def tone(self, hertz: int, *, by: str | None = None, force: bool = False) -> None:
         """Give out a square wave of that frequency; 0 ends it. Raises what ``digital_write`` does."""
         hertz = self.check(Signal.TONE, hertz)
+        if not self.board.has_tone:
+            raise PinUnsupportedError(
+                f"pin {self.label}: {self.board.name} makes no tones, for Firmata has no message for them",
+                self.label,
+            )
         self._to_write(Mode.OUTPUT, by, force)
         self.board._note(self, Signal.TONE, hertz)
         self.board._write(self, Signal.TONE, hertz)
@@ -299,8 +301,11 @@ class Board(ABC):
         pins: By number.
         log: Every change of every pin.
         lost: Why the board is not there; ``None`` if it is.
+        has_tone: Whether its pins can give out tones.
 
     """
+
+    has_tone = True
 
     def __init__(
         self, name: str, profile: Profile, clock: Callable[[], float], log_limit: int = DEFAULT_LIMIT
@@ -383,6 +388,18 @@ class Board(ABC):
             watcher(edge)
 
     # -- for backends --------------------------------------------------------------------
+
+    def _check_there(self) -> None:
+        """Make sure that the board can be written to now.
+
+        Raises:
+            BoardLostError: If it cannot.
+
+        """
+        if self.lost is not None:
+            raise BoardLostError(
+                f"{self.name} is lost: {self.lost}; it can be written to again when it is back"
+            )
 
     def _make_pins(self, profile: Profile) -> tuple[Pin, ...]:
         """Return the pins; a backend may have a class of its own for them."""

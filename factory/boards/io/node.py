@@ -18,6 +18,7 @@ from factory.boards.edges import Edge
 from factory.boards.errors import BoardError, PinModeError, PinValueError
 from factory.boards.io.clock import BenchClock
 from factory.boards.io.pty import PtyDoor
+from factory.boards.io.remote import Remote
 from factory.boards.io.tcp import TcpDoor
 from factory.boards.modes import Mode, Signal
 from factory.boards.parts import Part, make_part
@@ -40,56 +41,57 @@ _WRITES: Mapping[str, Callable[..., None]] = {
 }
 
 
-def open_board(url: str, name: str, bench: Bench) -> Board:
-    """Return the board that a URL means.
+Publish = Callable[[str, object], object]
+Say = Callable[[str], object]
+
+
+async def open_board(name: str, url: str, *, publish: Publish, say: Say, seed: int = 0) -> BoardNode:
+    """Return a board as a node; to be called on the event loop.
 
     Args:
-        url: ``sim:uno`` and the like.
-        name: What the board is called.
-        bench: Where a simulated one stands.
-
-    Raises:
-        BoardError: If there is no such board.
-
-    """
-    scheme, colon, rest = url.partition(":")
-    if scheme != "sim" or not colon:
-        raise BoardError(f"board {url[:60]!r}: choose a simulated one, as in sim:uno")
-    return SimBoard(name, find_profile(rest), bench)
-
-
-class BoardNode:
-    """One board, its parts, its clock and its doors; to be made on the event loop.
-
-    Args:
-        name: What the node is called.
-        url: The board.
+        name: What it is called.
+        url: ``sim:uno`` and the like, ``serial:/dev/ttyACM0`` or ``tcp:HOST:PORT``.
         publish: Publishes a value on a channel.
         say: Prints a line.
         seed: Makes the noise of the simulation the same in every run.
+
+    Raises:
+        BoardError: If that is no board.
+        BoardLostError: If the board is not there.
+
+    """
+    bench = Bench(monotonic(), seed)
+    bench.trouble = say
+    scheme, _, kind = url.partition(":")
+    if scheme == "sim":
+        return BoardNode(SimBoard(name, find_profile(kind), bench), bench, None, publish=publish, say=say)
+    remote = Remote(name, url, say)
+    return BoardNode(await remote.connect(), bench, remote, publish=publish, say=say)
+
+
+class BoardNode:
+    """One board, its parts, its clock and its doors; ``open_board`` makes it.
+
+    Args:
+        board: The board.
+        bench: The world that moves with it.
+        remote: The line to it, if it has one.
+        publish: Publishes a value on a channel.
+        say: Prints a line.
 
     Attributes:
         board: The board.
         parts: By name, what hangs on it.
 
-    Raises:
-        BoardError: If there is no such board.
-
     """
 
     def __init__(
-        self,
-        name: str,
-        url: str,
-        *,
-        publish: Callable[[str, object], object],
-        say: Callable[[str], object],
-        seed: int = 0,
+        self, board: Board, bench: Bench, remote: Remote | None, *, publish: Publish, say: Say
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self.bench = Bench(monotonic(), seed)
-        self.bench.trouble = say
-        self.board = open_board(url, name, self.bench)
+        self.bench = bench
+        self.board = board
+        self._remote = remote
         self.parts: dict[str, Part] = {}
         self._clock = BenchClock(self.bench)
         self._publish = publish
@@ -173,6 +175,8 @@ class BoardNode:
             self._pty.close()
         if self._tcp is not None:
             await self._tcp.close()
+        if self._remote is not None:
+            await self._remote.close()
         for timer in self._leaving.values():
             timer.cancel()
         self._clock.close()
