@@ -66,9 +66,15 @@ class Board(factory.FactoryLoop):
         """Write a level, or play the outside world at an input."""
         self._send(pin, "level", msg, sender)
 
+    @factory.reactive("pin/{pin}/state")
+    async def state(self, channel, msg, pin):  # type: ignore[no-untyped-def]
+        """Answer what one pin looks like."""
+        with _refusing():
+            return self.board.pin_state(pin)
+
     @factory.reactive("pin/{pin}/{what}")
     async def signal(self, channel, msg, pin, what, sender=None):  # type: ignore[no-untyped-def]
-        """Write what else a pin has: pwm, servo, tone or mode."""
+        """Write what else a pin has: pwm, servo, tone, mode or pulse."""
         self._send(pin, what, msg, sender)
 
     @factory.reactive("pin/{pin}/{what}/force")

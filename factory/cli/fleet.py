@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 import mesh
+from factory.cli import pins
 from factory.cli.printing import Printing
 from mesh.text import listing
 
@@ -64,3 +65,7 @@ def validate(ctx: click.Context, file: Path | None, path: Path | None, as_json: 
         counted = "1 node" if len(names) == 1 else f"{len(names)} nodes"
         shown = file or path or ctx.obj or grid.path
         click.echo(f"{shown}: no mistakes; {counted}: {listing(names)}")
+
+
+for command in pins.COMMANDS:
+    main.add_command(command)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from factory.boards.bench import Bench
 from factory.boards.board import Board, Pin
 from factory.boards.edges import Edge
-from factory.boards.errors import BoardError, PinModeError, PinValueError
+from factory.boards.errors import BoardError, BoardLostError, PinError, PinModeError, PinValueError
 from factory.boards.io.clock import BenchClock
 from factory.boards.io.pty import PtyDoor
 from factory.boards.io.remote import Remote
@@ -31,6 +32,9 @@ GRACE = 1.0
 
 MOST_EDGES = 4096
 """Edges in one answer or one published batch."""
+
+LONGEST_PULSE = 60_000
+"""Milliseconds."""
 
 _ENDS = {Signal.LEVEL: "", Signal.DUTY: "/pwm", Signal.ANGLE: "/servo", Signal.TONE: "/tone"}
 _WRITES: Mapping[str, Callable[..., None]] = {
@@ -188,7 +192,7 @@ class BoardNode:
 
         Args:
             ref: The pin, as its channel has it.
-            what: ``level``, ``pwm``, ``servo``, ``tone`` or ``mode``.
+            what: ``level``, ``pwm``, ``servo``, ``tone``, ``analog``, ``mode`` or ``pulse``.
             message: The value, or the word for a mode.
             sender: Who may own the pin by this; ``None`` for nobody.
             force: Take it from its owner.
@@ -203,6 +207,12 @@ class BoardNode:
             if what == "mode":
                 pin.set_mode(_mode(message, str(pin)), by=sender, force=force)
                 return
+            if what == "analog":
+                pin.drive(_number(message, pin))
+                return
+            if what == "pulse":
+                self._pulse(pin, _number(message, pin), sender, force=force)
+                return
             write = _WRITES.get(what)
             if write is None:
                 near = did_you_mean(what, [*_WRITES, "mode"])
@@ -215,6 +225,29 @@ class BoardNode:
                 pin.drive(value)
             else:
                 write(pin, value, by=sender, force=force)
+
+    def _pulse(self, pin: Pin, milliseconds: int, sender: str | None, *, force: bool) -> None:
+        """Turn a pin to its other level, and back after a time that the board's own clock counts."""
+        if not 1 <= milliseconds <= LONGEST_PULSE:
+            raise PinValueError(
+                f"a pulse of pin {pin} lasts from 1 to {LONGEST_PULSE} milliseconds, not {milliseconds}",
+                str(pin),
+            )
+        before = pin.digital_read()
+
+        def turn(level: int) -> None:
+            if pin.mode.is_input:
+                pin.drive(level)
+            else:
+                pin.digital_write(level, by=sender, force=force)
+
+        def back() -> None:
+            # Meanwhile it may have been unplugged, or be somebody else's.
+            with suppress(PinError, BoardLostError):
+                turn(before)
+
+        turn(1 - before)
+        self.bench.after(milliseconds / 1000, back)
 
     def feed(self, channel: int, message: object) -> None:
         """Set what an analog input reads; an unset one becomes ANALOG.
@@ -296,6 +329,17 @@ class BoardNode:
             "shorts": list(self.bench.shorts.values()),
             "made": self.board.log.made,
         }
+
+    def pin_state(self, ref: str) -> dict[str, object]:
+        """Return one pin as it is now, with the number of the board's latest edge.
+
+        Raises:
+            UnknownPinError: If there is none.
+
+        """
+        with self._clock:
+            pin = self.board.pin(ref)
+            return {**self._pin_state(pin), "number": pin.spec.number, "made": self.board.log.made}
 
     def _pin_state(self, pin: Pin) -> dict[str, object]:
         values = {signal.name.lower(): value for signal, value in pin.values.items()}
