@@ -64,7 +64,7 @@ class Board(factory.FactoryLoop):
     @factory.reactive("pin/{pin}")
     async def level(self, channel, msg, pin, sender=None):  # type: ignore[no-untyped-def]
         """Write a level, or play the outside world at an input."""
-        self._send(pin, "level", msg, sender)
+        return self._send(pin, "level", msg, sender)
 
     @factory.reactive("pin/{pin}/state")
     async def state(self, channel, msg, pin):  # type: ignore[no-untyped-def]
@@ -75,18 +75,18 @@ class Board(factory.FactoryLoop):
     @factory.reactive("pin/{pin}/{what}")
     async def signal(self, channel, msg, pin, what, sender=None):  # type: ignore[no-untyped-def]
         """Write what else a pin has: pwm, servo, tone, mode or pulse."""
-        self._send(pin, what, msg, sender)
+        return self._send(pin, what, msg, sender)
 
     @factory.reactive("pin/{pin}/{what}/force")
     async def by_force(self, channel, msg, pin, what, sender=None):  # type: ignore[no-untyped-def]
         """Do it even if somebody else owns the pin."""
-        self._send(pin, what, msg, sender, force=True)
+        return self._send(pin, what, msg, sender, force=True)
 
     @factory.reactive("analog/{number:int}")
     async def analog(self, channel, msg, number):  # type: ignore[no-untyped-def]
         """Set what a simulated analog input reads."""
         with _refusing():
-            self.board.feed(number, msg)
+            return self.board.feed(number, msg)
 
     @factory.reactive("part/{name}")
     async def part(self, channel, msg, name):  # type: ignore[no-untyped-def]
@@ -110,11 +110,13 @@ class Board(factory.FactoryLoop):
         with _refusing():
             self.board.power(msg)
 
-    def _send(self, pin: str, what: str, msg: object, sender: str | None, *, force: bool = False) -> None:
+    def _send(
+        self, pin: str, what: str, msg: object, sender: str | None, *, force: bool = False
+    ) -> int | str:
         # A script has a name that begins with $, is gone in a moment, and so owns nothing.
         owner = None if sender is None or sender.startswith("$") else sender
         with _refusing():
-            self.board.send(pin, what, msg, owner, force=force)
+            return self.board.send(pin, what, msg, owner, force=force)
 
 
 @contextmanager

@@ -8,29 +8,20 @@ import factory
 class Buzzer(factory.FactoryLoop):
     """Buzz on light changes."""
 
-    def setup(
-        self,
-        sound: str = "buzz",
-        bell: bool = False,
-        board: str | None = None,
-        pin: str = "3",
-        hertz: int = 440,
-    ) -> None:
+    def setup(self, sound: str = "buzz", bell: bool = False, board: str | None = None, pin: int = 3) -> None:
         """Choose how it sounds.
 
         Args:
             sound: What to answer when the signal is 1.
             bell: Ring the terminal's bell as well.
-            board: A node that is a board, one of whose pins sounds along.
-            pin: The pin.
-            hertz: How high it sounds.
+            board: A node that is a board, on one of whose pins it sounds as well.
+            pin: That pin.
 
         """
         self.sound = sound
         self.bell = bell
         self.board = board
         self.pin = f"pin/{pin}/tone"
-        self.hertz = hertz
 
     @factory.reactive
     async def loop(self, channel: str, signal):  # type: ignore[no-untyped-def]
@@ -40,6 +31,6 @@ class Buzzer(factory.FactoryLoop):
         if self.bell and signal == "1" and sys.stdout.isatty():
             print("\a", end="", flush=True)
         if self.board:
-            await self.request(self.board, self.hertz if signal == "1" else 0, self.pin)
+            await self.request(self.board, 440 if signal == "1" else 0, self.pin)
         await self.publish("sound", behavior)
         return behavior

@@ -14,7 +14,7 @@ class IOPin(factory.FactoryLoop):
         sequence: int = 3,
         seed: int | None = None,
         board: str | None = None,
-        pin: str = "13",
+        pin: int = 13,
     ) -> None:
         """Choose how it toggles.
 
@@ -22,8 +22,8 @@ class IOPin(factory.FactoryLoop):
             chance: Probability that a bit is 0, from 0 to 1.
             sequence: How many bits each tick makes.
             seed: Makes the bits the same in every run.
-            board: A node that is a board, one of whose pins toggles along.
-            pin: The pin.
+            board: A node that is a board, one of whose pins toggles as well.
+            pin: That pin.
 
         """
         if not 0 <= chance <= 1:

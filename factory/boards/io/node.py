@@ -187,8 +187,10 @@ class BoardNode:
 
     # -- what comes ------------------------------------------------------------------------
 
-    def send(self, ref: str, what: str, message: object, sender: str | None, *, force: bool = False) -> None:
-        """Do what a message to the channel of a pin says.
+    def send(
+        self, ref: str, what: str, message: object, sender: str | None, *, force: bool = False
+    ) -> int | str:
+        """Do what a message to the channel of a pin says, and return what the pin is at then.
 
         Args:
             ref: The pin, as its channel has it.
@@ -203,28 +205,22 @@ class BoardNode:
 
         """
         pin = self.board.pin(ref)
+        if what not in _WORDS:
+            near, known = did_you_mean(what, _WORDS), listing(_WORDS)
+            raise PinModeError(f"pin {pin} has no {what[:20]!r}{near}; it has {known}", str(pin))
         with self._clock:
             if what == "mode":
                 pin.set_mode(_mode(message, str(pin)), by=sender, force=force)
-                return
-            if what == "analog":
-                pin.drive(_number(message, pin))
-                return
-            if what == "pulse":
-                self._pulse(pin, _number(message, pin), sender, force=force)
-                return
-            write = _WRITES.get(what)
-            if write is None:
-                near = did_you_mean(what, [*_WRITES, "mode"])
-                raise PinModeError(
-                    f"pin {pin} has no {what[:20]!r}{near}; it has {listing([*_WRITES, 'mode'], 'and')}",
-                    str(pin),
-                )
+                return pin.mode.value
             value = _number(message, pin)
-            if what == "level" and pin.mode.is_input and pin.mode is not Mode.ANALOG:
+            if what == "pulse":
+                self._pulse(pin, value, sender, force=force)
+            elif what == "analog" or (what == "level" and pin.mode in (Mode.INPUT, Mode.INPUT_PULLUP)):
                 pin.drive(value)
             else:
-                write(pin, value, by=sender, force=force)
+                _WRITES[what](pin, value, by=sender, force=force)
+            # Of a shorted output not what was written, but what is.
+            return pin.digital_read() if what in ("level", "pulse") and pin.spec.is_digital else value
 
     def _pulse(self, pin: Pin, milliseconds: int, sender: str | None, *, force: bool) -> None:
         """Turn a pin to its other level, and back after a time that the board's own clock counts."""
@@ -249,8 +245,8 @@ class BoardNode:
         turn(1 - before)
         self.bench.after(milliseconds / 1000, back)
 
-    def feed(self, channel: int, message: object) -> None:
-        """Set what an analog input reads; an unset one becomes ANALOG.
+    def feed(self, channel: int, message: object) -> int:
+        """Set what an analog input reads, and return it; an unset one becomes ANALOG.
 
         Raises:
             PinError: If it cannot be done.
@@ -261,6 +257,7 @@ class BoardNode:
             if pin.mode is Mode.UNSET:
                 pin.set_mode(Mode.ANALOG)
             pin.drive(_number(message, pin))
+            return pin.analog_read()
 
     def handle(self, name: str, message: object) -> str:
         """Press, release, turn or set a part, and return what it looks like then.
@@ -381,6 +378,9 @@ class BoardNode:
 def packed(edge: Edge) -> list[object]:
     """Return an edge as it travels: number, seconds, pin, signal, value."""
     return [edge.number, edge.time, edge.pin, edge.signal.name.lower(), edge.value]
+
+
+_WORDS = (*_WRITES, "analog", "mode", "pulse", "state")
 
 
 def _number(message: object, pin: Pin) -> int:
