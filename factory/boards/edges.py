@@ -16,7 +16,11 @@ from factory.boards.modes import Signal
 DEFAULT_LIMIT = 65_536
 """Edges that a log keeps: 1 MiB."""
 
+Row = tuple[int, float, int, str, int]
+"""An edge as it travels: number, time, pin, name of the signal, value."""
+
 _SIGNALS = tuple(Signal)
+_NAMES = tuple(signal.name.lower() for signal in Signal)
 # value, pin and signal in one integer; a pin is at most 127, as in Firmata.
 _VALUE_SHIFT = 16
 _PIN_SHIFT = 8
@@ -89,12 +93,21 @@ class EdgeLog:
             most: Most edges to return; ``None`` for all.
 
         """
+        rows, missed = self.rows(number, most)
+        return [Edge(row[0], row[1], row[2], _SIGNALS[_NAMES.index(row[3])], row[4]) for row in rows], missed
+
+    def rows(self, number: int, most: int | None = None) -> tuple[list[Row], int]:
+        """Return the same as plain rows, as they travel: number, time, pin, name of the signal, value."""
         first = max(number, self.dropped)
         last = self.made if most is None else min(self.made, first + most)
-        return [self._edge(place) for place in range(first, last)], max(first - number, 0)
-
-    def _edge(self, before: int) -> Edge:
-        place = before % self.limit
-        packed = self._packed[place]
-        pin = packed >> _PIN_SHIFT & 0xFF
-        return Edge(before + 1, self._times[place], pin, _SIGNALS[packed & 0xFF], packed >> _VALUE_SHIFT)
+        times, packed, limit = self._times, self._packed, self.limit
+        return [
+            (
+                before + 1,
+                times[before % limit],
+                (word := packed[before % limit]) >> _PIN_SHIFT & 0xFF,
+                _NAMES[word & 0xFF],
+                word >> _VALUE_SHIFT,
+            )
+            for before in range(first, last)
+        ], max(first - number, 0)

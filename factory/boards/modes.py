@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import Enum, unique
+from enum import IntEnum, StrEnum, unique
 
 
 @unique
-class Mode(Enum):
+class Mode(StrEnum):
     """What a pin is set to; the value is how people and the mesh write it."""
 
     UNSET = "UNSET"
@@ -33,7 +33,7 @@ _INPUTS = frozenset((Mode.INPUT, Mode.INPUT_PULLUP, Mode.ANALOG))
 
 
 @unique
-class Signal(Enum):
+class Signal(IntEnum):
     """What changes at a pin. Each has a channel of its own on the mesh, and a range.
 
     The value of each member is its place in a packed entry of the edge log.

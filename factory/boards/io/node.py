@@ -352,8 +352,8 @@ class BoardNode:
 
     def edges(self, since: int) -> dict[str, object]:
         """Return the edges after a number, how many before them are gone, and how many there ever were."""
-        edges, missed = self.board.log.since(since, MOST_EDGES)
-        return {"edges": [packed(edge) for edge in edges], "missed": missed, "made": self.board.log.made}
+        edges, missed = self.board.log.rows(since, MOST_EDGES)
+        return {"edges": edges, "missed": missed, "made": self.board.log.made}
 
     def _edge(self, edge: Edge) -> None:
         self._publish(self._channels[edge.pin, edge.signal], edge.value)
@@ -363,9 +363,9 @@ class BoardNode:
 
     def _tell(self) -> None:
         """Publish what was logged since the last turn of the loop, a batch at a time."""
-        edges, missed = self.board.log.since(self._told, MOST_EDGES)
+        edges, missed = self.board.log.rows(self._told, MOST_EDGES)
         self._told += missed + len(edges)
-        self._publish("edges", {"edges": [packed(edge) for edge in edges], "missed": missed})
+        self._publish("edges", {"edges": edges, "missed": missed})
         self._telling = self._told < self.board.log.made
         if self._telling:
             self._loop.call_soon(self._tell)
@@ -373,11 +373,6 @@ class BoardNode:
     def _state(self, lost: str | None) -> None:
         self._say(f"{self.board.name} is back" if lost is None else f"{self.board.name} is lost: {lost}")
         self._publish("state", lost or "")
-
-
-def packed(edge: Edge) -> list[object]:
-    """Return an edge as it travels: number, seconds, pin, signal, value."""
-    return [edge.number, edge.time, edge.pin, edge.signal.name.lower(), edge.value]
 
 
 _WORDS = (*_WRITES, "analog", "mode", "pulse", "state")

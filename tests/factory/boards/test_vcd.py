@@ -8,7 +8,6 @@ from pathlib import Path
 from vcdvcd import VCDVCD
 
 from factory.boards import SimBoard
-from factory.boards.io.node import packed
 from factory.boards.vcd import VcdWriter, date_text
 from tests.helpers.boards import board
 
@@ -17,8 +16,8 @@ DATE = date_text(2026, 3, 1, "12:34:56")
 
 def written(uno: SimBoard, missed: int = 0) -> str:
     writer = VcdWriter(uno.name, [spec.name for spec in uno.profile.pins], DATE)
-    edges, _ = uno.log.since(0)
-    return writer.header() + writer.changes([packed(edge) for edge in edges], missed)
+    edges, _ = uno.log.rows(0)
+    return writer.header() + writer.changes(edges, missed)
 
 
 def test_another_reader_finds_every_change(tmp_path: Path) -> None:
