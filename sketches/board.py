@@ -1,12 +1,13 @@
 """Boards 1: a board as a node of the mesh; its pins are channels that everybody shares."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import factory
 from factory.boards import BoardError, BoardLostError, PinError, PinInUseError
+from factory.boards.furniture import mistakes
 from factory.boards.io.node import open_board
 
 
@@ -40,9 +41,14 @@ class Board(factory.FactoryLoop):
         self.doors = (firmata_tcp, Path(firmata_pty) if firmata_pty else None)
         self.board = await open_board(self.name, board, publish=self._tell, say=self.out, seed=seed)
         try:
-            self.board.furnish(modes or {}, failsafe or {}, parts or {}, wires or [])
+            self.board.furnish({"modes": modes, "failsafe": failsafe, "parts": parts, "wires": wires})
         except PinError as exc:
             raise ValueError(str(exc)) from exc
+
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+        """Return what is wrong with the pins, parts and wires of a grid."""
+        return mistakes(arguments.get("board", "sim:uno"), arguments)
 
     def _tell(self, channel: str, value: object) -> object:
         return self.publish(channel, value, latch=channel != "edges")

@@ -17,6 +17,7 @@ import mesh
 from factory.boards.firmata.messages import SetMode, SetPin, Version
 from factory.boards.io import node as board_node
 from factory.errors import SetupError
+from factory.fitting import check_sketches
 from sketches import Board, Buzzer, IOPin
 from tests.helpers.firmata import pty_client, tcp_client
 from tests.helpers.ports import free_ports
@@ -203,6 +204,43 @@ async def test_a_board_that_cannot_be_built(arguments: dict[str, Any], words: st
     with pytest.raises(SetupError, match=words):
         async with running(**arguments):
             pass
+
+
+def test_a_grid_is_checked_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        """\
+nodes:
+  uno:
+    sketch: board
+    port: 8770
+    args:
+      modes: {"2": INPT, "99": INPUT}
+      failsafe: {"9": 2, "8": null}
+      parts:
+        key: {button: "2"}
+        arm: {servo: A0}
+        dig:
+          ledd: "3"
+      wires: [["2", "3"], ["2"], ["2", "77"]]
+  due: {sketch: board, port: 8771, args: {board: "sim:due"}}
+  real: {sketch: board, port: 8772, args: {board: "serial:/dev/ttyACM0"}}
+""",
+        encoding="utf-8",
+    )
+    with pytest.raises(mesh.GridError) as caught:
+        check_sketches(mesh.grid(str(path)))
+    found = [(problem.line, problem.column, problem.what) for problem in caught.value.problems]
+    assert found == [
+        (6, 20, "'INPT' is no mode of pin 2, did you mean 'INPUT'?"),
+        (6, 32, "board has no pin '99'"),
+        (7, 23, "failsafe of pin 9: write 0, 1, or null for letting go, not 2"),
+        (10, 14, "pin board.A0 cannot be SERVO"),
+        (12, 11, "part dig: there is no 'ledd', did you mean 'led'?"),
+        (13, 27, "a wire joins two pins or more, not 1"),
+        (13, 34, "board has no pin '77'"),
+        (14, 50, "there is no board 'due'"),
+    ]
 
 
 class Nosy(factory.FactoryLoop):

@@ -17,14 +17,15 @@ from factory.boards.bench import Bench
 from factory.boards.board import Board, Pin
 from factory.boards.edges import Edge
 from factory.boards.errors import BoardError, BoardLostError, PinError, PinModeError, PinValueError
+from factory.boards.furniture import furnish, mode_named, simulated
 from factory.boards.io.clock import BenchClock
 from factory.boards.io.pty import PtyDoor
 from factory.boards.io.remote import Remote
 from factory.boards.io.tcp import TcpDoor
 from factory.boards.modes import Mode, Signal
-from factory.boards.parts import Part, make_part
+from factory.boards.parts import Part
 from factory.boards.profiles import find_profile
-from factory.boards.simulated import SimBoard, wire
+from factory.boards.simulated import SimBoard
 from mesh.text import did_you_mean, listing
 
 GRACE = 1.0
@@ -119,43 +120,16 @@ class BoardNode:
 
     # -- life ----------------------------------------------------------------------------
 
-    def furnish(
-        self,
-        modes: Mapping[str, str],
-        failsafe: Mapping[str, int | None],
-        parts: Mapping[str, Mapping[str, Any]],
-        wires: list[list[str]],
-    ) -> None:
-        """Set modes and fail-safe levels, hang parts on pins and wires between them.
+    def furnish(self, said: Mapping[str, Any]) -> None:
+        """Set up what the grid says of the board; see ``factory.boards.furniture``.
 
         Raises:
             BoardError: If a part, a wire or a level makes no sense.
             PinError: If a pin is not there, or cannot do it.
 
         """
-        for ref, level in failsafe.items():
-            if level not in (0, 1, None):
-                raise BoardError(f"failsafe of pin {ref}: write 0, 1, or null for letting go, not {level!r}")
-            self.board.pin(ref).failsafe = level  # type: ignore[assignment]
-        for pins in wires:
-            wire(*(self._sim().pin(ref) for ref in pins))
-        for name, described in parts.items():
-            self.parts[name] = self._part(name, dict(described))
         with self._clock:
-            for ref, word in modes.items():
-                self.board.pin(ref).set_mode(_mode(word, ref))
-
-    def _part(self, name: str, described: dict[str, Any]) -> Part:
-        kind, refs = next(iter(described.items()), ("", []))
-        described.pop(kind, None)
-        sim = self._sim()
-        pins = [sim.pin(ref) for ref in (refs if isinstance(refs, list) else [refs])]
-        return make_part(kind, name, *pins, **described)
-
-    def _sim(self) -> SimBoard:
-        if not isinstance(self.board, SimBoard):
-            raise BoardError(f"{self.board.name} is no simulated board; its parts and wires are real ones")
-        return self.board
+            self.parts = furnish(self.board, said)
 
     async def serve(self, host: str, port: int | None, pty: Path | None) -> None:
         """Open the doors for Firmata clients.
@@ -210,7 +184,7 @@ class BoardNode:
             raise PinModeError(f"pin {pin} has no {what[:20]!r}{near}; it has {known}", str(pin))
         with self._clock:
             if what == "mode":
-                pin.set_mode(_mode(message, str(pin)), by=sender, force=force)
+                pin.set_mode(mode_named(message, str(pin)), by=sender, force=force)
                 return pin.mode.value
             value = _number(message, pin)
             if what == "pulse":
@@ -284,7 +258,7 @@ class BoardNode:
             BoardError: If the message is neither 0 nor 1.
 
         """
-        board = self._sim()
+        board = simulated(self.board)
         if str(message) not in ("0", "1"):
             raise BoardError(f"power of {board.name} is 0 or 1, not {str(message)[:20]!r}")
         with self._clock:
@@ -386,14 +360,3 @@ def _number(message: object, pin: Pin) -> int:
     if text.strip().lstrip("-").isascii() and text.strip().lstrip("-").isdigit() and len(text) < 10:
         return int(text)
     raise PinValueError(f"{str(message)[:20]!r} is no whole number, which pin {pin} takes", str(pin))
-
-
-def _mode(word: object, pin: str) -> Mode:
-    modes = {mode.value: mode for mode in Mode}
-    mode = modes.get(str(word).upper())
-    if mode is None:
-        near = did_you_mean(str(word)[:20].upper(), modes)
-        raise PinModeError(
-            f"{str(word)[:20]!r} is no mode of pin {pin}{near}; choose {listing(modes, 'or')}", pin
-        )
-    return mode
