@@ -38,6 +38,7 @@ class Board(factory.FactoryLoop):
             seed: Makes the noise of the simulation the same in every run.
 
         """
+        self.wires = wires or []
         self.doors = (firmata_tcp, Path(firmata_pty) if firmata_pty else None)
         self.board = await open_board(self.name, board, publish=self._tell, say=self.out, seed=seed)
         try:
@@ -55,8 +56,9 @@ class Board(factory.FactoryLoop):
 
     @factory.on_start
     async def serve(self) -> None:
-        """Open the doors for Firmata clients."""
+        """Open the doors for Firmata clients, and lay the wires to other boards."""
         await self.board.serve(self.me.host, *self.doors)
+        self.board.lay(self.wires, self._send_on)
 
     @factory.on_stop
     async def unplug(self) -> None:
@@ -77,6 +79,24 @@ class Board(factory.FactoryLoop):
         """Answer what one pin looks like."""
         with _refusing():
             return self.board.pin_state(pin)
+
+    @factory.reactive("pin/{pin}/wire")
+    async def wire(self, channel, msg: dict[str, Any], pin, sender=None):  # type: ignore[no-untyped-def]
+        """Take what another board does to a pin that it is wired to."""
+        with _refusing():
+            self.board.wired(pin, msg, sender)
+
+    @factory.reactive("pin/{pin}/uart")
+    async def bytes_came(self, channel, msg: bytes, pin):  # type: ignore[no-untyped-def]
+        """Take bytes that another board sends to a pin."""
+        with _refusing():
+            return self.board.receive(pin, msg)
+
+    @factory.reactive("uart/{number:int}")
+    async def uart(self, channel, msg: bytes, number):  # type: ignore[no-untyped-def]
+        """Send bytes on a UART."""
+        with _refusing():
+            return self.board.transmit(number, msg)
 
     @factory.reactive("pin/{pin}/{what}")
     async def signal(self, channel, msg, pin, what, sender=None):  # type: ignore[no-untyped-def]
@@ -115,6 +135,9 @@ class Board(factory.FactoryLoop):
         """Unplug the simulated board (0), or plug it in again (1)."""
         with _refusing():
             self.board.power(msg)
+
+    async def _send_on(self, node: str, channel: str, message: object) -> object:
+        return await self.request(node, message, channel)
 
     def _send(
         self, pin: str, what: str, msg: object, sender: str | None, *, force: bool = False

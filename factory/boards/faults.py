@@ -78,8 +78,8 @@ class Noise:
         supply = pin.board.profile.volts
         other = 0.0 if (pin.net.volts or 0.0) > supply / 2 else supply
         self.spikes += 1
-        # Far more than a pull-up, far less than what would be a short.
-        pin.net.sources[self._key] = Source(other, 500.0)
+        # More than a pull-up and the outside world can hold against, less than an output does.
+        pin.net.sources[self._key] = Source(other, 200.0)
         pin.board.bench.changed(pin.net)
         self._timer = pin.board.bench.after(self._width, self._over)
 

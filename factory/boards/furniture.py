@@ -109,7 +109,29 @@ def _set_mode(board: Board, ref: str, word: object) -> None:
 def _join(board: Board, pins: list[str]) -> None:
     if len(pins) < 2:
         raise BoardError(f"a wire joins two pins or more, not {len(pins)}")
-    wire(*(simulated(board).pin(ref) for ref in pins))
+    here = [simulated(board).pin(ref) for ref in pins if not _is_elsewhere(ref)]
+    if not here:
+        raise BoardError("a wire of which no end is on this board; write it at a board that it ends at")
+    wire(*here)
+
+
+def _is_elsewhere(ref: str) -> bool:
+    return "." in ref
+
+
+def ends_elsewhere(wires: list[list[str]]) -> list[tuple[str, str, str]]:
+    """Return each end of a wire that is on another board: a pin here, the node there and its pin."""
+    return [
+        (next(ref for ref in pins if not _is_elsewhere(ref)), *_node_and_pin(end))
+        for pins in wires
+        for end in pins
+        if _is_elsewhere(end)
+    ]
+
+
+def _node_and_pin(end: str) -> tuple[str, str]:
+    node, _, pin = end.rpartition(".")
+    return node, pin
 
 
 def _hang(board: Board, name: str, described: Mapping[str, Any], parts: dict[str, Part]) -> None:

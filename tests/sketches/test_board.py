@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -204,6 +204,121 @@ async def test_a_board_that_cannot_be_built(arguments: dict[str, Any], words: st
     with pytest.raises(SetupError, match=words):
         async with running(**arguments):
             pass
+
+
+@asynccontextmanager
+async def wired(here: list[str], **there: Any) -> AsyncIterator[tuple[Board, Board]]:
+    """Run two boards; the first one has the wires."""
+    port, other = free_ports(2)
+    grid = mesh.Grid([mesh.Node("desk", port=port), mesh.Node("shelf", port=other)])
+    desk = Board.as_node(grid.node("desk"), grid, wires=[here])
+    shelf = Board.as_node(grid.node("shelf"), grid, **there)
+    async with desk.running(), shelf.running():
+        yield desk, shelf
+
+
+async def until(ready: Callable[[], object]) -> None:
+    """Wait for what another node brings about."""
+    async with asyncio.timeout(15):
+        while not ready():  # noqa: ASYNC110 - nobody tells when
+            await asyncio.sleep(0.005)
+
+
+async def test_a_wire_between_two_nodes_goes_both_ways() -> None:
+    async with wired(["13", "shelf.2"], modes={"2": "INPUT_PULLUP"}) as (desk, shelf):
+        here, there = desk.board.board.pin(13), shelf.board.board.pin(2)
+        async with mesh.connect(desk.serving) as peer:
+            await peer.request("INPUT", "pin/13/mode")
+            # The pull-up over there is felt over here.
+            await until(lambda: here.digital_read() == 1)
+            await peer.request("OUTPUT", "pin/13/mode")
+            await until(lambda: there.digital_read() == 0)
+            await peer.request(1, "pin/13")
+            await until(lambda: there.digital_read() == 1)
+            await peer.request(0, "pin/13")
+            await until(lambda: there.digital_read() == 0)
+        async with mesh.connect(shelf.serving) as peer:
+            await peer.request("OUTPUT", "pin/2/mode")
+            await peer.request(1, "pin/2")
+            await until(lambda: desk.board.bench.shorts and shelf.board.bench.shorts)
+        [short] = desk.board.bench.shorts.values()
+        assert short.startswith("short between desk.13 and shelf.2: 100 mA")
+
+
+async def test_an_analog_voltage_goes_over_a_wire() -> None:
+    parts = {"knob": {"potentiometer": "A0", "position": 0.25}}
+    async with wired(["A3", "shelf.A0"], parts=parts) as (desk, _):
+        pin = desk.board.board.pin("A3")
+        async with mesh.connect(desk.serving) as peer:
+            await peer.request("ANALOG", "pin/A3/mode")
+        await until(lambda: pin.analog_read() == 256)
+
+
+async def test_a_wire_to_a_board_that_is_gone_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_node, "GRACE", 0.05)
+    port, other = free_ports(2)
+    grid = mesh.Grid([mesh.Node("desk", port=port), mesh.Node("shelf", port=other)])
+    desk = Board.as_node(grid.node("desk"), grid, wires=[["2", "shelf.13"]], modes={"2": "INPUT_PULLUP"})
+    async with desk.running():
+        pin = desk.board.board.pin(2)
+        for _ in range(2):
+            shelf = Board.as_node(grid.node("shelf"), grid)
+            async with shelf.running(), mesh.connect(shelf.serving) as peer:
+                await peer.request(0, "pin/13")
+                await until(lambda: pin.digital_read() == 0)
+            await until(lambda: pin.digital_read() == 1)
+
+
+async def test_a_uart_goes_over_a_wire() -> None:
+    got = bytearray()
+
+    async def read(peer: mesh.Peer) -> None:
+        async for chunk in peer.subscribe("uart/0"):
+            got.extend(chunk)
+
+    text = b"hello\0\xff" * 2000
+    async with (
+        wired(["TX0", "shelf.RX0"]) as (desk, shelf),
+        mesh.connect(shelf.serving, name="reader") as reader,
+        mesh.connect(desk.serving) as writer,
+        asyncio.TaskGroup() as group,
+    ):
+        reading = group.create_task(read(reader))
+        await until(lambda: shelf.board._wires)
+        while not got:  # the subscription may not be there yet
+            assert await writer.request(b"x", "uart/0") == 1
+            await asyncio.sleep(0.01)
+        await writer.request(text, "uart/0")
+        await until(lambda: got.endswith(text))
+        assert set(got[: -len(text)]) == {ord("x")}
+        # Whatever names a pin goes by, there is one wire, not one for each of them.
+        assert (len(desk.board._wires), len(shelf.board._wires)) == (1, 1)
+        reading.cancel()
+
+
+async def test_faults_come_and_go() -> None:
+    async with running(modes={"2": "INPUT_PULLUP"}) as uno, mesh.connect(uno.serving) as peer:
+        pin = uno.board.board.pin(2)
+        assert await peer.request("stuck-0", "pin/2/fault") == "stuck-0"
+        await peer.request(1, "pin/2")
+        assert pin.digital_read() == 0
+        await peer.request("noise", "pin/2/fault")
+        assert pin.digital_read() == 1
+        made = uno.board.board.log.made
+        await until(lambda: uno.board.board.log.made >= made + 4)
+        await peer.request("none", "pin/2/fault")
+        made = uno.board.board.log.made
+        assert "'bend' is no fault of pin uno.2; choose none, stuck-0, stuck-1 or noise" in await refusal(
+            peer, "bend", "pin/2/fault"
+        )
+        await peer.request(0, "pin/2")
+        assert uno.board.board.log.made <= made + 2
+
+
+async def test_a_wire_cannot_be_laid_by_hand() -> None:
+    async with running() as uno, mesh.connect(uno.serving, name="ann") as ann:
+        for message in ({}, {"from": "bob.3", "drive": None}, {"from": "ann"}, {"from": 3}):
+            assert "laid in the grid of a board" in await refusal(ann, message, "pin/2/wire")
 
 
 def test_a_grid_is_checked_before_anything_runs(tmp_path: Path) -> None:

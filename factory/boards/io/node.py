@@ -14,18 +14,20 @@ from time import monotonic
 from typing import Any
 
 from factory.boards.bench import Bench
-from factory.boards.board import Board, Pin
+from factory.boards.board import Board, FailSafe, Pin
 from factory.boards.edges import Edge
 from factory.boards.errors import BoardError, BoardLostError, PinError, PinModeError, PinValueError
-from factory.boards.furniture import furnish, mode_named, simulated
+from factory.boards.faults import Noise
+from factory.boards.furniture import ends_elsewhere, furnish, mode_named, simulated
 from factory.boards.io.clock import BenchClock
+from factory.boards.io.meshwire import MeshWire, Send
 from factory.boards.io.pty import PtyDoor
 from factory.boards.io.remote import Remote
 from factory.boards.io.tcp import TcpDoor
 from factory.boards.modes import Mode, Signal
 from factory.boards.parts import Part
 from factory.boards.profiles import find_profile
-from factory.boards.simulated import SimBoard
+from factory.boards.simulated import SimBoard, SimPin
 from mesh.text import did_you_mean, listing
 
 GRACE = 1.0
@@ -104,6 +106,9 @@ class BoardNode:
         self._tcp: TcpDoor | None = None
         self._pty: PtyDoor | None = None
         self._leaving: dict[str, asyncio.TimerHandle] = {}
+        self._wires: dict[tuple[SimPin, str], MeshWire] = {}
+        self._send: Send | None = None
+        self._noise: dict[SimPin, Noise] = {}
         self._told = 0
         self._telling = False
         self._channels = self._name_channels()
@@ -147,8 +152,30 @@ class BoardNode:
             self._pty = PtyDoor(self.board, self._clock, pty)
             self._say(f"Firmata on {pty}")
 
+    def lay(self, wires: list[list[str]], send: Send) -> None:
+        """Lay the wires that end on boards of other nodes.
+
+        Args:
+            wires: As the grid has them; those that end here only are left to ``furnish``.
+            send: What sends to another node.
+
+        """
+        self._send = send
+        for ref, node, pin in ends_elsewhere(wires):
+            self._wire(ref, node, pin)
+
+    def _wire(self, own: str, node: str, ref: str) -> MeshWire:
+        pin = simulated(self.board).pin(own)
+        key = (pin, f"{node}.{ref}")
+        if key not in self._wires:
+            assert self._send is not None
+            self._wires[key] = MeshWire(pin, f"{self.board.name}.{own}", node, ref, self._send, self._say)
+        return self._wires[key]
+
     async def close(self) -> None:
         """Close the doors and stop the clock."""
+        for wire in self._wires.values():
+            await wire.close()
         if self._pty is not None:
             self._pty.close()
         if self._tcp is not None:
@@ -168,13 +195,14 @@ class BoardNode:
 
         Args:
             ref: The pin, as its channel has it.
-            what: ``level``, ``pwm``, ``servo``, ``tone``, ``analog``, ``mode`` or ``pulse``.
-            message: The value, or the word for a mode.
+            what: ``level``, ``pwm``, ``servo``, ``tone``, ``analog``, ``mode``, ``pulse`` or ``fault``.
+            message: The value, or the word for a mode or a fault.
             sender: Who may own the pin by this; ``None`` for nobody.
             force: Take it from its owner.
 
         Raises:
             PinError: If it cannot be done.
+            BoardError: If there is no such fault, or no fault can be had on a real board.
             BoardLostError: If the board is not there.
 
         """
@@ -183,6 +211,9 @@ class BoardNode:
             near, known = did_you_mean(what, _WORDS), listing(_WORDS)
             raise PinModeError(f"pin {pin} has no {what[:20]!r}{near}; it has {known}", str(pin))
         with self._clock:
+            if what == "fault":
+                self._break(simulated(self.board).pin(ref), str(message))
+                return str(message)
             if what == "mode":
                 pin.set_mode(mode_named(message, str(pin)), by=sender, force=force)
                 return pin.mode.value
@@ -219,6 +250,18 @@ class BoardNode:
         turn(1 - before)
         self.bench.after(milliseconds / 1000, back)
 
+    def _break(self, pin: SimPin, fault: str) -> None:
+        """Give a pin a fault instead of the one it has."""
+        if fault not in _STUCK:
+            known = listing(_STUCK, "or")
+            raise BoardError(f"{fault[:20]!r} is no fault of pin {pin}; choose {known}")
+        noise = self._noise.pop(pin, None)
+        if noise is not None:
+            noise.stop()
+        pin.board.stick(pin.spec.number, _STUCK[fault])
+        if fault == "noise":
+            self._noise[pin] = Noise(pin)
+
     def feed(self, channel: int, message: object) -> int:
         """Set what an analog input reads, and return it; an unset one becomes ANALOG.
 
@@ -232,6 +275,58 @@ class BoardNode:
                 pin.set_mode(Mode.ANALOG)
             pin.drive(_number(message, pin))
             return pin.analog_read()
+
+    def wired(self, ref: str, message: Mapping[str, Any], sender: str | None) -> None:
+        """Take what a board of another node does to a pin that it is wired to.
+
+        Args:
+            ref: The pin here.
+            message: ``from``, the pin there, and ``drive``, volts and ohms or nothing.
+            sender: The node.
+
+        Raises:
+            BoardError: If the message is none from a board.
+            UnknownPinError: If there is no such pin.
+
+        """
+        pin = simulated(self.board).pin(ref)
+        node, _, far = str(message.get("from", "")).rpartition(".")
+        if not far or node != sender:
+            raise BoardError(f"a wire to {pin} is laid in the grid of a board, not by hand")
+        with self._clock:
+            self._wire(ref, node, far).came(message.get("drive"))
+
+    def transmit(self, number: int, data: bytes) -> int:
+        """Send bytes on a UART, to every RX pin that its TX pin is wired to, and return to how many.
+
+        Raises:
+            UnknownPinError: If the board has no such UART.
+
+        """
+        net = simulated(self.board).pin(f"TX{number}").net
+        reached = 0
+        for terminal in list(net.terminals):
+            if isinstance(terminal, MeshWire):
+                terminal.transmit(data)
+                reached += 1
+            elif isinstance(terminal, SimPin):
+                reached += self._receive(terminal, data)
+        return reached
+
+    def receive(self, ref: str, data: bytes) -> int:
+        """Take bytes that come by a wire to a pin; only an RX pin listens.
+
+        Raises:
+            UnknownPinError: If there is no such pin.
+
+        """
+        return self._receive(simulated(self.board).pin(ref), data)
+
+    def _receive(self, pin: SimPin, data: bytes) -> int:
+        listening = [word[2:] for word in pin.spec.functions if word.startswith("RX")]
+        for number in listening:
+            self._publish(f"uart/{number}", data)
+        return len(listening)
 
     def handle(self, name: str, message: object) -> str:
         """Press, release, turn or set a part, and return what it looks like then.
@@ -266,12 +361,19 @@ class BoardNode:
 
     def left(self, owner: str) -> None:
         """Take note that a peer is away; if it stays away, its outputs go to their fail-safe level."""
-        if any(pin.owner == owner for pin in self.board.pins):
-            self.back(owner)
+        wired = any(wire.node == owner for wire in self._wires.values())
+        if wired or any(pin.owner == owner for pin in self.board.pins):
+            self._stay(owner)
             self._leaving[owner] = self._loop.call_later(GRACE, self._leave, owner)
 
     def back(self, owner: str) -> None:
         """Take note that a peer is there again."""
+        self._stay(owner)
+        for wire in self._wires.values():
+            if wire.node == owner:
+                wire.again()
+
+    def _stay(self, owner: str) -> None:
         timer = self._leaving.pop(owner, None)
         if timer is not None:
             timer.cancel()
@@ -280,6 +382,9 @@ class BoardNode:
         del self._leaving[owner]
         with self._clock:
             pins = self.board.leave(owner)
+            for wire in self._wires.values():
+                if wire.node == owner:
+                    wire.cut()
         if pins:
             self._say(f"{owner} is gone; fail-safe: {listing(map(str, pins))}")
 
@@ -349,7 +454,8 @@ class BoardNode:
         self._publish("state", lost or "")
 
 
-_WORDS = (*_WRITES, "analog", "mode", "pulse", "state")
+_WORDS = (*_WRITES, "analog", "mode", "pulse", "fault", "state")
+_STUCK: Mapping[str, FailSafe] = {"none": None, "stuck-0": 0, "stuck-1": 1, "noise": None}
 
 
 def _number(message: object, pin: Pin) -> int:
