@@ -28,9 +28,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(90)
 
 
 @pytest.fixture(scope="session")
-def johnny_five(require_tool: RequireTool) -> list[str]:
-    """Return the command that runs johnny-five; its packages are installed once, by their lock file."""
-    node = require_tool("node", package="nodejs")
+def node_folder(require_tool: RequireTool) -> Path:
+    """Return a folder with the scripts for node and their packages, installed once by their lock file."""
+    require_tool("node", package="nodejs")
     npm = require_tool("npm", package="npm")
     lock = PEERS / "js" / "package-lock.json"
     folder = ROOT / ".cache" / f"johnny-five-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
@@ -41,16 +41,16 @@ def johnny_five(require_tool: RequireTool) -> list[str]:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=80)
         assert done.returncode == 0, done.stdout + done.stderr
         (folder / "installed").touch()
-    shutil.copy(PEERS / "js" / "johnny_five_script.js", folder)
-    return [node, str(folder / "johnny_five_script.js")]
+    for script in (PEERS / "js").glob("*.js"):
+        shutil.copy(script, folder)
+    return folder
 
 
 @pytest.fixture(params=["pyfirmata2", "pymata4", "pymata_express", "johnny_five"])
 def script(request: pytest.FixtureRequest) -> list[str]:
     """Return the command of each script."""
     if request.param == "johnny_five":
-        command: list[str] = request.getfixturevalue("johnny_five")
-        return command
+        return ["node", str(request.getfixturevalue("node_folder") / "johnny_five_script.js")]
     return [sys.executable, str(PEERS / f"{request.param}_script.py")]
 
 
@@ -104,3 +104,27 @@ async def test_it_drives_the_board(script: list[str], served: tuple[SimBoard, li
         if client.returncode is None:
             client.kill()
             await client.communicate()
+
+
+async def test_a_program_of_johnny_five_runs_unchanged(node_folder: Path, tmp_path: Path) -> None:
+    async with pty_door(tmp_path / "uno") as (uno, _):
+        blinks = asyncio.Event()
+        uno.pin(13).watch(lambda edge: blinks.set() if edge.number == 3 else None)
+        program = await asyncio.create_subprocess_exec(
+            "node",
+            "-r",
+            str(node_folder / "serialport8.js"),
+            str(node_folder / "blink.js"),
+            cwd=tmp_path,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(25):
+                await blinks.wait()
+            # Half a second apart, by the stamps.
+            edges = uno.log.since(0)[0]
+            assert edges[2].time - edges[1].time > 0.4
+        finally:
+            program.kill()
+            await program.communicate()
