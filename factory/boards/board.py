@@ -354,6 +354,8 @@ class Board(ABC):
             return
         self.lost = reason
         for pin in self.pins:
+            for signal in (Signal.DUTY, Signal.TONE):
+                self._note(pin, signal, 0)
             if pin.mode.is_output and pin.failsafe is not None:
                 self._note(pin, Signal.LEVEL, pin.failsafe)
         for watcher in list(self._state_watchers):

@@ -133,6 +133,8 @@ class SimBoard(Board):
 
     def _apply_mode(self, pin: Pin) -> None:
         assert isinstance(pin, SimPin)
+        if self.lost is not None:
+            return  # without power it drives nothing; restore() makes up for it
         mode = pin.mode
         if mode is Mode.OUTPUT:
             pin.source = self._levels[pin.written]
@@ -146,6 +148,8 @@ class SimBoard(Board):
 
     def _write(self, pin: Pin, signal: Signal, value: int) -> None:
         assert isinstance(pin, SimPin)
+        if self.lost is not None:
+            return
         if signal is Signal.LEVEL:
             pin.source = self._levels[value]
         elif signal is Signal.DUTY:

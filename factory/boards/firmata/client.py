@@ -170,6 +170,8 @@ class FirmataBoard(Board):
                 self._note(pin, Signal.LEVEL, message.levels >> place & 1)
 
     def _send(self, message: Message) -> None:
+        if self.lost is not None:
+            return  # nobody is there; restore() makes up for it
         self._out += encode(message)
         self._wake()
 

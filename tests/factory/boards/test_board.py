@@ -20,6 +20,7 @@ from factory.boards import (
     PinUnsupportedError,
     PinValueError,
     Signal,
+    wire,
 )
 from tests.helpers.boards import board, shown
 
@@ -254,6 +255,22 @@ def test_an_unplugged_board_says_so_and_comes_back_as_it_was() -> None:
     led.digital_write(1, by="blink")
     button.drive(0)
     assert shown(seen)[2:] == [(13, "LEVEL", 1), (2, "LEVEL", 0)]
+
+
+def test_who_leaves_an_unplugged_board_leaves_it_without_power() -> None:
+    uno = board()
+    wire(uno.pin(13), uno.pin(2))
+    uno.pin(13).failsafe = 1
+    uno.pin(13).digital_write(0, by="blink")
+    uno.pin(9).analog_write(99)
+    uno.pin(3).tone(440)
+    uno.unplug()
+    assert (uno.pin(9).values[Signal.DUTY], uno.pin(3).values[Signal.TONE]) == (0, 0)
+    uno.leave("blink")
+    assert uno.pin(13).net.volts is None
+    uno.plug()
+    assert uno.pin(13).net.volts == 5.0
+    assert (uno.pin(13).digital_read(), uno.pin(13).owner) == (1, None)
 
 
 # -- any order of anything -------------------------------------------------------------------

@@ -142,6 +142,15 @@ def names(folder: Path) -> set[str]:
 # -- TCP -------------------------------------------------------------------------------------
 
 
+async def test_a_flood_of_one_client_keeps_no_other_waiting() -> None:
+    async with tcp_door() as (uno, door), tcp_client(door.port) as one, tcp_client(door.port) as two:
+        # Garbage, half messages and questions whose answers nobody reads.
+        one.raw((bytes(range(0x80)) + b"\xf0\x71\x01" + b"\xf0\x6b\xf7" * 20) * 2000)
+        two.say(SetMode(13, 1), SetPin(13, 1), VersionQuery())
+        await two.hear(Version)
+        await until(lambda: uno.pin(13).digital_read() == 1)
+
+
 async def test_several_clients_share_a_board() -> None:
     async with tcp_door() as (uno, door), tcp_client(door.port) as one, tcp_client(door.port) as two:
         one.say(SetMode(13, 1), SetPin(13, 1), CapabilityQuery())
