@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal as signals
 import sys
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -149,7 +150,7 @@ def watch(ctx: click.Context, pin: str, count: int | None) -> None:
         left = count
         async with _board(board, ctx.obj) as peer:
             state = await peer.request("", f"pin/{ref}/state")
-            async for edges, missed in _edges(peer, state["made"], follow=True):
+            async for edges, missed in _edges(peer, state["made"], asyncio.Event()):
                 if missed:
                     click.echo(f"({missed} changes of the board were missed)")
                 for _, time, number, signal, value in edges:
@@ -162,8 +163,17 @@ def watch(ctx: click.Context, pin: str, count: int | None) -> None:
     _run(follow())
 
 
-async def _edges(peer: mesh.Peer, since: int, *, follow: bool) -> AsyncIterator[tuple[list[list[Any]], int]]:
-    """Give batches of edges after a number, each with how many before it are gone."""
+async def _edges(
+    peer: mesh.Peer, since: int, stop: asyncio.Event | None
+) -> AsyncIterator[tuple[list[list[Any]], int]]:
+    """Give batches of edges after a number, each with how many before it are gone.
+
+    Args:
+        peer: The board.
+        since: The number.
+        stop: Set when there have been enough; ``None`` for those only that there are.
+
+    """
     while True:
         answer = await peer.request(since, "edges")
         edges = answer["edges"]
@@ -171,9 +181,11 @@ async def _edges(peer: mesh.Peer, since: int, *, follow: bool) -> AsyncIterator[
         if edges or answer["missed"]:
             yield edges, answer["missed"]
         if since >= answer["made"]:
-            if not follow:
+            if stop is None or stop.is_set():
                 return
-            await asyncio.sleep(POLL)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await stop.wait()
 
 
 @click.command()
@@ -191,12 +203,16 @@ def vcd(ctx: click.Context, board: str | None, output: Path, follow: bool) -> No
 
     async def write() -> int:
         count = 0
+        stop = asyncio.Event() if follow else None
+        if stop is not None:
+            # What was written until then is whole, so Ctrl-C is a good end.
+            asyncio.get_running_loop().add_signal_handler(signals.SIGINT, stop.set)
         async with _board(name, ctx.obj) as peer:
             state = await peer.request("", "pins")
             writer = VcdWriter(name.rpartition("/")[2], [pin["name"] for pin in state["pins"]], date)
             with output.open("w", encoding="ascii", newline="\n") as file:
                 file.write(writer.header())
-                async for edges, missed in _edges(peer, 0, follow=follow):
+                async for edges, missed in _edges(peer, 0, stop):
                     file.write(writer.changes(edges, missed))
                     file.flush()
                     count += len(edges)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +15,7 @@ from vcdvcd import VCDVCD
 
 from factory.cli.fleet import main
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import ROOT, Proc, arduino
+from tests.helpers.proc import DEADLINE, ROOT, Proc, arduino
 
 pytestmark = pytest.mark.fleet
 
@@ -99,6 +100,29 @@ def test_what_happened_is_written_as_vcd(cli: Cli, folder: Path) -> None:
     times = VCDVCD(str(out))["uno.pin_11"].tv
     (rise, high), (fall, low) = times[-2:]
     assert (high, low, fall - rise) == ("1", "0", 20_000)
+
+
+def test_a_vcd_file_grows_until_ctrl_c(cli: Cli, folder: Path) -> None:
+    out = folder / "live.vcd"
+    said(cli("pin", "set", "uno.8", "1"))
+    command = ["-c", "from factory.cli.fleet import main; main()", "vcd", "uno", "-o", str(out), "--follow"]
+    with Proc(sys.executable, *command, cwd=folder, env={"PYTHONPATH": str(ROOT)}) as writer:
+        until(lambda: out.exists() and "#0" in out.read_text())
+        size = out.stat().st_size
+        said(cli("pin", "set", "uno.8", "0"))
+        until(lambda: out.stat().st_size > size)
+        assert writer.stop() == 0
+        writer.wait_for(r"live.vcd: \d+ changes")
+    assert out.read_text().endswith("\n")
+    assert [value for _, value in VCDVCD(str(out))["uno.pin_8"].tv] == ["x", "1", "0"]
+
+
+def until(ready: Callable[[], object]) -> None:
+    """Wait for what another process writes."""
+    end = time.monotonic() + DEADLINE
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -380,10 +380,12 @@ async def test_a_handler_learns_who_sends() -> None:
 
 
 @pytest.mark.fleet
-async def test_the_command_of_the_tutorial(tmp_path: Path) -> None:
+@pytest.mark.parametrize("uvloop", ["0", "1"])
+async def test_the_command_of_the_tutorial(tmp_path: Path, uvloop: str) -> None:
     port, firmata = free_ports(2)
     words = ("board", "--board", "sim:uno", "--port", str(port), "--firmata-tcp", str(firmata))
-    with arduino(*words, "--firmata-pty", "./uno", cwd=tmp_path) as process:
+    env = {"SKETCHMESH_UVLOOP": uvloop}
+    with arduino(*words, "--firmata-pty", "./uno", cwd=tmp_path, env=env) as process:
         process.wait_for(re.escape("Firmata on uno"))
         async with tcp_client(firmata) as over_tcp, pty_client(tmp_path / "uno") as over_pty:
             await over_tcp.hear(Version)

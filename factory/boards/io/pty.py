@@ -162,7 +162,7 @@ class PtyDoor:
             return
         self._looking = None
         name = f"Firmata client {self.device}"
-        logger.info("%s has come", name)
+        logger.info("%s has come", name, extra={"node": self._board.name})
         with self._clock:
             self._session = Session(self._board, name, self._wake)
             self._clock.add(self._session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import cast
 
 from factory.boards.board import Board
 from factory.boards.firmata.codec import encode
@@ -91,18 +92,17 @@ class _Client(asyncio.BufferedProtocol):
         self._full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # that of uvloop is no subclass
         peer = transport.get_extra_info("peername")
         door = self._door
         if len(door.clients) >= MOST_CLIENTS or door.board.lost is not None:
             why = door.board.lost or f"it has {MOST_CLIENTS} Firmata clients already, which is all it takes"
-            transport.write(encode(Text(f"{door.board.name} takes no client: {why}")))
+            self._transport.write(encode(Text(f"{door.board.name} takes no client: {why}")))
             transport.close()
             return
         door.clients.add(self)
         name = f"Firmata client {endpoint(peer[0], peer[1])}"
-        logger.info("%s has come", name)
+        logger.info("%s has come", name, extra={"node": door.board.name})
         with door.clock as now:
             self._session = Session(door.board, name, self._wake)
             door.clock.add(self._session)
