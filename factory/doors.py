@@ -12,7 +12,7 @@ from mesh.door import Door
 from mesh.errors import NotAServerError
 from mesh.link_doors import LinkDoors
 from mesh.node import Node, NodeDoor
-from mesh.protocol.books import Books, merged
+from mesh.protocol.books import Books, TakenBooks, merged
 from mesh.streamdoor import StreamDoor
 from mesh.text import endpoint
 
@@ -61,6 +61,8 @@ class Doors:
         self._say = say
         self._note = note
         self._warn = warn
+        # One for all doors: what counts is the channel, not the way in.
+        self._taken = TakenBooks()
         self.web: Door | None = None
         self._streams: list[StreamDoor] = []
         self._links: LinkDoors | None = None
@@ -79,10 +81,7 @@ class Doors:
 
     def books(self) -> Books:
         """Return the ledger of all plain clients."""
-        books = self._feeds.books()
-        for door in self._all():
-            books = merged(door.books.books(), books)
-        return books
+        return merged(self._taken.books(), self._feeds.books())
 
     def _all(self) -> list[Door | StreamDoor]:
         return [*([] if self.web is None else [self.web]), *self._streams]
@@ -111,6 +110,7 @@ class Doors:
             reserved={"$ledger"},
             feeds=self._feeds,
             others=lambda: self._besides(door),
+            books=self._taken,
         )
         # To its end, for of a door that is half open nobody could give back the port.
         await to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))
@@ -151,6 +151,7 @@ class Doors:
             self._handling,
             channel=node_door.channel,
             others=lambda: self._besides(door),
+            books=self._taken,
             notice=self._note,
         )
         self._streams.append(door)

@@ -9,8 +9,8 @@ Rules:
   is told once; meanwhile its sender's channel waits, so that order holds.
 - A client comes when its first message does, and goes with its connection: one line each. Of
   a link, which has many channels, the client is the peer.
-- A link's messages keep their types. A handler without annotation gets what a plain
-  websocket would give it; one with an annotation gets the decoded value.
+- A link's messages keep their types on the way to a handler with an annotation. One without gets
+  what a plain websocket would give it: ``mesh.protocol.linkvalues``.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from factory import clients
 from factory.awaiting import Awaiting
 from factory.errors import Close, Nack, Reject
 from factory.gate import Gate
-from factory.plan import SENDER, Handler, Plan
+from factory.plan import SENDER, Decoder, Handler, Plan
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, words
 from mesh.conversation import Client, Ending
 from mesh.errors import PayloadError
 from mesh.links.answering import RefusedError
 from mesh.links.inbox import Handle, Route
-from mesh.protocol.values import Refusal, Wire, as_it_comes, message_to_wire
+from mesh.protocol.linkvalues import all_as_plain, as_plain, value_decoder
+from mesh.protocol.values import Refusal, Wire, as_it_comes
 from mesh.text import listing
 
 if TYPE_CHECKING:
@@ -46,7 +47,11 @@ MOST_TRIES = 5
 MOST_PEERS = 4096
 """Peers that are known by name when they come back; each script that ever sent is one."""
 
-_TEXT = frozenset((str, bytes))
+# What needs no decoding, and what is done to all the messages of a frame instead.
+_DIRECT: Mapping[Decoder, Callable[[list[Any]], list[Any]] | None] = {
+    as_it_comes: None,
+    as_plain: all_as_plain,
+}
 
 Reserved = Mapping[str, Callable[[], object]]
 """What answers on the channels of the mesh itself, which begin with ``$``."""
@@ -75,7 +80,12 @@ class _Way:
 
     handler: Handler
     captured: dict[str, int | str]
-    decode: Callable[[Wire], object]
+    decode: Decoder
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the handler takes messages as they come, so that it can be called as it is."""
+        return self.decode is as_it_comes and self.handler.is_async and not self.captured
 
 
 _Found = _Way | Refusal | Callable[[], object]
@@ -133,14 +143,17 @@ class Handling:
         self._note = note
         self._reserved = reserved
         self._gate = Gate(warn) if any(handler.exclusive for handler in plan.all_handlers) else None
-        self._decoders = {handler.name: handler.decoder() for handler in plan.all_handlers}
+        self._plain = {handler.name: handler.decoder() for handler in plan.all_handlers}
+        self._linked = {handler.name: handler.decoder(value_decoder) for handler in plan.all_handlers}
         self._ways: dict[int, _Way | Refusal | Callable[[], object]] = {}
         # In the order of their coming, for the oldest is dropped when there are too many.
         self._talking: dict[str, None] = {}
         self.in_hand: dict[int, str] = {}
         self.awaiting = Awaiting()
 
-    def _way(self, channel: str, *, asked: bool = False) -> _Way | Refusal | Callable[[], object]:
+    def _way(
+        self, channel: str, *, asked: bool = False, plain: bool = False
+    ) -> _Way | Refusal | Callable[[], object]:
         if channel in self._reserved:
             return self._reserved[channel]
         found = self._plan.find(channel) if not channel.startswith("$") else None
@@ -157,14 +170,14 @@ class Handling:
                 f"{handler.name}() of {self._sketch.name} answers in parts, so ask() for them: "
                 f"async for part in self.ask({self._sketch.name!r}, msg, {channel!r})",
             )
-        return _Way(handler, captured, self._decoders[handler.name])
+        return _Way(handler, captured, (self._plain if plain else self._linked)[handler.name])
 
     # -- plain clients -------------------------------------------------------------------
 
     def client_opened(self, client: Client) -> None:
         """Find who handles this client's channel, and tell that it came."""
         clients.enter(client)
-        self._ways[client.id] = self._way(client.channel)
+        self._ways[client.id] = self._way(client.channel, plain=True)
         if client.channel in self._reserved:
             return
         if not self._tell(client, "up", f"connected from {client.address}"):
@@ -186,8 +199,11 @@ class Handling:
             return way()
         if self.awaiting.anybody:
             self.awaiting.came(client.channel, [message])
-        self.in_hand[client.id] = f"handler {way.handler.name}()"
+        self.in_hand[client.id] = way.handler.name
         try:
+            if way.is_plain and self._gate is None:
+                value: object = await way.handler.function(self._sketch, client.channel, message)
+                return value
             return await self._handle(way, client.channel, message)
         except BaseException as exc:
             if is_cancellation(exc):
@@ -216,7 +232,7 @@ class Handling:
             handler: The handler that is for them alone; ``None`` for the one that takes the channel.
 
         """
-        way = self._way(channel) if handler is None else _Way(handler, {}, self._decoders[handler.name])
+        way = self._way(channel) if handler is None else _Way(handler, {}, self._linked[handler.name])
 
         async def recover(item: Any, error: BaseException) -> Any | Refusal:
             if isinstance(error, _NoHandlerError):
@@ -233,24 +249,26 @@ class Handling:
         if not isinstance(way, _Way):
             return Route(_answering(way), None)
         handler = way.handler
-        if way.decode is as_it_comes and handler.is_async and not way.captured and self._gate is None:
+        if way.decode in _DIRECT and handler.is_async and not way.captured and self._gate is None:
             # The way of most messages: nothing stands between the link and the handler.
-            return Route(MethodType(handler.function, self._sketch), self._arrivals(channel))
+            prepare = self._arrivals(channel, _DIRECT[way.decode])
+            return Route(MethodType(handler.function, self._sketch), prepare)
         return Route(self._careful(way), self._arrivals(channel))
 
-    def _arrivals(self, channel: str) -> Callable[[list[Any]], list[Any]]:
+    def _arrivals(
+        self, channel: str, prepare: Callable[[list[Any]], list[Any]] | None = None
+    ) -> Callable[[list[Any]], list[Any]]:
         awaiting = self.awaiting
 
-        def prepare(items: list[Any]) -> list[Any]:
-            items = _as_plain(items)
+        def arrive(items: list[Any]) -> list[Any]:
             if awaiting.anybody:
-                awaiting.came(channel, items)
-            return items
+                awaiting.came(channel, all_as_plain(items))
+            return items if prepare is None else prepare(items)
 
-        return prepare
+        return arrive
 
     def _careful(self, way: _Way) -> Handle:
-        async def handle(channel: str, message: Wire) -> object:
+        async def handle(channel: str, message: Any) -> object:
             clients.enter(None)
             return await self._handle(way, channel, message)
 
@@ -272,14 +290,13 @@ class Handling:
             return way
         if not isinstance(way, _Way):
             return _one(way)
-        message = _as_plain([item])[0]
         try:
-            value = way.decode(message)
+            value = way.decode(item)
         except PayloadError as exc:
             return Refusal(PayloadError.__name__, str(exc))
         if way.handler.gives_parts:
             return self._parts(way, channel, value)
-        return self._only_part(way, channel, message)
+        return self._only_part(way, channel, item)
 
     async def _parts(self, way: _Way, channel: str, value: object) -> AsyncGenerator[Any, None]:
         handler = way.handler
@@ -307,7 +324,7 @@ class Handling:
                         raise
                     self._report(f"handler {handler.name}() raised when its ask was over", exc)
 
-    async def _only_part(self, way: _Way, channel: str, message: Wire) -> AsyncGenerator[Any, None]:
+    async def _only_part(self, way: _Way, channel: str, message: Any) -> AsyncGenerator[Any, None]:
         try:
             answer = await self._handle(way, channel, message)
         except BaseException as exc:
@@ -318,9 +335,9 @@ class Handling:
             raise RefusedError(answer)
         yield answer
 
-    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+    def unsendable(self, peer: str, channel: str, what: str, error: Exception) -> None:
         """Tell that an answer could not be sent."""
-        self._report(f"the acknowledgement for {peer} on channel {channel!r} could not be sent", error)
+        self._report(f"{what} for {peer} on channel {channel!r} could not be sent", error)
 
     def peer_changed(self, peer: str, state: str, reason: str) -> None:
         """Tell that a peer that sends to this sketch came or went."""
@@ -331,7 +348,7 @@ class Handling:
 
     # -- both ------------------------------------------------------------------------------
 
-    async def _handle(self, way: _Way, channel: str, message: Wire) -> object:
+    async def _handle(self, way: _Way, channel: str, message: Any) -> object:
         try:
             value = way.decode(message)
         except PayloadError as exc:
@@ -350,7 +367,7 @@ class Handling:
         return await answer if inspect.isawaitable(answer) else answer
 
     async def _after(
-        self, way: _Way, channel: str, message: Wire, exc: BaseException
+        self, way: _Way, channel: str, message: Any, exc: BaseException
     ) -> object | Refusal | Ending:
         """Return what becomes of a message whose handler raised: an answer after all, or the refusal."""
         tries = 0
@@ -394,22 +411,6 @@ class Handling:
 def _on_a_link(outcome: object | Refusal | Ending) -> object | Refusal:
     """Return an outcome without the end of a conversation: a link goes on."""
     return outcome.answer if isinstance(outcome, Ending) else outcome
-
-
-def _as_plain(items: list[Any]) -> list[Any]:
-    """Return messages of a link as a plain websocket would give them."""
-    # One look at the types of all, in C: nearly always there is nothing to do.
-    if _TEXT.issuperset(map(type, items)):
-        return items
-    return [item if type(item) in _TEXT else _written(item) for item in items]
-
-
-def _written(item: object) -> Wire:
-    try:
-        return message_to_wire(item)
-    except PayloadError:
-        # MessagePack has values that JSON has not.
-        return str(item)
 
 
 async def _one(answer: Callable[[], object]) -> AsyncGenerator[Any, None]:

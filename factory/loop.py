@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
@@ -15,10 +15,11 @@ from factory.errors import SketchError
 from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
 from factory.running import run_until_stopped
+from mesh.arguments import check_seconds
 from mesh.conversation import Client
 from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import NackedError
-from mesh.gathering import Gathered, Targets, gather, nodes_of
+from mesh.gathering import Gathered, Targets, check_target, gather, nodes_of
 from mesh.protocol.values import NO_ANSWER, message_to_wire
 from mesh.text import did_you_mean, listing
 
@@ -59,7 +60,7 @@ class FactoryLoop:
         target: The node it sends to by default, as the grid or the command line says.
         line_door: Where it speaks lines, as ``tcp://HOST:PORT`` or another address: where it serves them,
             or, if it is client-only, where it was told to send them; ``None`` for nowhere. ``setup()``
-            may set it.
+            may set it; empty, the sketch needs no websocket either unless a port is asked for.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
@@ -234,6 +235,7 @@ class FactoryLoop:
 
         Raises:
             UnknownNodeError: If the grid has no such node.
+            GridError: If the target is this sketch itself, or there is none.
             NotAServerError: If the node has no port.
             NackedError: If the peer's handler refused an item; ``.acks`` has the acks
                 before it.
@@ -245,17 +247,17 @@ class FactoryLoop:
             NameTakenError: If the peer has a live link with another process of this name.
             VersionMismatchError: If the peer speaks no version of the link that this one speaks.
             FrameTooLargeError: If an item is larger than the peer takes.
-            ValueError: If ``on_nack`` or ``delivery`` is none of the words above.
-            TypeError: If the target is neither a name nor a node.
+            ValueError: If ``on_nack`` or ``delivery`` is none of the words above, or a limit too small.
+            TypeError: If the target is neither a name nor a node, the channel no text, or a limit no number.
 
         """
         node = self._node_of(target)
         node.check(channel)
-        wanted = delivery_of(
-            delivery,
-            patience=self.patience if isinstance(peer_timeout, EllipsisType) else peer_timeout,
-            ack_timeout=ack_timeout,
-        )
+        if isinstance(peer_timeout, EllipsisType):
+            peer_timeout = self.patience
+        else:
+            check_seconds("peer_timeout", peer_timeout)
+        wanted = delivery_of(delivery, patience=peer_timeout, ack_timeout=ack_timeout)
 
         outgoing = self._worker.outgoing
         if quiet:
@@ -283,10 +285,22 @@ class FactoryLoop:
             raise mesh.GridError(
                 f"{self.name} has no target; give it one: `target:` in the grid, --target NODE or --port N"
             )
+        check_target(target)
         node = self.node(target) if isinstance(target, str) else target
-        if not isinstance(node, mesh.Node):
-            raise TypeError(f"a target is the name of a node or a node, not {target!r}")
+        self._refuse_itself(node)
         return node
+
+    def _refuse_itself(self, node: mesh.Node) -> None:
+        if node.name != self.name:
+            return
+        here = [self.me]
+        with suppress(mesh.NotAServerError):
+            here.append(self.serving)
+        if node in here:
+            raise mesh.GridError(
+                f"{self.name} is this sketch itself, and a sketch has no link to itself; "
+                f"call the handler as a method instead: await self.METHOD(channel, msg)"
+            )
 
     async def request(
         self,
@@ -310,6 +324,7 @@ class FactoryLoop:
 
         Raises:
             UnknownNodeError: If the grid has no such node.
+            GridError: If the target is this sketch itself, or there is none.
             NotAServerError: If the node has no port.
             NackedError: If the peer's handler refused the message.
             AckTimeoutError: If the answer did not come in time.
@@ -317,7 +332,8 @@ class FactoryLoop:
             OutcomeUnknownError: If the answer will never come, though the message was sent.
             PayloadError: If the message cannot be sent.
             FrameTooLargeError: If it is larger than the peer takes.
-            TypeError: If the target is neither a name nor a node.
+            TypeError: If the target is neither a name nor a node, the channel no text, or the timeout no
+                number.
             ValueError: If the timeout is not above zero.
 
         """
@@ -340,8 +356,9 @@ class FactoryLoop:
 
         Raises:
             UnknownNodeError: If the grid has no such node.
+            GridError: If the target is this sketch itself, or there is none.
             NotAServerError: If the node has no port.
-            TypeError: If the target is neither a name nor a node.
+            TypeError: If the target is neither a name nor a node, or the channel no text.
 
         In the place of the next part it raises what ``request()`` may raise, but for the timeout.
 
@@ -376,15 +393,20 @@ class FactoryLoop:
 
         Raises:
             UnknownNodeError: If the grid has no such node.
+            GridError: If a target is this sketch itself, or there is none.
             PayloadError: If the message cannot be sent.
             FrameTooLargeError: If it is larger than a peer takes.
             ValueError: If a limit makes no sense.
+            TypeError: If a limit is no number, or a target neither a name nor a node.
 
         """
         delivery = request_delivery(self.patience, None)
         outgoing = self._worker.outgoing
+        nodes = nodes_of(targets, self.grid, self.name)
+        for node in nodes:
+            self._refuse_itself(node)
         return await gather(
-            nodes_of(targets, self.grid, self.name),
+            nodes,
             lambda node: outgoing.request(node, msg, channel, delivery),
             count=count,
             deadline=deadline,

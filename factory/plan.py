@@ -16,7 +16,9 @@ from factory.errors import SketchError
 from factory.reactive import Hook, Reaction, Rhythm, Source, marks
 from mesh.links.publishing import checked_channel
 from mesh.protocol.patterns import Pattern, PatternError, PatternTable
-from mesh.protocol.values import Wire, message_decoder
+from mesh.protocol.values import message_decoder
+
+Decoder = Callable[[Any], object]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -50,10 +52,14 @@ class Handler:
     source: Source | None = None
     takes_sender: bool = False
 
-    def decoder(self) -> Callable[[Wire], object]:
+    def decoder(self, make: Callable[[object], Decoder] = message_decoder) -> Decoder:
         """Return what turns a message into the type this handler asked for.
 
         Not done when the class is made, for the types may be defined after it.
+
+        Args:
+            make: What makes it for an annotation: ``message_decoder`` for what plain clients send,
+                ``value_decoder`` for what comes over a link.
 
         Raises:
             SketchError: If the annotation cannot be resolved or decoded to.
@@ -61,12 +67,12 @@ class Handler:
         """
         parameter = list(inspect.signature(self.function).parameters.values())[2]
         if parameter.annotation is inspect.Parameter.empty:
-            return message_decoder(None)
+            return make(None)
         # This one alone: the others may be names that exist for type checkers only.
         alone = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
         scope = getattr(inspect.unwrap(self.function), "__globals__", {})
         try:
-            return message_decoder(get_type_hints(alone, scope, include_extras=True)[parameter.name])
+            return make(get_type_hints(alone, scope, include_extras=True)[parameter.name])
         except Exception as exc:  # evaluating an annotation can raise anything
             raise SketchError(
                 f"{_place(self.function)}: parameter {parameter.name!r} has a type that messages "

@@ -137,6 +137,7 @@ class Worker:
         if self._loop is not None:
             raise RuntimeError(f"{self._sketch.name} was started before; construct it again to run it again")
         self._loop = asyncio.get_running_loop()
+        self.publishing.begin()
         self._watchdog = Watchdog(self._log.warning, self._names())
         self._watchdog.start()
         try:
@@ -177,9 +178,9 @@ class Worker:
         else:
             # Who has another door needs no port for websockets, unless one is asked for.
             asked = socket or port is not None or self._sketch.me.port is not None
-            if asked or not (lines or self._sketch.me.doors):
+            if asked or (lines is None and not self._sketch.me.doors):
                 await self._doors.serve(socket, port)
-            if lines is not None:
+            if lines:
                 self._sketch.line_door = await self._doors.serve_lines(lines)
         await self._doors.serve_further()
         self._subscribe(wanted)
@@ -204,7 +205,7 @@ class Worker:
         callers = wired_to(sketch.me, sketch.grid)
         if not wanted and not callers:
             return
-        self._subscribing = Subscribing(self.hub, notice=self._log.info)
+        self._subscribing = Subscribing(self.hub, warn=self._log.warning)
         for wiring in wanted:
             if not (wiring.source.is_server or self._doors.takes_links):
                 self._log.warning(
@@ -383,7 +384,7 @@ class Worker:
     def _in_hand(self) -> list[str]:
         links = self._hub.in_hand() if self._hub is not None else []
         return [
-            *self._handling.in_hand.values(),
+            *(f"handler {name}()" for name in self._handling.in_hand.values()),
             *(f"channel {channel!r} of {peer}" for peer, channel in links),
         ]
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from mesh import gathering
+from mesh.arguments import check_channel, check_seconds
 from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import GridError
 from mesh.gathering import Gathered, Targets
@@ -53,8 +54,9 @@ class Peer:
         self._peers = peers
         self._patience = patience
         self._publishing = Publishing(patience=patience)
+        self._publishing.begin()
         hub.followers.append(self._publishing)
-        self._subscribing = Subscribing(hub, notice=logger.info)
+        self._subscribing = Subscribing(hub, warn=logger.warning)
 
     def stream(
         self,
@@ -100,6 +102,8 @@ class Peer:
             OutcomeUnknownError: If the answer will never come, though the message was sent.
             PayloadError: If the message cannot be sent.
             FrameTooLargeError: If it is larger than the node takes.
+            ValueError: If the timeout is not above zero.
+            TypeError: If the timeout is no number, or the channel no text.
 
         """
         self.node.check(channel)
@@ -144,6 +148,7 @@ class Peer:
                 there is a subscription to that channel with another policy or limit.
 
         """
+        check_channel(channel)
         self.node.check(checked_channel(channel))
         return subscription(self._subscribing, self.node, channel, policy=policy, limit=limit, latch=latch)
 
@@ -159,14 +164,17 @@ class Peer:
             latch: Keep it for a subscription that comes later.
 
         Returns:
-            Await it to wait for room, and for the number of subscribers.
+            Await it to wait for room, and for the number of subscribers. That is 0 for ever of a plain
+            websocket server, which cannot subscribe; the log says so once.
 
         Raises:
             PayloadError: If the value cannot be sent.
             FrameTooLargeError: If it is too large.
             ValueError: If no channel can have that name.
+            TypeError: If the channel is no text.
 
         """
+        check_channel(channel)
         self._subscribing.keep(self.node)
         return self._publishing.publish(channel, value, latch=latch)
 
@@ -201,10 +209,13 @@ async def connect(
         UnknownNodeError: If the grid has no such node.
         NotAServerError: If the node has no port.
         GridError: If the grid or the URI cannot be read.
+        ValueError: If the patience is not above zero.
+        TypeError: If the target is neither a name nor a node, or the patience no number.
 
     """
     node = _target(target, grid)
     node.check()
+    check_seconds("patience", patience)
     async with _wire(patience, settings, name) as (outgoing, hub, peers):
         peer = Peer(node, outgoing, hub, peers, patience=patience)
         try:
@@ -214,6 +225,7 @@ async def connect(
 
 
 def _target(target: str | Node, grid: Grid | str | None) -> Node:
+    gathering.check_target(target)
     if isinstance(target, Node):
         return target
     if "://" not in target:
@@ -267,13 +279,13 @@ async def gather(
         PayloadError: If the message cannot be sent.
         FrameTooLargeError: If it is larger than a node takes.
         ValueError: If a limit makes no sense.
+        TypeError: If a limit is no number, or a target neither a name nor a node.
 
     """
     if isinstance(targets, str) and "://" not in targets:
         nodes = gathering.nodes_of(targets, grid if isinstance(grid, Grid) else load_grid(grid))
     else:
-        several = [targets] if isinstance(targets, str | Node) else targets
-        nodes = gathering.nodes_of([_target(target, grid) for target in several], Grid())
+        nodes = gathering.nodes_of([_target(target, grid) for target in gathering.several(targets)], Grid())
     delivery = request_delivery(patience, None)
     async with _wire(patience) as (outgoing, _, _):
         return await gathering.gather(
@@ -316,7 +328,7 @@ class _NoSketch:
     async def recover(self, peer: str, channel: str, item: object, error: BaseException) -> Refusal:
         return Refusal(type(error).__name__, str(error))
 
-    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+    def unsendable(self, peer: str, channel: str, what: str, error: Exception) -> None:
         """Nothing is ever answered, so nothing is unsendable."""
 
 

@@ -18,7 +18,8 @@ from mesh.text import printable
 from mesh.transport.base import DialError, Transport
 from mesh.transport.endpoints import Options, dial
 from mesh.transport.tapping import tap_of_process
-from mesh.transport.websocket import LinkClientConnection, set_user_timeout, watched
+from mesh.transport.watching import tapped
+from mesh.transport.websocket import LinkClientConnection, set_user_timeout
 
 # The library's own log would print tracebacks for peers that are merely absent.
 _SILENT = logging.getLogger("mesh.dialling.wire")
@@ -71,7 +72,7 @@ async def connect(
 
     """
     if tap_of_process() is not None:
-        options.setdefault("create_connection", watched(ClientConnection))
+        options.setdefault("create_connection", tapped(ClientConnection))
     try:
         async with asyncio.timeout(min(OPEN_TIMEOUT, timeout)):
             return await node.connection(

@@ -51,7 +51,8 @@ from mesh.protocol.patterns import RESERVED
 from mesh.protocol.values import Refusal, Wire, refusal_to_wire
 from mesh.text import endpoint, printable
 from mesh.transport.base import Transport
-from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout, watched
+from mesh.transport.watching import tapped
+from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
 from mesh.web import ASSETS, asset
 
 logger = logging.getLogger("mesh.door")
@@ -86,6 +87,7 @@ class Door:
             nobody is offered that subprotocol.
         reserved: Channels of the mesh itself that the responder answers on.
         others: Tells how many connections the other doors of this process have; they count as well.
+        books: Where messages are counted; by default in books of its own.
         feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
@@ -107,6 +109,7 @@ class Door:
         reserved: Collection[str] = (),
         feeds: Feeds | None = None,
         others: Callable[[], int] = lambda: 0,
+        books: TakenBooks | None = None,
     ) -> None:
         self._responder = responder
         self._feeds = feeds
@@ -131,7 +134,7 @@ class Door:
         self.host = ""
         self.port = 0
         self.turned_away: dict[int, int] = {}
-        self.books = TakenBooks()
+        self.books = TakenBooks() if books is None else books
 
     @property
     def connections(self) -> int:
@@ -253,7 +256,7 @@ class Door:
                 door._admitted.discard(self)
                 super().connection_lost(exc)
 
-        return watched(Connection)
+        return tapped(Connection)
 
     def _stops(self) -> bool:
         return self._draining

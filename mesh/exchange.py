@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from time import monotonic
 from typing import Any, Final
 
@@ -21,13 +22,16 @@ from mesh.conversation import STOPPING, Client, Ending, Responder, sendable
 from mesh.errors import MeshError
 from mesh.protocol.books import PlainTaken, TakenBooks
 from mesh.protocol.lines import LF, MAX_LINE, LineSplitter
-from mesh.protocol.values import Refusal, Wire, message_to_wire, refusal_to_wire
+from mesh.protocol.values import Refusal, Wire, message_to_wire, refusal_to_wire, text_or_bytes
 from mesh.suspending import watched
 from mesh.text import printable
 from mesh.transport.base import Transport
 
 MOST_WAITING: Final = 64 * 1024
 """Bytes that wait to be handled, beyond which nothing more is read."""
+
+EACH: Final = 64
+"""Bytes that each piece counts for besides its own, for an empty one takes memory as well."""
 
 MOST_HELD: Final = 64 * 1024
 """Bytes of answers that are written in one go."""
@@ -42,16 +46,17 @@ _SHOWN = 40
 
 
 class Framing(ABC):
-    """How the messages of a client look on its transport.
+    """How the messages of a client look on its transport."""
 
-    Attributes:
-        error: Why nothing more can be read; ``None`` while it can.
-        rest: The beginning of a message that is not whole.
+    @property
+    def error(self) -> MeshError | None:
+        """Why nothing more can be read; ``None`` while it can."""
+        return None
 
-    """
-
-    error: MeshError | None = None
-    rest: bytes = b""
+    @property
+    def rest(self) -> bytes:
+        """The beginning of a message that is not whole."""
+        return b""
 
     @abstractmethod
     def cut(self, data: bytes) -> list[tuple[bytes, list[bytes]]]:
@@ -81,12 +86,15 @@ class Lines(Framing):
 
     def cut(self, data: bytes) -> list[tuple[bytes, list[bytes]]]:
         """Return the lines that this data completes, each lot after its delimiter."""
-        runs = self._splitter.runs(data)
-        self.error = self._splitter.error
-        return runs
+        return self._splitter.runs(data)
 
     @property
-    def rest(self) -> bytes:  # type: ignore[override]
+    def error(self) -> MeshError | None:
+        """The line that was too long, if one was."""
+        return self._splitter.error
+
+    @property
+    def rest(self) -> bytes:
         """The line that has not ended."""
         return self._splitter.rest
 
@@ -148,7 +156,7 @@ class Exchange:
         self._responder = responder
         self._books = books
         self._loop = asyncio.get_running_loop()
-        self._queue: list[bytes] = []
+        self._queue: deque[bytes] = deque()
         self._waiting = 0
         self._is_paused = False
         self._news: asyncio.Future[None] | None = None
@@ -168,7 +176,7 @@ class Exchange:
     def messages_came(self, messages: list[bytes]) -> None:
         """Take what was read."""
         self._queue += messages
-        self._waiting += sum(map(len, messages))
+        self._waiting += sum(map(len, messages)) + EACH * len(messages)
         if self._waiting > MOST_WAITING and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
@@ -238,8 +246,8 @@ class Exchange:
                 return self._give_up(self._framing.error)
 
     def _take(self) -> bytes:
-        data = self._queue.pop(0)
-        self._waiting -= len(data)
+        data = self._queue.popleft()
+        self._waiting -= len(data) + EACH
         if self._is_paused and self._waiting <= MOST_WAITING:
             self._is_paused = False
             if not self._is_draining:
@@ -277,7 +285,9 @@ class Exchange:
         """Answer messages; return why that is the end of the conversation, if it is."""
         line = self._count(len(messages))
         try:
-            over = await watched(self._answer_each(messages, line), lambda: self._flush(line))
+            each = self._answer_each(messages, line)
+            # Before the answer of a single message there is none that could wait for it.
+            over = await (each if len(messages) == 1 else watched(each, lambda: self._flush(line)))
             self._flush(line)
         finally:
             # Handled or not: whoever sent it cannot be told any more.
@@ -296,7 +306,7 @@ class Exchange:
     async def _answer_each(self, messages: list[bytes], line: PlainTaken) -> str | None:
         answer_of, client, begin = self._responder.answer, self._client, monotonic()
         for number, message in enumerate(messages, 1):
-            answer: Any = await answer_of(client, _read(message))
+            answer: Any = await answer_of(client, text_or_bytes(message))
             if answer.__class__ is Ending:
                 if answer.answer is not None:
                     self._hold(answer.answer)
@@ -351,10 +361,3 @@ class Exchange:
         else:
             line.handled += handled
             line.refused += refused
-
-
-def _read(message: bytes) -> Wire:
-    try:
-        return message.decode()
-    except UnicodeDecodeError:
-        return message

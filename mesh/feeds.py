@@ -9,25 +9,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
 from websockets.protocol import State
 
-from mesh.errors import PayloadError
 from mesh.links.publishing import Channel, Publishing
 from mesh.protocol.books import CLIENTS, MOST_CHANNELS, Books, clipped
-from mesh.protocol.fanout import DEFAULT_LIMIT, Batch, Cursor, Policy, Published, settled_policy
-from mesh.protocol.link.ledger import OTHERS
+from mesh.protocol.fanout import DEFAULT_LIMIT, Batch, Cursor, Policy, Published, book, settled_policy
 from mesh.protocol.link.records import array_head
-from mesh.protocol.values import Wire, answer_to_wire
+from mesh.protocol.values import answer_to_wire, or_as_text
+from mesh.transport.framing import head
 
 if TYPE_CHECKING:
     from mesh.transport.websocket import LinkConnection
 
-BUFFER: Final = 64 * 1024
-"""Bytes in a client's write buffer from which on it gets no more."""
+BUFFER: Final = 16 * 1024
+"""Bytes in a client's write buffer from which on it gets no more: the system has buffers of its own."""
 
 MOST_FRAMES: Final = 8
 """Batches that are kept as frames, for clients that come to them a moment later."""
@@ -36,7 +37,6 @@ TRY_AGAIN: Final = 1013
 """The code with which a client is cut off whose policy is ``error``."""
 
 _TEXT: Final = 0x81
-_BINARY: Final = 0x82
 _read = msgspec.msgpack.Decoder(list[tuple[int, Any]]).decode
 _read_last = msgspec.msgpack.Decoder(tuple[int, None, str, str]).decode
 
@@ -99,10 +99,7 @@ class Feeds:
         return Feed(self, connection, found, cursor)
 
     def _line(self, channel: str) -> Published:
-        name = clipped(channel)
-        if name not in self._lines and len(self._lines) >= MOST_CHANNELS:
-            name = OTHERS
-        return self._lines.setdefault(name, Published())
+        return book(self._lines, clipped(channel), Published, MOST_CHANNELS)
 
     def frames(self, channel: Channel, batch: Batch) -> bytes:
         """Return a batch as websocket frames."""
@@ -131,15 +128,27 @@ class Feeds:
 class Feed:
     """What one client gets; the ``owner`` of its cursor."""
 
-    __slots__ = ("_channel", "_connection", "_cursor", "_feeds")
+    __slots__ = ("_channel", "_connection", "_cursor", "_feeds", "_is_due")
 
     def __init__(self, feeds: Feeds, connection: LinkConnection, channel: Channel, cursor: Cursor) -> None:
         self._feeds = feeds
         self._connection = connection
         self._channel = channel
         self._cursor = cursor
+        self._is_due = False
         cursor.owner = self
-        connection.when_writable = self.serve
+        connection.when_writable = self._serve_soon
+        _keep_little(connection.transport)
+        self.serve()
+
+    def _serve_soon(self) -> None:
+        # Not now: the loop writes for as long as there is something to write, and others wait.
+        if not self._is_due:
+            self._is_due = True
+            self._connection.loop.call_soon(self._serve_due)
+
+    def _serve_due(self) -> None:
+        self._is_due = False
         self.serve()
 
     def serve(self) -> None:
@@ -161,7 +170,7 @@ class Feed:
             wire.write(self._feeds.frames(self._channel, batch))
             if connection.watch is not None:
                 for _, value in _read(array_head(batch.count) + batch.body):
-                    connection.watch.sent(_as_wire(value))
+                    connection.watch.sent(or_as_text(answer_to_wire, value))
             cursor.line.delivered += batch.count
             cursor.settle(batch.count)
 
@@ -172,21 +181,19 @@ class Feed:
         self._feeds.closed(self._channel)
 
 
-def _as_wire(value: object) -> Wire:
-    try:
-        return answer_to_wire(value)
-    except PayloadError:
-        # MessagePack has values that JSON has not.
-        return str(value)
+def _keep_little(wire: asyncio.Transport) -> None:
+    """Let few bytes wait in the buffers of a connection, for a policy has no say in what is there."""
+    # It tells of room only after it was full in its own eyes.
+    wire.set_write_buffer_limits(BUFFER - 1)
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    sock = wire.get_extra_info("socket")
+    if option is not None and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, option, BUFFER)
 
 
 def _frame(value: object) -> bytes:
-    wire = _as_wire(value)
-    data = wire.encode() if isinstance(wire, str) else wire
-    size = len(data)
-    first = _TEXT if isinstance(wire, str) else _BINARY
-    if size < 126:
-        return bytes((first, size)) + data
-    if size < 65536:
-        return bytes((first, 126)) + size.to_bytes(2, "big") + data
-    return bytes((first, 127)) + size.to_bytes(8, "big") + data
+    wire = or_as_text(answer_to_wire, value)
+    if isinstance(wire, bytes):
+        return head(len(wire), 0) + wire
+    text = wire.encode()
+    return head(len(text), 0, _TEXT) + text

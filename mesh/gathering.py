@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mesh.arguments import check_count, check_seconds
 from mesh.errors import DeliveryError, GridError, UnknownNodeError
 from mesh.node import Node
 
@@ -71,10 +72,7 @@ def nodes_of(targets: Targets, grid: Grid, own: str = "") -> list[Node]:
     elif isinstance(targets, Node):
         found = [targets]
     else:
-        found = [grid.node(target) if isinstance(target, str) else target for target in targets]
-    for node in found:
-        if not isinstance(node, Node):
-            raise TypeError(f"a target is the name of a node or a node, not {node!r}")
+        found = [grid.node(target) if isinstance(target, str) else target for target in several(targets)]
     by_name: dict[str, Node] = {}
     for node in found:
         if by_name.setdefault(node.name, node) != node:
@@ -82,6 +80,34 @@ def nodes_of(targets: Targets, grid: Grid, own: str = "") -> list[Node]:
     if not by_name:
         raise GridError("there is nobody to gather answers from; name a group or some nodes")
     return list(by_name.values())
+
+
+def several(targets: Targets) -> list[str | Node]:
+    """Return several targets, or one, as a list.
+
+    Raises:
+        TypeError: If they are neither names nor nodes.
+
+    """
+    if isinstance(targets, str | Node):
+        return [targets]
+    if not isinstance(targets, Iterable):
+        raise TypeError(f"targets are the name of a group, a node, or several of them, not {targets!r}")
+    found = list(targets)
+    for target in found:
+        check_target(target)
+    return found
+
+
+def check_target(target: object) -> None:
+    """See that a target is a name or a node.
+
+    Raises:
+        TypeError: If it is neither.
+
+    """
+    if not isinstance(target, str | Node):
+        raise TypeError(f"a target is the name of a node or a node, not {target!r}")
 
 
 def _node(name: str, grid: Grid) -> Node:
@@ -99,13 +125,12 @@ def check_limits(targets: int, count: int | None, deadline: float | None, stall:
 
     Raises:
         ValueError: If one does not.
+        TypeError: If one is no number.
 
     """
-    if count is not None and not 1 <= count <= targets:
-        raise ValueError(f"count must be from 1 to the {targets} nodes that are asked, got {count}")
-    for name, seconds in (("deadline", deadline), ("stall", stall)):
-        if seconds is not None and not seconds > 0:
-            raise ValueError(f"{name} must be above 0 seconds, got {seconds!r}")
+    check_count("count", count, targets, what="the nodes that are asked")
+    check_seconds("deadline", deadline)
+    check_seconds("stall", stall)
 
 
 async def gather(

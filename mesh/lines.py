@@ -12,8 +12,6 @@ from mesh.backoff import Backoff
 from mesh.errors import LineTooLongError
 from mesh.protocol.lines import MAX_LINE, LineSplitter
 from mesh.text import printable
-from mesh.transport.base import DialError
-from mesh.transport.endpoints import EndpointError, address_of, why
 
 logger = logging.getLogger("mesh.lines")
 
@@ -196,6 +194,10 @@ async def connect_lines(
         DialError: If nobody listens there in time.
 
     """
+    # Here and not at the top: who only cuts lines needs no endpoints.
+    from mesh.transport.base import DialError
+    from mesh.transport.endpoints import EndpointError, address_of, why
+
     address = address_of(url)
     if address.scheme not in ("tcp", "unix"):
         raise EndpointError(url, "nobody speaks lines there", "write tcp://HOST:PORT or unix:///path")

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
+from mesh.arguments import check_channel
 from mesh.errors import GridError, NotAServerError
 from mesh.protocol.fanout import DEFAULT_LIMIT
 from mesh.text import printable
@@ -167,6 +168,7 @@ class Node:
         if self.link_door is None:
             self.uri(path)
         else:
+            check_channel(path)
             _uri("ws", self.socket, self.port, path)
 
     def uri(self, path: str = "") -> str:
@@ -181,8 +183,10 @@ class Node:
             NotAServerError: If the node has no port.
             GridError: If the channel holds half of a character (a lone
                 surrogate), which has no UTF-8.
+            TypeError: If the channel is no text.
 
         """
+        check_channel(path)
         if not self.port:
             raise NotAServerError(self.name)
         return _uri("wss" if self.tls else "ws", self.socket, self.port, path)

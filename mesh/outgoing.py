@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from typing import Any
 
+from mesh.arguments import check_count
 from mesh.dialling import NotALinkError, dial_link
 from mesh.errors import (
     AckTimeoutError,
@@ -20,11 +21,11 @@ from mesh.errors import (
     PayloadError,
     PeerDownError,
 )
-from mesh.links.asking import Asking
+from mesh.links.asking import Asking, Explain
 from mesh.links.dialler import Dialler
 from mesh.links.hub import Hub
 from mesh.links.requesting import request
-from mesh.links.sending import Explain, sending
+from mesh.links.sending import sending
 from mesh.links.shell import LinkShell
 from mesh.node import Node
 from mesh.peers import Peers
@@ -81,10 +82,10 @@ class Outgoing:
 
         Raises:
             ValueError: If the window is below one.
+            TypeError: If it is no whole number.
 
         """
-        if window is not None and window < 1:
-            raise ValueError(f"window must be at least 1 message, got {window}")
+        check_count("window", window, what="the messages in flight")
 
         async def start() -> Parts:
             begin()

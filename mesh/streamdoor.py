@@ -36,6 +36,7 @@ class StreamDoor:
         max_clients: Clients at once, or as many as there are descriptors for; one more is told so and
             closed.
         others: Tells how many connections the other doors of this process have; they count as well.
+        books: Where messages are counted; by default in books of its own.
         max_line: Bytes that a line may have.
         notice: Called with a sentence for people, of a device that is gone or back.
 
@@ -53,6 +54,7 @@ class StreamDoor:
         channel: str = "",
         max_clients: int = MAX_CLIENTS,
         others: Callable[[], int] = lambda: 0,
+        books: TakenBooks | None = None,
         max_line: int = MAX_LINE,
         notice: Callable[[str], object] = lambda _words: None,
     ) -> None:
@@ -67,7 +69,7 @@ class StreamDoor:
         self._speaks_lines = False
         self.address = ""
         self.turned_away = 0
-        self.books = TakenBooks()
+        self.books = TakenBooks() if books is None else books
 
     @property
     def connections(self) -> int:

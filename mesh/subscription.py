@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
-from mesh.links.subscribing import Reader, Readers, Subscribing, Want
+from mesh.links.reader import Reader
+from mesh.links.subscribing import Subscribing, Want
 from mesh.node import Node
 from mesh.protocol.fanout import settled_policy
 
@@ -14,9 +15,9 @@ from mesh.protocol.fanout import settled_policy
 class Subscription:
     """What ``subscribe()`` returns: iterate it for each value as it comes.
 
-    It begins when it is first iterated, or entered with ``async with``, and ends when the loop is left,
-    or with ``aclose()``. A publisher that is not there is waited for, and subscribed to again whenever it
-    is back::
+    It begins when it is first iterated, or entered with ``async with``. It ends when the loop is left,
+    with ``aclose()``, or with the ``async with``, in which there may be several loops one after the
+    other. A publisher that is not there is waited for, and subscribed to again whenever it is back::
 
         async for value in peer.subscribe("tick"): ...
 
@@ -43,6 +44,7 @@ class Subscription:
         self._leave = leave
         self._running: tuple[Reader, Want] | None = None
         self._closed = False
+        self._is_entered = False
 
     @property
     def seq(self) -> int:
@@ -52,12 +54,17 @@ class Subscription:
     @property
     def missed(self) -> int:
         """Values left out: dropped by the policy, or published while there was no session."""
-        return self._running[1].reading.line.missed if self._running is not None else 0
+        return self._running[1].reading.missed if self._running is not None else 0
 
     @property
     def restarts(self) -> int:
         """How often the publisher came back as a new process, so that its numbers began anew."""
-        return self._running[1].reading.line.restarts if self._running is not None else 0
+        return self._running[1].reading.restarts if self._running is not None else 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more values will be given."""
+        return self._closed
 
     def _begin(self) -> Reader:
         if self._closed:
@@ -67,15 +74,19 @@ class Subscription:
         return self._running[0]
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        self._begin()
-        return self
+        return _Loop(self, self._begin())
 
-    async def __anext__(self) -> Any:
-        if self._closed:
-            raise StopAsyncIteration
-        return await self._begin().next()
+    def loop_left(self) -> None:
+        """End with the loop, unless an ``async with`` says when."""
+        if not self._is_entered:
+            self._close()
+
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        # It is kept alive meanwhile: who is collected ends the subscription.
+        return _ended() if self._closed else self._begin().next(self)
 
     async def __aenter__(self) -> Self:
+        self._is_entered = True
         self._begin()
         return self
 
@@ -100,13 +111,41 @@ class Subscription:
             self._close()
 
 
+class _Loop:
+    """One ``async for``; it is collected when the loop is left, and that is how one learns of a ``break``."""
+
+    __slots__ = ("_reader", "_subscription")
+
+    def __init__(self, subscription: Subscription, reader: Reader) -> None:
+        self._subscription = subscription
+        self._reader = reader
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, Any]:
+        # The reader's coroutine and not one more, for this is done for every value. It has to keep this
+        # alive: when this is collected, the loop was left.
+        return _ended() if self._subscription.has_ended else self._reader.next(self)
+
+    async def aclose(self) -> None:
+        await self._subscription.aclose()
+
+    def __del__(self) -> None:
+        self._subscription.loop_left()
+
+
+async def _ended() -> NoReturn:
+    raise StopAsyncIteration
+
+
 def subscription(
     subscribing: Subscribing, node: Node, channel: str, *, policy: str, limit: int, latch: bool
 ) -> Subscription:
-    """Return a subscription to a channel of a node, which is shared with others of this process.
+    """Return a subscription to a channel of a node.
 
     Raises:
-        ValueError: If the policy or the limit is none, or another reader of that channel has others.
+        ValueError: If the policy or the limit is none.
 
     """
     wanted, most = settled_policy(policy, limit)
@@ -114,25 +153,13 @@ def subscription(
 
     def start() -> tuple[Reader, Want]:
         reader = Reader()
-        want = subscribing.find(node.name, name)
-        if want is None or want.is_over or not isinstance(want.user, Readers):
-            users = Readers(subscribing)
-            users.all.append(reader)
-            want = Want(node.name, name, wanted, most, users, latch=latch)
-            subscribing.add(want)
-            subscribing.keep(node)
-        elif (want.policy, want.limit) != (wanted, most):
-            raise ValueError(
-                f"{name!r} of {node.name} is subscribed to with policy {want.policy.value!r} and limit "
-                f"{want.limit} already, and one connection has one subscription to a channel"
-            )
-        else:
-            want.user.all.append(reader)
+        want = Want(node.name, name, wanted, most, reader, latch=latch)
+        subscribing.add(want)
+        subscribing.keep(node)
         return reader, want
 
     def leave(reader: Reader, want: Want) -> None:
-        assert isinstance(want.user, Readers)
-        want.user.leave(reader, want)
+        subscribing.drop(want)
         reader.close()
 
     return Subscription(node, name, start, leave)

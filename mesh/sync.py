@@ -25,8 +25,9 @@ from queue import SimpleQueue
 from typing import Any, Generic, Self, TypeVar
 
 from mesh import client
+from mesh.arguments import check_seconds
 from mesh.deliveries import REQUEST_TIMEOUT
-from mesh.gathering import Gathered, Targets
+from mesh.gathering import Gathered, Targets, check_target
 from mesh.gridfile import Grid
 from mesh.node import Node
 from mesh.protocol.fanout import DEFAULT_LIMIT
@@ -196,6 +197,7 @@ def connect(
 
     """
     hold = partial(client.connect, target, grid=grid, patience=patience, settings=settings, name=name)
+    check_target(target)
     called = target if isinstance(target, str) else target.name
     return Peer(_Background(f"mesh.sync {called}", hold))
 
@@ -243,6 +245,10 @@ class Iteration(Iterator[T]):
         begin: Makes what is iterated there.
         timeout: Seconds to wait for each; ``None`` for ever.
 
+    Raises:
+        ValueError: If the timeout is not above zero.
+        TypeError: If it is no number.
+
     """
 
     def __init__(
@@ -252,6 +258,7 @@ class Iteration(Iterator[T]):
         begin: Callable[[], AsyncIterable[T]],
         timeout: float | None,
     ) -> None:
+        check_seconds("timeout", timeout)
         self._peer = peer  # which must not be forgotten before this
         self._background = background
         self._steps = _Steps(begin, timeout, peer.node.name)

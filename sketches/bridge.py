@@ -1,9 +1,14 @@
 """Lines 6: a device that speaks lines becomes a peer, with nothing but a node in the grid."""
 
+import asyncio
 from typing import Any
 
 import factory
 import mesh
+from factory.terminal import typed_lines
+from mesh.protocol.values import Refusal, answer_to_wire, refusal_to_wire
+
+STDIN = "stdin:"
 
 
 class Bridge(factory.FactoryLoop):
@@ -13,15 +18,18 @@ class Bridge(factory.FactoryLoop):
         """Choose both ends.
 
         Args:
-            line: Where lines are spoken: serial:///dev/ttyUSB0?baud=9600, tcp://HOST:PORT or unix:///path.
+            line: Where lines are spoken: serial:///dev/ttyUSB0?baud=9600, tcp://HOST:PORT,
+                unix:///path or stdin:.
             to: Whom each line is for, as NODE or NODE/CHANNEL.
 
         """
-        self.line_door = line
+        # Standard input is no door, and whoever reads from it needs no other one.
+        self.line_door = "" if line == STDIN else line
         self.node_name, _, self.to_channel = to.partition("/")
         self.node(self.node_name)  # says so now if the grid has no such node
         self.ends: dict[int, factory.Client] = {}
         self.dropped = 0
+        self.reading: asyncio.Task[None] | None = None
 
     def on_client(self, client: factory.Client, state: str, reason: str) -> bool:
         """Keep who is at the other end of the line."""
@@ -35,17 +43,53 @@ class Bridge(factory.FactoryLoop):
     @factory.reactive
     async def loop(self, channel: str, msg: Any) -> Any:
         """Hand a line on and return its acknowledgement; write what came from a node as a line."""
-        if self.client is not None:
-            try:
-                return await self.request(self.node_name, msg, self.to_channel)
-            except mesh.DeliveryError as exc:
-                # The line hears what the node said, and why nothing came if nothing did.
-                raise factory.Reject(str(exc)) from exc
-        self.drop(sum(not end.tell(msg) for end in self.ends.values()) or not self.ends)
-        return None
+        if self.client is None:
+            self.drop(sum(not end.tell(msg) for end in self.ends.values()) or not self.ends)
+            return None
+        try:
+            return await self.request(self.node_name, msg, self.to_channel)
+        except mesh.NackedError as exc:
+            raise factory.Reject(f"{exc.type}: {exc.reason}") from exc
 
     def drop(self, count: int) -> None:
         """Count what a line has no room for, and say so when it begins and every thousand."""
-        if count and (self.dropped + count) // 1000 > (self.dropped - 1) // 1000:
-            self.out(f"no line takes what comes: {self.dropped + count} dropped so far")
-        self.dropped += count
+        before, self.dropped = self.dropped, self.dropped + count
+        if count and (before == 0 or self.dropped // 1000 > before // 1000):
+            self.out(f"no line takes what comes: {self.dropped} dropped so far")
+
+    @factory.on_start
+    async def begin(self) -> None:
+        """Read from standard input, if that is the line."""
+        if self.line_door == "":
+            self.ends[0] = factory.Client("", "", "standard input", tell=self.show)
+            self.reading = asyncio.create_task(self.read())
+
+    async def read(self) -> None:
+        """Hand on what is typed; the end of it is the end of the bridge."""
+        try:
+            async for line in typed_lines("> "):
+                self.show(await self.answer_to(line))
+        except mesh.LineTooLongError as exc:
+            self.out(exc)
+        except KeyboardInterrupt:
+            self.out("Keyboard interruption, aborting.")
+        self.stop()
+
+    async def answer_to(self, line: str | bytes) -> str | bytes:
+        """Hand a line on and return what is to be shown for it."""
+        try:
+            return answer_to_wire(await self.request(self.node_name, line, self.to_channel))
+        except mesh.DeliveryError as exc:
+            return refusal_to_wire(Refusal(type(exc).__name__, str(exc)))
+
+    def show(self, text: object) -> bool:
+        """Write a line."""
+        print(text, flush=True)
+        return True
+
+    @factory.on_stop
+    async def end(self) -> None:
+        """Read no more."""
+        if self.reading is not None:
+            self.reading.cancel()
+            await asyncio.wait([self.reading])

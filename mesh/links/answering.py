@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from mesh.errors import FrameTooLargeError, LocalProtocolError, PayloadError
+from mesh.links.taskless import Taskless
 from mesh.protocol.asking import Item, Question, Reply, State, part_channel
 from mesh.protocol.link.events import Failed, Reason
-from mesh.protocol.link.run import Delivery
+from mesh.protocol.link.packing import error_of
+from mesh.protocol.link.run import IN_SESSION
 from mesh.protocol.values import Refusal
 
 if TYPE_CHECKING:
     from mesh.links.shell import LinkShell
     from mesh.protocol.link.inbound import Inbound
-
-# Parts go in the session they belong to or not at all, however long it is without a connection.
-_PART_DELIVERY: Final = Delivery(patience=None, at_most_once=True)
 
 Parts = AsyncGenerator[Any, None]
 
@@ -161,11 +160,13 @@ class Answering:
         while outbox:
             try:
                 taken = link.core.send(
-                    self._channel, [outbox[0]], link.time(), owner=self, delivery=_PART_DELIVERY
+                    self._channel, [outbox[0]], link.time(), owner=self, delivery=IN_SESSION
                 )
             except (PayloadError, FrameTooLargeError) as exc:
-                link.receiver.unsendable(link.core.peer or "", self.asked, exc)
-                end = self._reply.abort(type(exc).__name__, str(exc))
+                # Said of the part, for the item that it travels in is our own matter.
+                error = error_of(outbox[0][-1], exc)
+                link.receiver.unsendable(link.core.peer or "", self.asked, "a part of the answer", error)
+                end = self._reply.abort(type(error).__name__, str(error))
                 outbox.clear()
                 if end is None:
                     self._check_over()
@@ -188,15 +189,8 @@ class Answering:
             self._sleeper.set_result(None)
 
 
-class Cancels:
-    """What handles ``$cancel``: all at once, but answered in the order in which they came.
-
-    Attributes:
-        task: No inbox of this kind has one.
-
-    """
-
-    task = None
+class Cancels(Taskless):
+    """What handles ``$cancel``: all at once, but answered in the order in which they came."""
 
     def __init__(self, shell: LinkShell, cancel: Callable[[str], asyncio.Task[None] | None]) -> None:
         self._shell = shell
@@ -223,12 +217,6 @@ class Cancels:
         core, now = self._shell.core, self._shell.time()
         while self._waiting and ((task := self._waiting[0][1]) is None or task.done()):
             core.ack(self._waiting.popleft()[0], [None], now)
-
-    def retire(self) -> None:
-        """Nothing is kept here but what is not answered."""
-
-    def shut(self) -> None:
-        """The generators are ended by ``Asks``."""
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self.wake()

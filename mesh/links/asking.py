@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from mesh.errors import DeliveryError, FrameTooLargeError, NackedError
+from mesh.errors import DeliveryError, FrameTooLargeError, NackedError, PayloadError
+from mesh.links.taskless import Taskless
 from mesh.protocol.asking import ASK, CANCEL, GONE, Question, Took, part_channel, read_item
 from mesh.protocol.link.events import Failed, Reason
+from mesh.protocol.link.packing import error_of
 from mesh.protocol.link.run import Delivery
 
 if TYPE_CHECKING:
@@ -22,19 +24,17 @@ CANCEL_WAIT: Final = 5.0
 """Seconds that ``aclose()`` waits for the generator at the other end to be closed."""
 
 Explain = Callable[[Failed], Exception]
+"""Turns a failure into the error that the user gets."""
 
 
-class Asking:
+class Asking(Taskless):
     """The asking end of one ask; its link's ``Owner`` of the question and inbox of the parts.
 
     Attributes:
         id: Its id.
         channel: The channel of its parts.
-        task: No inbox of this kind has one.
 
     """
-
-    task = None
 
     def __init__(
         self,
@@ -181,12 +181,6 @@ class Asking:
             self.hurry()
         self._wake_user()
 
-    def retire(self) -> None:
-        """It stays until its user has every part, or wants no more."""
-
-    def shut(self) -> None:
-        """``link_closes()`` came before."""
-
     def hurry(self) -> None:
         """Acknowledge at once what comes: its sender is about to go, and cannot be held back."""
         self._hurried = True
@@ -229,11 +223,16 @@ class Asking:
         link = self._link
         if link.is_leaving:
             raise self._explain(Failed(self, 1, Reason.CLOSED, False))
+        question = self._question
+        assert question is not None
         try:
-            taken = link.core.send(ASK, [self._question], link.time(), owner=self, delivery=self._delivery)
+            taken = link.core.send(ASK, [question], link.time(), owner=self, delivery=self._delivery)
         except FrameTooLargeError as exc:
             exc.peer = self._peer
             raise
+        except PayloadError as exc:
+            # Said of the message, for the question that it travels in is our own matter.
+            raise error_of(question.msg, exc) from exc
         if not taken:
             link.wait(ASK, self)
             return

@@ -145,9 +145,9 @@ class Dialler:
             self._waiters -= 1
         return self.link
 
-    async def until_ended(self, timeout: float | None = None) -> None:
-        """Return when it dials no more, or after so many seconds."""
-        await asyncio.wait([self._task], timeout=timeout)
+    async def until_ended(self, news: asyncio.Future[None], timeout: float) -> None:
+        """Return when it dials no more, when there are news, or after so many seconds."""
+        await asyncio.wait([self._task, news], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
     def give_up(self) -> None:
         """Try once more if it is not connected, and then no more."""

@@ -73,8 +73,8 @@ class Receiver(Protocol):
     async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Any | Refusal:
         """Return what becomes of a message whose handling raised: an answer after all, or the refusal."""
 
-    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
-        """Take note that an answer could not be sent, and its message was refused."""
+    def unsendable(self, peer: str, channel: str, what: str, error: Exception) -> None:
+        """Take note that ``what``, an answer or a part of one, could not be sent, but a refusal instead."""
 
 
 class Messages(Protocol):

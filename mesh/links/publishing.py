@@ -6,59 +6,75 @@ The rules are those of ``mesh.protocol.fanout``; here are the links and the even
   and a link that has not answered yet is served when its answer comes, not by the publisher.
 - *A subscription belongs to a session.* It ends with it, or when the peer says that it leaves. Then
   what the peer did not get is counted as dropped, with the reason.
-- *A publisher that waits* does so for subscribers that asked for it, and for one that is absent no
-  longer than its patience.
+- *A publisher that waits* does so for subscribers that asked for it, and for one whose connection is
+  lost no longer than a short grace: time for it to come back, but not for all others to stand still.
+- *A publisher that awaits* gives way after so many values or so many milliseconds, whichever is first,
+  so that the links can write and read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Final
+from threading import get_ident
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from warnings import warn
 
 import msgspec
 
-from mesh.errors import FrameTooLargeError, LocalProtocolError, PayloadError
+from mesh.arguments import check_channel
+from mesh.errors import FrameTooLargeError, PayloadError
+from mesh.links.subscriber import MOST_READER, SESSION_OVER, Subscriber, published
+from mesh.links.taskless import AnsweredAtOnce
 from mesh.protocol.fanout import (
     BATCH,
     DEFAULT_LIMIT,
     MAX_CHANNEL,
     NOT_AWAITED,
-    Batch,
     Cursor,
     Policy,
     Published,
     Topic,
+    book,
     settled_policy,
 )
-from mesh.protocol.link.events import Failed
 from mesh.protocol.link.packing import pack
 from mesh.protocol.link.records import encode
-from mesh.protocol.link.run import Delivery
 
 if TYPE_CHECKING:
     from mesh.links.shell import LinkShell
-    from mesh.protocol.link.inbound import Inbound
 
 SUBSCRIBE: Final = "$subscribe"
 UNSUBSCRIBE: Final = "$unsubscribe"
-PUBLISHED: Final = "$pub/"
-"""Begins the name of the channel on which published values travel; the channel's own name follows."""
 
 MAX_VALUE: Final = 16 * 1024 * 1024 - 64
 """Most encoded bytes of a published value."""
 
 MOST_OF_LINK: Final = 1024
-"""Channels that one peer may have subscribed to since its link was made."""
+"""Subscriptions that one peer may have at a time, and lines in the books for channels that it had."""
+
+MOST_CHANNELS: Final = 4096
+"""Channels of which the numbers are kept although nobody subscribes to them; about one kB each."""
+
+GRACE: Final = 2.0
+"""Seconds that a ``block`` subscriber without a connection is waited for; less if the patience is less."""
+
+SLICE: Final = 0.05
+"""Seconds that publishers may keep the event loop.
+
+Ten times what the handlers of a channel may: one turn of a loop that serves a thousand subscribers takes
+100 ms, and a publisher shall not be slowed to a trickle by those who read.
+"""
+
+LOOK_AFTER: Final = 8
+"""Values between two looks at the clock of who publishes."""
+
+LOOK_EVERY: Final = 0.25
+"""Seconds between two looks of who waits for room at whether the subscriber is there at all."""
 
 LEFT: Final = "subscriber left"
-SESSION_OVER: Final = "session over"
 ABSENT: Final = "peer down"
-TOO_LARGE: Final = "too large"
-
-# What was sent in one session is not for the next, whose subscription begins anew.
-_DELIVERY: Final = Delivery(patience=None, at_most_once=True)
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -68,12 +84,14 @@ class Wish(msgspec.Struct, frozen=True):
     policy: str = Policy.DROP_OLDEST.value
     limit: int = DEFAULT_LIMIT
     latch: bool = True
+    reader: Annotated[int, msgspec.Meta(ge=0, le=MOST_READER)] = 0
 
 
 class NoWish(msgspec.Struct, frozen=True):
     """What a subscriber wants no more."""
 
     channel: str
+    reader: int = 0
 
 
 class Channel:
@@ -102,27 +120,75 @@ class Channel:
                 waiting.set_result(None)
         self.topic.admitted.clear()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be missed of it but its numbers."""
+        return not self.topic.cursors and self.topic.latched is None and not self.waiting
+
+
+class Turn:
+    """How long publishers may keep the event loop.
+
+    Attributes:
+        count: Values that were published in this turn.
+        look_at: The count at which ``is_over()`` is to be asked: the clock is not for every value.
+
+    """
+
+    __slots__ = ("_ends", "count", "look_at")
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a turn: the loop is given to others."""
+        self.count = 0
+        self.look_at = LOOK_AFTER
+        self._ends = 0.0
+
+    def is_over(self) -> bool:
+        """Say whether others have their turn now."""
+        self.look_at = self.count + LOOK_AFTER
+        now = monotonic()
+        if not self._ends:
+            # Only now is it known that publishers are at it; what others did before is not their time.
+            self._ends = now + SLICE
+        return self.count >= BATCH or now >= self._ends
+
 
 class Publishing:
     """What one process publishes.
 
     Args:
-        patience: Seconds that a publisher waits for an absent ``block`` subscriber; ``None`` for ever.
+        patience: Seconds that a publisher waits for a ``block`` subscriber without a connection, and no
+            longer than ``GRACE``; ``None`` for ever.
         say: Prints a line for people.
+
+    Attributes:
+        grace: How long such a one is waited for, then.
+        turn: How long publishers may go on.
+        forgotten: Channels of which even the numbers were forgotten.
 
     """
 
     def __init__(self, *, patience: float | None = 10.0, say: Callable[[str], None] = lambda _: None) -> None:
-        self.patience = patience
+        self.grace = None if patience is None else min(patience, GRACE)
+        self.turn = Turn()
+        self.forgotten = 0
         self._say = say
         self._channels: dict[str, Channel] = {}
-        self._links: dict[LinkShell, dict[str, _Subscriber]] = {}
+        self._most_channels = MOST_CHANNELS
+        self._links: dict[LinkShell, dict[str, Subscriber]] = {}
         # Those that have ended, and for which something is in flight.
-        self._ended: dict[LinkShell, set[_Subscriber]] = {}
+        self._ended: dict[LinkShell, set[Subscriber]] = {}
         self._due: list[Channel] = []
         self._flushing: asyncio.Handle | None = None
-        self.unflushed = 0
         self._stopped = False
+        self._thread: int | None = None
+
+    def begin(self) -> None:
+        """From now on this thread has the event loop, and no other may publish."""
+        self._thread = get_ident()
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -141,25 +207,17 @@ class Publishing:
             ValueError: If the channel cannot have that name.
             PayloadError: If the value cannot be sent.
             FrameTooLargeError: If it is too large.
+            RuntimeError: If this is another thread than that of the event loop.
 
         """
-        name = checked_channel(channel)
-        found = self._channels.get(name)
-        if found is None:
-            found = self._channels[name] = Channel(name)
+        found = self._channels.get(channel) or self._channel(channel)
         topic = found.topic
         # Counted even if nobody gets it: who publishes in a loop must give way in any case.
-        self.unflushed += 1
-        if not latch and not topic.cursors:
-            topic.skip()
-            return Publication(self, found, 0, 0)
-        if topic.cursors:
-            try:
-                asyncio.get_running_loop()
-            except RuntimeError:
-                raise RuntimeError(
-                    "publish() belongs on the event loop, and this is a thread; make the method an async def"
-                ) from None
+        self.turn.count += 1
+        if self._thread not in (None, get_ident()):
+            raise RuntimeError(
+                "publish() belongs on the event loop, and this is a thread; make the method an async def"
+            )
         try:
             body = encode(value)
         except Exception:
@@ -167,6 +225,9 @@ class Publishing:
             raise error or PayloadError(f"a {type(value).__name__} cannot be sent") from None
         if len(body) > MAX_VALUE:
             raise FrameTooLargeError(len(body), MAX_VALUE)
+        if not latch and not topic.cursors:
+            topic.skip()
+            return Publication(self, found, 0, 0)
         number = topic.publish(body, latch=latch)
         if not found.is_due and topic.hungry:
             found.is_due = True
@@ -177,10 +238,35 @@ class Publishing:
             self.check_absent(found)
         return Publication(self, found, number, len(topic.cursors))
 
+    def _channel(self, name: str) -> Channel:
+        """Return a channel; it is made when it is first asked for."""
+        name = checked_channel(name)
+        found = self._channels.get(name)
+        if found is None:
+            if len(self._channels) >= self._most_channels:
+                self._forget_idle()
+            found = self._channels[name] = Channel(name)
+        return found
+
+    def _forget_idle(self) -> None:
+        """Forget the oldest channels that nobody subscribes to: names may be without number."""
+        idle = [name for name, channel in list(self._channels.items()) if channel.is_idle]
+        del idle[MOST_CHANNELS // 4 :]
+        for name in idle:
+            del self._channels[name]
+        self.forgotten += len(idle)
+        # Not for each further one, if there is none to forget.
+        self._most_channels = max(MOST_CHANNELS, len(self._channels) * 5 // 4)
+        if idle:
+            self._say(
+                f"** {len(idle)} of {len(self._channels) + len(idle)} published channels have no subscriber "
+                f"and were forgotten: if they are published again, their values are numbered from 1"
+            )
+
     def _flush(self) -> None:
         """Give every subscriber that waits for values what there is."""
         self._flushing = None
-        self.unflushed = 0
+        self.turn.begin()
         due, self._due = self._due, []
         for channel in due:
             channel.is_due = False
@@ -206,11 +292,11 @@ class Publishing:
         return self._stopped
 
     def check_absent(self, channel: Channel) -> None:
-        """Keep nothing for ``block`` subscribers that have been absent for too long."""
-        if self.patience is None:
+        """Keep nothing for ``block`` subscribers that have had no connection for too long."""
+        if self.grace is None:
             return
         for cursor in channel.topic.blocked():
-            if cursor.owner.is_absent(self.patience):
+            if cursor.owner.is_absent(self.grace):
                 channel.topic.give_up_for(cursor, ABSENT)
         if channel.topic.admitted:
             channel.wake()
@@ -221,10 +307,7 @@ class Publishing:
         self, channel: str, policy: Policy, limit: int, line: Published, *, latch: bool
     ) -> tuple[Channel, Cursor]:
         """Return a new subscriber of a channel; its owner is to be set, and to be served at once."""
-        name = checked_channel(channel)
-        found = self._channels.get(name)
-        if found is None:
-            found = self._channels[name] = Channel(name)
+        found = self._channel(channel)
         return found, found.topic.subscribe(policy, limit, line, latch=latch)
 
     def closed(self, channel: Channel) -> None:
@@ -262,28 +345,27 @@ class Publishing:
         for subscriber in self._links.pop(link, {}).values():
             subscriber.end(reason)
 
-    def messages(self, link: LinkShell, channel: str) -> Messages | None:
+    def messages(self, link: LinkShell, channel: str) -> AnsweredAtOnce | None:
         """Return what takes the messages of a channel, if it is one of ours."""
         if channel == SUBSCRIBE:
-            return Messages(link, Wish, self._subscribe_link)
+            return AnsweredAtOnce(link, Wish, self._subscribe_link)
         if channel == UNSUBSCRIBE:
-            return Messages(link, NoWish, self._unsubscribe_link)
+            return AnsweredAtOnce(link, NoWish, self._unsubscribe_link)
         return None
 
     def _subscribe_link(self, link: LinkShell, wish: Wish) -> dict[str, object]:
         policy, limit = settled_policy(wish.policy, wish.limit)
         name = checked_channel(wish.channel)
         mine = self._links.setdefault(link, {})
-        before = mine.pop(name, None)
+        travels = published(name, wish.reader)
+        before = mine.pop(travels, None)
         if before is not None:
             before.end("subscribed anew")
-        line = link.published.get(name)
-        if line is None:
-            if len(link.published) >= MOST_OF_LINK:
-                raise ValueError(f"no more than {MOST_OF_LINK} channels may be subscribed to")
-            line = link.published[name] = Published()
+        if len(mine) >= MOST_OF_LINK:
+            raise ValueError(f"no more than {MOST_OF_LINK} subscriptions at a time; end some of them first")
+        line = book(link.published, name, Published, MOST_OF_LINK)
         channel, cursor = self.subscribe(name, policy, limit, line, latch=wish.latch)
-        mine[name] = subscriber = _Subscriber(self, link, channel, cursor)
+        mine[travels] = subscriber = Subscriber(self, link, channel, cursor, travels)
         self._say(f"** {link.called} subscribed to {name!r}")
         latched = cursor.waiting > 0
         # The answer is to be on its way before any value; so this is not pumped here.
@@ -291,11 +373,12 @@ class Publishing:
         return {"next": channel.topic.next, "latched": latched}
 
     def _unsubscribe_link(self, link: LinkShell, wish: NoWish) -> None:
-        subscriber = self._links.get(link, {}).pop(wish.channel.removeprefix("/"), None)
+        travels = published(wish.channel.removeprefix("/"), wish.reader)
+        subscriber = self._links.get(link, {}).pop(travels, None)
         if subscriber is not None:
             subscriber.end("unsubscribed")
 
-    def ended(self, link: LinkShell, subscriber: _Subscriber, *, wholly: bool = False) -> None:
+    def ended(self, link: LinkShell, subscriber: Subscriber, *, wholly: bool = False) -> None:
         """Take note that a subscription has ended, and whether anything of it is in flight."""
         mine = self._ended.setdefault(link, set())
         if not wholly:
@@ -305,11 +388,11 @@ class Publishing:
         if not mine:
             del self._ended[link]
 
-    def forget(self, link: LinkShell, name: str, subscriber: _Subscriber) -> None:
+    def forget(self, link: LinkShell, subscriber: Subscriber) -> None:
         """Take note that a subscription has ended by its policy."""
         mine = self._links.get(link, {})
-        if mine.get(name) is subscriber:
-            del mine[name]
+        if mine.get(subscriber.name) is subscriber:
+            del mine[subscriber.name]
 
     def close(self) -> None:
         """End it, and let nobody wait any more."""
@@ -339,8 +422,8 @@ class Publication:
         channel, number = self._channel, self._number
         if channel.topic.is_parked(number) and not self._publishing.is_stopped:
             yield from self._wait().__await__()
-        elif self._publishing.unflushed >= BATCH:
-            self._publishing.unflushed = 0
+        elif (turn := self._publishing.turn).count >= turn.look_at and turn.is_over():
+            turn.begin()
             yield
         return self.reached
 
@@ -353,7 +436,7 @@ class Publication:
                 if waiting is None:
                     waiting = channel.waiting[number] = loop.create_future()
                 try:
-                    async with asyncio.timeout(publishing.patience):
+                    async with asyncio.timeout(LOOK_EVERY):
                         await asyncio.shield(waiting)
                 except TimeoutError:
                     publishing.check_absent(channel)
@@ -376,171 +459,15 @@ class Publication:
             )
 
 
-class _Subscriber:
-    """One link's subscription to one channel: the ``Owner`` of its messages."""
-
-    __slots__ = ("_absent_since", "_channel", "_cursor", "_ending", "_held", "_link", "_name", "_publishing")
-
-    def __init__(self, publishing: Publishing, link: LinkShell, channel: Channel, cursor: Cursor) -> None:
-        self._publishing = publishing
-        self._link = link
-        self._channel = channel
-        self._name = PUBLISHED + channel.name
-        self._cursor = cursor
-        self._held: Batch | None = None
-        self._ending = False
-        self._absent_since: float | None = None
-        cursor.owner = self
-
-    def serve(self) -> None:
-        """Send what may be sent."""
-        self.put()
-        self._link.pump()
-
-    def put(self) -> None:
-        """Give the link what may be sent."""
-        link, cursor = self._link, self._cursor
-        take, send = cursor.take, link.core.send_encoded
-        while True:
-            batch = self._held or take()
-            if batch is None:
-                return
-            self._held = None
-            try:
-                if not send(self._name, batch.count, batch.body, link.time(), owner=self, delivery=_DELIVERY):
-                    self._held = batch
-                    link.wait(self._name, self)
-                    return
-            except FrameTooLargeError:
-                self._settle_dropped(batch, TOO_LARGE)
-            except LocalProtocolError:
-                # The link is about to close, and this with it.
-                self._settle_dropped(batch, "closed")
-                return
-            else:
-                self._ending = self._ending or batch.last
-
-    def serve_last(self) -> None:
-        """Give the link all that waits, as far as it has room."""
-        self._cursor.hurry()
-        self.put()
-
-    def _settle_dropped(self, batch: Batch, reason: str) -> None:
-        if not batch.last:
-            self._cursor.line.drop(batch.count, reason)
-            self._cursor.settle(batch.count)
-
-    def end(self, reason: str) -> None:
-        """End the subscription; what is in flight goes on, but with the session."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._settle_dropped(held, reason)
-        self._cursor.close(reason)
-        self._publishing.closed(self._channel)
-        link = self._link
-        if link.waiting:
-            link.wait_no_more(self._name, self)
-        if self._cursor.in_flight:
-            self._publishing.ended(link, self)
-
-    def give_up(self) -> None:
-        """Give up what is in flight; the link will say so, too, but the books shall not wait for it."""
-        self._link.core.cancel(self._name, self, self._link.time())
-        cursor = self._cursor
-        cursor.line.drop(cursor.in_flight, SESSION_OVER)
-        cursor.settle(cursor.in_flight)
-
-    def is_absent(self, patience: float) -> bool:
-        """Say whether the peer has been absent for longer than that since it was first asked."""
-        if self._link.is_attached:
-            self._absent_since = None
-            return False
-        now = self._link.time()
-        if self._absent_since is None:
-            self._absent_since = now
-        return now - self._absent_since >= patience
-
-    # -- what the link calls -----------------------------------------------------------------
-
-    def acked(self, values: list[Any]) -> None:
-        """Count what was handled, and send more."""
-        count = len(values)
-        if self._ending and not self._cursor.in_flight:
-            self._publishing.forget(self._link, self._channel.name, self)
-            return
-        self._cursor.line.delivered += count
-        self._settled(count)
-
-    def refused(self, count: int, type: str, message: str) -> None:
-        """Count what the subscriber's handler refused, and send more."""
-        if self._cursor.in_flight >= count:
-            self._cursor.line.refused += count
-            self._settled(count)
-
-    def failed(self, failure: Failed) -> None:
-        """Count what got no answer."""
-        if self._cursor.in_flight >= failure.count:
-            reason = SESSION_OVER if failure.reason == "cancelled" else str(failure.reason)
-            self._cursor.line.drop(failure.count, reason)
-            self._settled(failure.count)
-
-    def wake(self) -> None:
-        """Go on: there is room."""
-        self.put()
-
-    def _settled(self, count: int) -> None:
-        cursor = self._cursor
-        cursor.settle(count)
-        if cursor.is_over and not cursor.in_flight:
-            self._publishing.ended(self._link, self, wholly=True)
-        self.put()
-        if self._channel.topic.admitted:
-            self._channel.wake()
-
-
-class Messages:
-    """What takes the messages of a channel that are answered at once."""
-
-    task = None
-
-    def __init__(self, link: LinkShell, kind: type[Any], handle: Callable[[LinkShell, Any], object]) -> None:
-        self._link = link
-        self._kind = kind
-        self._handle = handle
-
-    @property
-    def in_hand(self) -> int:
-        """Messages that wait: none ever does."""
-        return 0
-
-    def wake(self) -> None:
-        """Look again whether there is something to do; there never is."""
-
-    def retire(self) -> None:
-        """Nothing is kept here."""
-
-    def shut(self) -> None:
-        """Nothing runs here."""
-
-    def put(self, work: Inbound, items: list[Any]) -> None:
-        """Answer messages."""
-        link = self._link
-        for item in items:
-            try:
-                answer = self._handle(link, msgspec.convert(item, self._kind))
-            except (ValueError, TypeError) as exc:  # what msgspec raises is a ValueError as well
-                link.core.nack(work, "ValueError", str(exc), link.time())
-            else:
-                link.core.ack(work, [answer], link.time())
-
-
 def checked_channel(channel: str) -> str:
     """Return the name of a channel that may be published.
 
     Raises:
         ValueError: If it may not.
+        TypeError: If it is no text.
 
     """
+    check_channel(channel)
     name = channel.removeprefix("/")
     if name.startswith("$"):
         raise ValueError(f"channel {channel!r} cannot be published: names that begin with $ are reserved")

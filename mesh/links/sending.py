@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
 from mesh.errors import NackedError
+from mesh.links.asking import Explain
 from mesh.links.shell import LinkShell
 from mesh.protocol.link.events import Failed, Reason
 from mesh.protocol.link.run import Delivery
@@ -16,8 +17,6 @@ from mesh.streams import Answers
 
 BATCH = 512
 """Messages that are taken from a source at once: enough to be fast, few enough to keep both ends busy."""
-
-Explain = Callable[[Failed], Exception]
 
 # Of these an item is the same a moment later, so several can be encoded in one go.
 _CONSTANT: Final = frozenset((str, bytes, int, float, bool, type(None)))

@@ -111,7 +111,7 @@ class LinkShell:
         followers: Who else takes part.
         published: By channel, the line of what is published for the peer.
         subscribed: By channel, the line of what the peer publishes for us.
-        waiting: By channel, who waits for room.
+        waiting: By channel, who waits for room, in the order of their coming.
         is_leaving: Whether it takes no new messages any more.
         closed: Done when the link was left and its connection is closed.
         detached: Done when there is no connection in use; another one for each connection.
@@ -131,7 +131,7 @@ class LinkShell:
         self.transport: Transport | None = None
         self.inboxes: dict[str, Messages] = {}
         self.routes: dict[str, Route] = {}
-        self.waiting: dict[str, set[Owner]] = {}
+        self.waiting: dict[str, dict[Owner, None]] = {}
         self.closed: asyncio.Future[None] = self.loop.create_future()
         self.detached: asyncio.Future[None] = self.loop.create_future()
         self.detached.set_result(None)
@@ -234,8 +234,7 @@ class LinkShell:
 
     def _act(self, event: object) -> None:
         if isinstance(event, RoomOpened):
-            for owner in self.waiting.pop(event.channel, ()):
-                owner.wake()
+            self._let_in(event.channel)
         elif isinstance(event, Refused):
             event.owner.refused(event.count, event.type, event.message)
         elif isinstance(event, Failed):
@@ -245,7 +244,9 @@ class LinkShell:
             if inbox is not None:
                 inbox.wake()
         elif isinstance(event, AnswerUnsendable):
-            self.receiver.unsendable(self.core.peer or "", event.work.channel, event.error)
+            self.receiver.unsendable(
+                self.core.peer or "", event.work.channel, "the acknowledgement", event.error
+            )
         elif isinstance(event, Attached):
             self.asks.attached()
             self.when_attached()
@@ -354,13 +355,23 @@ class LinkShell:
 
     def wait(self, channel: str, owner: Owner) -> None:
         """Wake an owner when there is room on a channel, or never will be."""
-        self.waiting.setdefault(channel, set()).add(owner)
+        self.waiting.setdefault(channel, {})[owner] = None
+
+    def _let_in(self, channel: str) -> None:
+        """Wake those that wait for room, until one of them finds none and waits again."""
+        owners = self.waiting.pop(channel, {})
+        while owners and channel not in self.waiting:
+            owner = next(iter(owners))
+            del owners[owner]
+            owner.wake()
+        if owners:
+            self.waiting[channel].update(owners)
 
     def wait_no_more(self, channel: str, owner: Owner) -> None:
         """Forget that an owner waits for room."""
         owners = self.waiting.get(channel)
         if owners is not None:
-            owners.discard(owner)
+            owners.pop(owner, None)
             if not owners:
                 del self.waiting[channel]
 

@@ -5,21 +5,21 @@
   comes back is subscribed to again.
 - *Nothing is missed in silence.* The numbers of the values tell what was left out; it is in the books
   as ``subscribed``, and is said when the publisher is back.
-- *One for each link and channel.* Local readers share it, with its policy and limit; a value is
-  answered when the last of them has taken it.
+- *Each by itself.* Who subscribes to the same channel twice, or by two names of one process, has two
+  subscriptions, told apart by a number: nobody waits for another reader.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from mesh.dialling import dial_link
+from mesh.dialling import NotALinkError, dial_link
 from mesh.errors import (
     DeliveryError,
     FrameTooLargeError,
@@ -29,11 +29,12 @@ from mesh.errors import (
     PeerDownError,
 )
 from mesh.links.inbox import Inbox, Messages, Route
-from mesh.links.publishing import PUBLISHED, SUBSCRIBE, UNSUBSCRIBE, Wish, checked_channel
+from mesh.links.publishing import MOST_OF_LINK, SUBSCRIBE, UNSUBSCRIBE, Wish, checked_channel
 from mesh.links.shell import LinkShell
-from mesh.protocol.fanout import Policy, Reading, Subscribed
+from mesh.links.subscriber import published
+from mesh.protocol.fanout import Policy, Reading, Subscribed, book
 from mesh.protocol.link.events import Failed
-from mesh.protocol.link.run import Delivery
+from mesh.protocol.link.run import IN_SESSION
 from mesh.transport.base import Transport
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 RETRY: Final = 5.0
 """Seconds until a peer that refused for good is dialled again: by then another program may listen there."""
 
-
-_DELIVERY: Final = Delivery(patience=None, at_most_once=True)
+AGAIN: Final = 0.05
+"""Seconds until a peer is dialled anew whose link was found by another name and leads elsewhere now."""
 
 
 class _Begun(msgspec.Struct, frozen=True):
@@ -79,6 +80,7 @@ class Want:
         latch: Whether the value that is kept is wanted first.
         user: For whom.
         reading: What is known of the numbers.
+        number: Tells it from others of this process; set when it is added.
         is_over: Whether it is wanted no more.
 
     """
@@ -92,11 +94,17 @@ class Want:
         self.limit = limit
         self.latch = latch
         self.user = user
+        self.number = 0
         self.reading = Reading(Subscribed())
         self.is_over = False
         self._link: LinkShell | None = None
         self._session = ""
         self._begun = False
+
+    @property
+    def travels(self) -> str:
+        """Name of the channel on which its values travel."""
+        return published(self.channel, self.number)
 
     def is_asked(self, link: LinkShell) -> bool:
         """Say whether it was asked for over a link, in the session that this one has now."""
@@ -106,10 +114,8 @@ class Want:
         """Ask for it over a link."""
         self._link = link
         self._session = link.core.session
-        line = self.reading.line
-        # The link's books are for as long as the link is; ours go on.
-        link.subscribed[self.channel] = line
-        wish = Wish(self.channel, self.policy.value, self.limit, self.latch)
+        self.reading.line = book(link.subscribed, self.channel, Subscribed, MOST_OF_LINK)
+        wish = Wish(self.channel, self.policy.value, self.limit, self.latch, self.number)
         _Word(link, SUBSCRIBE, msgspec.to_builtins(wish), self._answered, self._refused, self._failed).send()
 
     def _answered(self, value: Any) -> None:
@@ -145,7 +151,7 @@ class Want:
         self.is_over = True
         link = self._link
         if link is not None and link.has_session() and not link.is_leaving and not link.loop.is_closed():
-            _Word(link, UNSUBSCRIBE, {"channel": self.channel}).send()
+            _Word(link, UNSUBSCRIBE, {"channel": self.channel, "reader": self.number}).send()
             link.pump_soon()
 
     def read(self, link: LinkShell, work: Inbound, items: list[Any]) -> list[Any]:
@@ -201,7 +207,7 @@ class _Word:
             return
         with contextlib.suppress(LocalProtocolError, PayloadError, FrameTooLargeError):
             if not link.core.send(
-                self._channel, [self._message], link.time(), owner=self, delivery=_DELIVERY
+                self._channel, [self._message], link.time(), owner=self, delivery=IN_SESSION
             ):
                 link.wait(self._channel, self)
 
@@ -227,69 +233,53 @@ class Subscribing:
 
     Args:
         hub: The links of this process.
-        notice: Prints a sentence for people.
+        warn: Logs a warning.
 
     """
 
-    def __init__(self, hub: Hub, *, notice: Callable[[str], None]) -> None:
+    def __init__(self, hub: Hub, *, warn: Callable[[str], object]) -> None:
         self._hub = hub
-        self._notice = notice
-        self._wants: dict[str, dict[str, Want]] = {}
+        self._warn = warn
+        self._wants: dict[str, list[Want]] = {}
+        self._numbers = itertools.count(1)
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self._wheres: dict[str, str] = {}
+        self._session_over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         hub.followers.append(self)
 
-    def find(self, source: str, channel: str) -> Want | None:
-        """Return what is wanted of that channel of that peer."""
-        return self._wants.get(source, {}).get(channel)
-
-    def asked(self, link: LinkShell, channel: str) -> Want | None:
-        """Return what is wanted of that channel and was asked for over that link."""
-        found = None
-        for wants in self._wants.values():
-            want = wants.get(channel)
-            if want is not None and want.is_asked(link):
-                if not want.is_over:
-                    return want
-                found = want
-        return found
-
     def add(self, want: Want) -> None:
-        """Want something from now on; what was wanted of that channel before is not any more."""
+        """Want something from now on.
+
+        Raises:
+            ValueError: If the channel can have no such name.
+
+        """
         want.channel = checked_channel(want.channel)
-        self._wants.setdefault(want.source, {})[want.channel] = want
+        want.number = next(self._numbers)
+        self._wants.setdefault(want.source, []).append(want)
         self._look(want.source)
 
     def _look(self, source: str) -> None:
         """Ask for what is wanted of a peer, as far as it is there and was not asked yet."""
         link = self._link(source)
         if link is not None and link.has_session() and not link.is_leaving:
-            for want in list(self._wants.get(source, {}).values()):
-                self._ask(want, link)
+            self._ask(source, link)
             link.pump_soon()
 
     def _link(self, source: str) -> LinkShell | None:
         return self._hub.link(source, self._wheres.get(source, ""))
 
-    def _ask(self, want: Want, link: LinkShell) -> None:
-        """Ask for something over a link, unless that was done in this session."""
-        if want.is_over or want.is_asked(link):
-            return
-        other = self.asked(link, want.channel)
-        if other is not None and not other.is_over:
-            why = (
-                f"{want.source} and {other.source} are one process, and its channel {want.channel!r} is "
-                f"subscribed to by the name {other.source} already"
-            )
-            want.end(DeliveryError(want.source, why))
-            return
-        want.subscribe(link)
+    def _ask(self, source: str, link: LinkShell) -> None:
+        """Ask for what is wanted of a peer over a link, unless that was done in this session."""
+        for want in list(self._wants.get(source, ())):
+            if not want.is_over and not want.is_asked(link):
+                want.subscribe(link)
 
     def drop(self, want: Want) -> None:
         """Want something no more."""
-        mine = self._wants.get(want.source, {})
-        if mine.get(want.channel) is want:
-            del mine[want.channel]
+        mine = self._wants.get(want.source, [])
+        if want in mine:
+            mine.remove(want)
         want.leave()
 
     def keep(self, node: Node, dial: Callable[[], Awaitable[Transport]] | None = None) -> None:
@@ -311,15 +301,24 @@ class Subscribing:
                 # It may be there already, by another name; and by another link later on.
                 self._look(node.name)
                 while not dialler.has_ended and self._link(node.name) is dialler.link:
-                    await dialler.until_ended(RETRY)
+                    await dialler.until_ended(self._session_over, RETRY)
+                if not dialler.has_ended:
+                    # It led to a process that is there no more; who is there now may be known already.
+                    await asyncio.sleep(AGAIN)
+                    continue
             except PeerDownError:
                 pass  # we are about to stop
             except DeliveryError as exc:
-                for want in list(self._wants.get(node.name, {}).values()):
+                wants = list(self._wants.get(node.name, ()))
+                for want in wants:
                     want.user.ended(want, exc)
                 if str(exc) != told:
                     told = str(exc)
-                    self._notice(f"cannot subscribe to {node.name}: {exc}; will try again")
+                    what = "subscribe" if wants else "publish"
+                    instead = ""
+                    if isinstance(exc, NotALinkError):
+                        instead = "; send to a plain websocket server with stream() or request() instead"
+                    self._warn(f"cannot {what} to {node.name}: {exc}{instead}; will try again")
             await asyncio.sleep(RETRY)
 
     async def close(self) -> None:
@@ -332,11 +331,10 @@ class Subscribing:
 
     def session_began(self, link: LinkShell) -> None:
         """Ask for what is wanted of this peer."""
-        for source, wants in self._wants.items():
+        for source in self._wants:
             # Names are anybody's choice: what counts is which link we use for that one.
             if self._link(source) is link:
-                for want in list(wants.values()):
-                    self._ask(want, link)
+                self._ask(source, link)
 
     def found(self, link: LinkShell) -> None:
         """Ask for what is wanted by another name, too."""
@@ -345,7 +343,9 @@ class Subscribing:
             link.pump_soon()
 
     def session_ended(self, link: LinkShell) -> None:
-        """Take note that nothing more comes of this session."""
+        """Let those look again who found the peer by another name: they may have to dial it anew."""
+        self._session_over.set_result(None)
+        self._session_over = asyncio.get_running_loop().create_future()
 
     def peer_leaves(self, link: LinkShell) -> None:
         """Take note that the peer goes away."""
@@ -355,10 +355,13 @@ class Subscribing:
 
     def messages(self, link: LinkShell, channel: str) -> Messages | None:
         """Return what takes the values of a channel, if it is subscribed to."""
-        if not channel.startswith(PUBLISHED):
+        if not channel.startswith("$pub."):
             return None
-        want = self.asked(link, channel.removeprefix(PUBLISHED))
-        return None if want is None else want.user.messages(link, want)
+        for wants in self._wants.values():
+            for want in wants:
+                if want.is_asked(link) and want.travels == channel:
+                    return want.user.messages(link, want)
+        return None
 
 
 class Values(Inbox):
@@ -374,7 +377,7 @@ class Values(Inbox):
     def __init__(self, link: LinkShell, want: Want, route: Callable[[], Route]) -> None:
         self._want = want
         self._values_route = route
-        super().__init__(link, want.channel, PUBLISHED + want.channel)
+        super().__init__(link, want.channel, want.travels)
 
     def _open(self) -> Route:
         return self._values_route()
@@ -390,157 +393,3 @@ class Values(Inbox):
         if self._done:
             self._done[:] = [None] * len(self._done)
             super()._answer()
-
-
-class _Part:
-    """Values that came together, and how many readers have not taken them all."""
-
-    __slots__ = ("numbers", "readers", "values", "work")
-
-    def __init__(self, work: Inbound, numbers: list[int], values: list[Any], readers: int) -> None:
-        self.work = work
-        self.numbers = numbers
-        self.values = values
-        self.readers = readers
-
-
-class Readers:
-    """All local readers of one channel of one peer: a ``User``."""
-
-    def __init__(self, subscribing: Subscribing) -> None:
-        self.all: list[Reader] = []
-        self._subscribing = subscribing
-
-    def messages(self, link: LinkShell, want: Want) -> Messages:
-        """Return what takes the messages of a link."""
-        return _Door(self, link, want)
-
-    def began(self, want: Want, missed: int, *, again: bool) -> None:
-        """Take note that values will come."""
-
-    def ended(self, want: Want, error: Exception) -> None:
-        """Take note that no more values will come."""
-        for reader in self.all:
-            reader.fail(error)
-
-    def leave(self, reader: Reader, want: Want) -> None:
-        """Forget a reader; the last one ends the subscription."""
-        if reader in self.all:
-            self.all.remove(reader)
-            if not self.all:
-                self._subscribing.drop(want)
-
-
-class _Door:
-    """What takes the values of one link for its readers."""
-
-    task = None
-
-    def __init__(self, readers: Readers, link: LinkShell, want: Want) -> None:
-        self._readers = readers
-        self._link = link
-        self._want = want
-
-    @property
-    def in_hand(self) -> int:
-        """Values in hand: a script may leave them."""
-        return 0
-
-    def wake(self) -> None:
-        """Nothing waits here."""
-
-    def retire(self) -> None:
-        """It stays, for it answers what still comes when nobody reads any more."""
-
-    def shut(self) -> None:
-        """Nothing runs here."""
-
-    def put(self, work: Inbound, items: list[Any]) -> None:
-        """Hand values to every reader."""
-        want = self._want
-        if want.is_over:
-            # Subscribed to again meanwhile, perhaps by others, perhaps by another name.
-            current = self._readers._subscribing.asked(self._link, want.channel)
-            if current is not None and isinstance(current.user, Readers):
-                want = self._want = current
-                self._readers = current.user
-        if want.is_over or not self._readers.all:
-            self._link.core.ack(work, [None] * len(items), self._link.time())
-            return
-        values = want.read(self._link, work, items)
-        if values:
-            readers = self._readers.all
-            numbers = [item[0] for item in items[-len(values) :]]
-            part = _Part(work, numbers, values, len(readers))
-            for reader in readers:
-                reader.take(self._link, part)
-
-
-class Reader:
-    """One local reader: gives values in order.
-
-    Attributes:
-        seq: Number of the value that was given last.
-
-    """
-
-    def __init__(self) -> None:
-        self._parts: deque[tuple[LinkShell, _Part]] = deque()
-        self._at = 0
-        self._news: asyncio.Future[None] | None = None
-        self._error: Exception | None = None
-        self.seq = 0
-
-    def take(self, link: LinkShell, part: _Part) -> None:
-        """Take values that came."""
-        self._parts.append((link, part))
-        self._wake()
-
-    def fail(self, error: Exception) -> None:
-        """End with an error, after what came before."""
-        self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
-
-    async def next(self) -> Any:
-        """Return the next value.
-
-        Raises:
-            MeshError: If no more will come.
-
-        """
-        while True:
-            if self._parts:
-                link, part = self._parts[0]
-                if self._at < len(part.values):
-                    value = part.values[self._at]
-                    self.seq = part.numbers[self._at]
-                    self._at += 1
-                    return value
-                self._done(link, part)
-                continue
-            if self._error is not None:
-                raise self._error
-            self._news = asyncio.get_running_loop().create_future()
-            try:
-                await self._news
-            finally:
-                self._news = None
-
-    def _done(self, link: LinkShell, part: _Part) -> None:
-        self._parts.popleft()
-        self._at = 0
-        part.readers -= 1
-        if not part.readers:
-            link.core.ack(part.work, [None] * len(part.values), link.time())
-            if not link.loop.is_closed():
-                link.pump_soon()
-
-    def close(self) -> None:
-        """Take no more, and let what came be answered."""
-        while self._parts:
-            link, part = self._parts[0]
-            self._done(link, part)

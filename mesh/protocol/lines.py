@@ -93,7 +93,8 @@ class LineSplitter:
             data = bytes(rest)
             rest.clear()
         lines = data.split(self._separator)
-        rest += lines.pop()
+        if last := lines.pop():
+            rest += last
         runs = self._by_delimiter(data, lines)
         if len(data) > self.max_line:
             runs = self._checked(runs)

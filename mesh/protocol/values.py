@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from numbers import Number
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -25,6 +25,8 @@ from mesh.errors import PayloadError
 
 NO_ANSWER = "n/a"
 """What a plain client gets for ``None``."""
+
+T = TypeVar("T")
 
 Wire = str | bytes
 """What one websocket message carries: text or binary."""
@@ -73,6 +75,14 @@ def message_to_wire(item: object) -> Wire:
     return _to_wire(item)
 
 
+def text_or_bytes(data: bytes) -> Wire:
+    """Return what came over a wire that does not tell text from bytes: text, if it is UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
 def answer_to_wire(answer: object) -> Wire:
     """Return an acknowledgement as plain clients get it.
 
@@ -81,6 +91,14 @@ def answer_to_wire(answer: object) -> Wire:
 
     """
     return NO_ANSWER if answer is None else _to_wire(answer)
+
+
+def or_as_text(to_wire: Callable[[object], Wire], value: object) -> Wire:
+    """Return a value of a link as it travels on a plain websocket; as text, if JSON has none such."""
+    try:
+        return to_wire(value)
+    except PayloadError:
+        return str(value)
 
 
 def refusal_to_wire(refusal: Refusal) -> str:
@@ -174,13 +192,13 @@ def message_decoder(annotation: object) -> Callable[[Wire], object]:
             is_json = isinstance(mismatch, msgspec.ValidationError)
             if isinstance(mismatch, msgspec.DecodeError) and not is_json:
                 # What is wrong with the text itself tells more than why it is no JSON.
-                raise PayloadError(f"{_explain(exc)} (and the text is no JSON)") from exc
-            raise PayloadError(_explain(mismatch)) from mismatch
+                raise PayloadError(f"{explain(exc)} (and the text is no JSON)") from exc
+            raise PayloadError(explain(mismatch)) from mismatch
 
     return decode
 
 
-def as_it_comes(message: Wire) -> Wire:
+def as_it_comes(message: T) -> T:
     """Return a message as it is: what a handler without annotation takes."""
     return message
 
@@ -204,7 +222,7 @@ _NUMBER = re.compile(r"[-+]?([0-9]{1,18}\.?[0-9]{0,18}|\.[0-9]{1,18})")
 _AT = re.compile(r" - at (?P<key>`key` in )?`(?P<path>[^`]*)`$")
 
 
-def _explain(exc: Exception) -> str:
+def explain(exc: Exception) -> str:
     """Turn msgspec's words into a sentence that begins with the field."""
     if isinstance(exc, RecursionError):
         return "the message is nested too deeply"

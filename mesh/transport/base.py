@@ -2,9 +2,9 @@
 
 ``Transport`` is the interface: its public methods are for whoever uses a connection, whatever
 carries it. A new kind of transport is a subclass with five methods, ``peer``, ``_transmit()``,
-``_close()``, ``_abort()`` and ``_hold_back()``, that calls three others when something happens:
-``_came()``, ``_may_write()`` and ``_end()``. docs/reference/transports.md has the contract and a
-whole example.
+``_close()``, ``_abort()`` and ``_hold_back()``, that calls four others when something happens:
+``_began()``, ``_came()``, ``_may_write()`` and ``_end()``. docs/reference/transports.md has the
+contract and a whole example.
 """
 
 from __future__ import annotations
@@ -264,6 +264,11 @@ class Transport(ABC):
         """Take nothing more from the peer, or go on with it."""
 
     # -- what it calls when something happens ---------------------------------------------------
+
+    def _began(self) -> None:
+        """Take note that the connection is there, and ``peer`` is known."""
+        if self._tap is not None:
+            self._tap.opened(self.peer)
 
     def _came(self, messages: list[bytes]) -> None:
         """Hand messages over, or keep them until somebody wants them."""

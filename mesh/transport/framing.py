@@ -156,19 +156,20 @@ class Masker:
         return self._keys[at : at + 4]
 
 
-def head(length: int, mask: int) -> bytes:
-    """Return the head of a binary message in one piece, less the masking key.
+def head(length: int, mask: int, kind: int = _BINARY) -> bytes:
+    """Return the head of a message in one piece, less the masking key.
 
     Args:
         length: Bytes of the message.
         mask: 0x80 if a masking key follows, else 0.
+        kind: The first byte: 0x82 for a binary message, 0x81 for text.
 
     """
     if length < 126:
-        return bytes((_BINARY, mask | length))
+        return bytes((kind, mask | length))
     if length < 65536:
-        return bytes((_BINARY, mask | 126)) + length.to_bytes(2, "big")
-    return bytes((_BINARY, mask | 127)) + length.to_bytes(8, "big")
+        return bytes((kind, mask | 126)) + length.to_bytes(2, "big")
+    return bytes((kind, mask | 127)) + length.to_bytes(8, "big")
 
 
 __all__ = ["Cutter", "Masker", "apply_mask", "head"]

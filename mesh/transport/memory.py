@@ -191,8 +191,7 @@ class MemoryTransport(Transport):
         self._goodbye = ""
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
-        if self._tap is not None:
-            self._tap.opened(peer)
+        self._began()
 
     @property
     def peer(self) -> str:

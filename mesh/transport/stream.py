@@ -129,8 +129,7 @@ class StreamTransport(Transport, asyncio.Protocol):
         self.wire.set_write_buffer_limits(WRITE_BUFFER)
         if not self._peer:
             self._peer = address_words(transport.get_extra_info("peername"))
-        if self._tap is not None:
-            self._tap.opened(self._peer)
+        self._began()
         if self._opened is not None:
             self._opened(self)
 

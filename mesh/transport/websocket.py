@@ -18,7 +18,7 @@ import struct
 import sys
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
@@ -29,10 +29,9 @@ from mesh.node import MAX_MESSAGE
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.transport.base import Transport
 from mesh.transport.framing import Cutter, Masker, apply_mask, head
-from mesh.transport.stream import address_words
-from mesh.transport.tapping import Tap, tap_of_process
 
-C = TypeVar("C", bound=Connection)
+if TYPE_CHECKING:
+    from mesh.transport.watching import Watch
 
 MAX_UNREAD: Final = MAX_MESSAGE + 4 * 2**20
 """Bytes that wait in the write buffer of a client that does not read; beyond it the client is cut off."""
@@ -254,83 +253,6 @@ class LinkClientConnection(LinkConnection, ClientConnection):
     """A link's connection at the end that dialled."""
 
 
-class Watch:
-    """Tells a tap of one plain connection.
-
-    Args:
-        tap: Who is told.
-        peer: Address of the other end, for people.
-
-    """
-
-    def __init__(self, tap: Tap, peer: str) -> None:
-        self._tap = tap
-        self._peer = peer
-        tap.opened(peer)
-
-    def sent(self, message: object) -> None:
-        """Take note of a message that goes out."""
-        if isinstance(message, bytes | str):
-            self._tap.sent(self._peer, message)
-
-    def received(self, message: bytes | str) -> None:
-        """Take note of a message that came."""
-        self._tap.received(self._peer, [message])
-
-    def closing(self, reason: str) -> None:
-        """Take note that the connection is closed from here."""
-        self._tap.closing(self._peer, reason)
-
-    def ended(self, reason: str) -> None:
-        """Take note that it is gone."""
-        self._tap.ended(self._peer, reason)
-
-
-class _Watched(Connection):
-    """To be mixed into connections of ``websockets`` while there is a tap on the process.
-
-    A link's messages do not pass here; its transport tells of them.
-    """
-
-    watch: Watch | None = None
-
-    async def handshake(self, *args: Any, **options: Any) -> None:
-        await super().handshake(*args, **options)  # type: ignore[misc]
-        tap = tap_of_process()
-        if tap is not None and self.state is State.OPEN and self.subprotocol != SUBPROTOCOL:
-            path = self.request.path if self.request is not None else ""
-            self.watch = Watch(tap, f"{address_words(self.remote_address)}{path}")
-
-    async def recv(self, *args: Any, **options: Any) -> Any:
-        message = await super().recv(*args, **options)
-        if self.watch is not None:
-            self.watch.received(message)
-        return message
-
-    async def send(self, message: Any, *args: Any, **options: Any) -> None:
-        if self.watch is not None:
-            self.watch.sent(message)
-        await super().send(message, *args, **options)
-
-    async def close(self, code: Any = 1000, reason: str = "") -> None:
-        if self.watch is not None and self.state is State.OPEN:
-            self.watch.closing(f"{int(code)} {reason}".rstrip())
-        await super().close(code, reason)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        watch, self.watch = self.watch, None
-        if watch is not None:
-            watch.ended(_words(self.protocol.close_exc))
-
-
-def watched(connection: type[C]) -> type[C]:
-    """Return a class of connections that tells the tap of this process, if there is one; else the same."""
-    if tap_of_process() is None:
-        return connection
-    return cast("type[C]", type(f"Watched{connection.__name__}", (_Watched, connection), {}))
-
-
 class WebsocketTransport(Transport):
     """Frames as binary messages of one websocket connection.
 
@@ -362,8 +284,7 @@ class WebsocketTransport(Transport):
     def set_peer(self, peer: str) -> None:
         """Set the address of the other end."""
         self._peer = peer
-        if self._tap is not None:
-            self._tap.opened(peer)
+        self._began()
 
     def _transmit(self, message: bytes) -> None:
         if self._wire.is_closing():
@@ -414,7 +335,7 @@ class WebsocketTransport(Transport):
             return None
         try:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV + 4)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: uvloop has closed it
             return None
         if len(info) < _LAST_DATA_RECV + 4:
             return None
@@ -447,9 +368,9 @@ class WebsocketTransport(Transport):
     def socket_closed(self, exc: ConnectionClosed) -> None:
         """Take note that the connection is gone."""
         if self._reader is None:
-            self._end(_words(exc))
+            self._end(end_words(exc))
         else:  # what the library still holds comes first
-            self._reader.add_done_callback(lambda _: self._end(_words(exc)))
+            self._reader.add_done_callback(lambda _: self._end(end_words(exc)))
 
     def buffer_is(self, *, full: bool) -> None:
         """Take note of the state of the write buffer."""
@@ -512,7 +433,8 @@ def set_user_timeout(sock: socket.socket | None, seconds: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
 
 
-def _words(exc: ConnectionClosed) -> str:
+def end_words(exc: ConnectionClosed) -> str:
+    """Say who closed a connection, with code and reason."""
     if exc.rcvd is not None and (exc.rcvd_then_sent or exc.sent is None):
         return f"the peer closed it ({exc.rcvd.code}{' ' + exc.rcvd.reason if exc.rcvd.reason else ''})"
     if exc.sent is not None:

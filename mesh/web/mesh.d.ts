@@ -19,7 +19,7 @@ export type Value =
 export interface Options {
   /** What the peer calls us; it has to be unique there. `browser-` and random digits, if not given. */
   name?: string
-  /** Seconds that a message waits for an absent peer, 10; `Infinity` for ever. */
+  /** Seconds that a message, or an answer in parts, waits for an absent peer, 10; `Infinity` for ever. */
   patience?: number
   /** Where there is no global one, as in Node 20: that of the package `ws`. */
   WebSocket?: new (url: string, protocol: string) => any
@@ -28,7 +28,14 @@ export interface Options {
 export interface SendOptions {
   /** Seconds from now for the answer to come; else an `AckTimeoutError`. */
   timeout?: number
-  /** Gives the message up; it rejects with the signal's reason. Of `ask`, it ends the answer. */
+  /** Gives the message up; it rejects with the signal's reason. */
+  signal?: AbortSignal
+}
+
+export interface AskOptions {
+  /** Seconds from now for the question to be taken; else an `AckTimeoutError`. The parts may take any time. */
+  timeout?: number
+  /** Ends the answer, also while it waits for a part, with the signal's reason. */
   signal?: AbortSignal
 }
 
@@ -84,8 +91,12 @@ export interface Peer {
    * a `NackedError` of the publisher, the signal's reason, or a `ClosedError` when the peer is closed from here.
    */
   subscribe<T = any>(channel: string, options?: SubscribeOptions): AsyncGenerator<Published<T>, void, void>
-  /** Ask, with the first `next()`, for an answer in parts. Leaving the loop waits until the far generator has ended. */
-  ask<T = any>(channel: string, value: unknown, options?: SendOptions): AsyncGenerator<T, void, void>
+  /**
+   * Ask, with the first `next()`, for an answer in parts. Leaving the loop waits until the far generator has ended,
+   * unless the peer is down. It throws what ends it: a `NackedError` of the handler, a `PeerDownError` when the peer
+   * is away for longer than `patience`, an `OutcomeUnknownError` when it was restarted, or the signal's reason.
+   */
+  ask<T = any>(channel: string, value: unknown, options?: AskOptions): AsyncGenerator<T, void, void>
   /** What became of everything that was sent. */
   books(): Books
   /** Take nothing new, wait for what was sent to be answered or to fail, and leave; at once if there is no connection. */

@@ -11,12 +11,11 @@ export let encode=value=>{
 	let at=0,
 	put=(byte,k,w=0,n)=>{
 		out.setUint8(at++,byte)
-		if(w)out["set"+k+8*w](at,n)
-		at+=w
+		if(w)out["set"+k+8*w](at,n);at+=w
 	},
 	head=(n,small,most,t)=>
-		n<most?put(small+n):n<256&&t<0xdb?put(t,"Uint",1,n):put(t+2,"Uint",4,n)
-	let raw=(buf,small,most,t)=>{
+		n<most?put(small+n):n<256&&t<0xdb?put(t,"Uint",1,n):put(t+2,"Uint",4,n),
+	raw=(buf,small,most,t)=>{
 		if(t)head(buf.length,small,most,t)
 		mem.set(buf,at);at+=buf.length
 	},
@@ -46,8 +45,7 @@ let utf8=new TextDecoder("utf-8",{fatal:true,ignoreBOM:true})
 export let decode=buf=>{
 	let view=new DataView(buf.buffer,buf.byteOffset,buf.length),at=0,d=0,
 	get=(k,w)=>{
-		let big=view["get"+k+8*w]((at+=w)-w),n=Number(big)
-		return Number.isSafeInteger(n)?n:big
+		let big=view["get"+k+8*w]((at+=w)-w),n=Number(big);return Number.isSafeInteger(n)?n:big
 	},
 	uint=w=>get("Uint",w),
 	take=n=>buf.slice(at,at+=n),
@@ -55,8 +53,7 @@ export let decode=buf=>{
 	list=(n,next=read)=>{
 		let q=[]
 		for(check(++d<210);n--;)q.push(next())
-		d--
-		return q
+		d--;return q
 	},
 	map=n=>Object.fromEntries(list(n,()=>[read(),read()])),
 	read=()=>{
@@ -77,20 +74,20 @@ export let decode=buf=>{
 		:b<0xe0?map(uint(w/2))
 		:b-256
 	},
-	value=read();check(at==buf.length)
-	return value
+	value=read();check(at==buf.length);return value
 }
 // records: kind, types
 let FORMS=/^(1o|2ss|3snno|4sno|5snnss|6sn|7s|8snnn)$/
 export let connect=(url,{name="browser-"+Math.random(),patience=10,WebSocket:Socket=WebSocket}={})=>{
-let outs=new Map(),ins=new Map(),subs=new Map() // by channel
+let outs=new Map(),ins=new Map(),subs=new Map(), // by channel
 // sending: queue q, numbered from lo
-let fresh={lo:1,told:1,given:0,buf:0,sent:0},
-books={sent:0,acked:0,refused:0,failed:0,inFlight:0},incarnation=""+Math.random()
-let now=()=>performance.now()/1e3,terms={max_message:MAX},
+fresh={lo:1,told:1,given:0,buf:0,sent:0},
+books={sent:0,acked:0,refused:0,failed:0,inFlight:0},incarnation=""+Math.random(),
+now=()=>performance.now()/1e3,down=since=>now()-Math.max(since,lostAt)>patience,
+terms={max_message:MAX},
 session="",beat=1,silence=5,delay=.05,lostAt=now(),
-ws,heard,spoke,up,timer,mute,bye
-let become=(state,reason)=>{
+ws,heard,spoke,up,timer,mute,bye,
+become=(state,reason)=>{
 	if(peer.state!=state)queueMicrotask(()=>peer.onstate?.(state,reason))
 	peer.state=state;up=state=="up"
 },
@@ -104,17 +101,18 @@ send=(ch,value,{timeout,signal}={})=>new Promise((ok,reject)=>{
 		m.done=true;books[line]++;books.inFlight--;clearTimeout(timer)
 		signal?.removeEventListener("abort",abort);line=="acked"?ok(value):reject(value)
 	},
-	m={body,end,since:now()}
-	let abort=()=>end("failed",signal.reason),
+	m={body,end,since:now()},
+	abort=()=>end("failed",signal.reason),
 	timer=timeout&&setTimeout(()=>end("failed",new MeshError("AckTimeout",`no answer within ${timeout} s`)),1e3*timeout);signal?.addEventListener("abort",abort)
 	let o=outs.get(ch)??{...fresh,q:[]}
 	outs.set(ch,o);o.q.push(m);books.sent++;books.inFlight++;soon()
 }),
-fail=(e,on)=>{
+stop=(e,on,mild)=>{
 	outs.forEach(o=>{
 		o.q.forEach((m,n)=>on(m,n<o.given)&&m.end("failed",e))
 		o.q=o.q.filter((m,n)=>n<o.given||!m.done)
 	})
+	subs.forEach(t=>t.fail(e,mild))
 },
 post=f=>{spoke=now();ws?.send(encode(f))},
 soon=()=>queueMicrotask(flush),
@@ -176,7 +174,6 @@ data=(ch,at,lo,q)=>{
 		else took(["LookupError","no taker"])
 	})
 },
-stop=(e,on)=>{fail(e,on);subs.forEach(t=>t.fail(e))},
 over=again=>{
 	let e=new MeshError("OutcomeUnknown","session over")
 	if(session)stop(e,(m,given)=>given&&!again)
@@ -202,7 +199,7 @@ kinds=[,
 	(ch,at,c,t,s)=>t=="!leaving"||answer(ch,at,c,"refused",()=>nacked(t,s)),
 	(ch,lo)=>ins.get(ch)?.lo<=lo&&data(ch,lo,lo,[]),
 	()=>mute=true,
-	(ch,at,lo,c)=>data(ch,at,lo,Array(Math.min(c,WIN+1)).fill()),
+	(ch,at,lo,c)=>data(ch,at,lo,Array(Math.min(c,WIN+1)).fill())
 ],
 dial=()=>{
 	if(bye)return
@@ -210,8 +207,7 @@ dial=()=>{
 	heard=now();me.binaryType="arraybuffer"
 	me.onopen=()=>post([[0,{
 		v:[1],name,incarnation,session,connections:session?terms.connections:0,heartbeat:1,timeout:5,
-		window_messages:WIN,window_bytes:2**22,max_message:MAX,
-	}]])
+		window_messages:WIN,window_bytes:2**22,max_message:MAX}]])
 	me.onmessage=({data})=>{
 		if(me!=ws)return
 		heard=now()
@@ -230,21 +226,19 @@ lost=reason=>{
 	if(!ws&&!bye)return
 	let old=ws
 	ws=null;old?.close()
-	outs.forEach(o=>o.sent=0)
-	ins.forEach(i=>i.said=null)
-	delay=Math.min(2*delay,2)
+	outs.forEach(o=>o.sent=0);ins.forEach(i=>i.said=null);delay=Math.min(2*delay,2)
 	if(up)lostAt=now()
 	become(bye?"closed":"down",reason)
 	if(!bye)return setTimeout(dial,1e3*delay*(.5+Math.random()))
 	clearInterval(timer);stop(new MeshError("Closed","closed"),()=>true);bye()
 }
-// begin() brings items on channel key; read() gives what to yield, or nothing at the end
+// begin() brings items on channel key; read() gives what to yield, nothing: the end
 async function*stream(key,signal,begin,leave,read,again){
 	let q=[],wake,over,begun,
 	start=async()=>{begun=false;await begin();begun=true},
 	t={
 		push:(...m)=>{q.push(m);wake?.()},
-		fail:e=>begun&&(again&&!bye?start().catch(t.push):t.push(e)),
+		fail:(e,mild)=>begun&&(again&&!bye?mild||start().catch(t.push):mild&&!down(0)||(begun=t.push(e)))
 	}
 	check(!subs.has(key),"one consumer only","Payload");subs.set(key,t)
 	signal?.addEventListener("abort",()=>t.push(signal.reason))
@@ -262,7 +256,8 @@ async function*stream(key,signal,begin,leave,read,again){
 	}finally{
 		t.push=(m,took)=>took?.()
 		for(let m of q)t.push(...m)
-		if(!over)await leave().catch(()=>{})
+		over||=leave().catch(()=>{})
+		if(again||!down(0))await over
 		subs.delete(key)
 	}
 }
@@ -282,9 +277,8 @@ let subscribe=(channel,{signal,...options}={})=>{
 	},true)
 },
 ask=(channel,msg,opts)=>{
-	let id=""+Math.random(),
-	begin=()=>send("$ask",{id,channel,msg},opts),leave=()=>send("$cancel",{id})
-	return stream("$part/"+id,opts?.signal,begin,leave,([k,value,s])=>{
+	let id=""+Math.random()
+	return stream("$part/"+id,opts?.signal,()=>send("$ask",{id,channel,msg},opts),()=>send("$cancel",{id}),([k,value,s])=>{
 		check(k<3)
 		if(k==2)throw nacked(value,s)
 		return!k&&[value]
@@ -292,14 +286,14 @@ ask=(channel,msg,opts)=>{
 },
 peer={state:"connecting",node:"",onstate:null,send,request:send,subscribe,ask,
 	books:()=>({...books}),
-	close:()=>new Promise(ok=>{bye=ok;up?soon():lost("closed")}),
+	close:()=>new Promise(ok=>{bye=ok;up?soon():lost("closed")})
 }
 dial()
 timer=setInterval(()=>{
 	if(now()-heard>silence)lost("fell silent")
 	flush()
 	if(up)delay=.05
-	fail(new MeshError("PeerDown",url+" is down"),m=>now()-Math.max(m.since,lostAt)>patience)
+	stop(new MeshError("PeerDown",url+" is down"),m=>down(m.since),1)
 },250)
 return peer
 }

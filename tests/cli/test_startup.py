@@ -21,7 +21,9 @@ NETWORK = {
     "mesh.links.hub",
     "mesh.peers",
     "mesh.sync",
+    "mesh.transport.endpoints",
     "mesh.transport.websocket",
+    "prompt_toolkit",
     "python_socks",
     "uvloop",
     "websockets",
@@ -50,7 +52,13 @@ def imported(code: str, *arguments: str, **environment: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["buzzer", "--help"], ["buzzer", "--no-such-option"], ["buzzer", "--port", "many"]],
+    [
+        ["--help"],
+        ["buzzer", "--help"],
+        ["line", "--help"],
+        ["buzzer", "--no-such-option"],
+        ["buzzer", "--port", "many"],
+    ],
     ids=" ".join,
 )
 def test_what_the_launcher_says_of_itself_needs_neither_network_nor_grid(arguments: list[str]) -> None:

@@ -14,6 +14,9 @@ from mesh.transport.layers import Layered
 from mesh.transport.memory import MemoryNetwork
 from tests.helpers.transports import MESSAGES, STREAMS, Pair
 
+# The one of the documents is a transport of somebody else's.
+pytestmark = [pytest.mark.integration, pytest.mark.source("D8")]
+
 KINDS = {
     **{kind: (make, ()) for kind, make in MESSAGES.items()},
     **{kind: (make, ("len32le",)) for kind, make in STREAMS.items()},
@@ -37,6 +40,7 @@ async def blocked(sender: Transport, size: int = 32 * 1024) -> tuple[asyncio.Tas
     raise AssertionError("no backpressure")
 
 
+@pytest.mark.source("D20")
 async def test_messages_come_whole_and_in_order_both_ways(pair: Pair) -> None:
     sizes = [0, 1, 125, 126, 65535, 65536, 300_000]
     for here, there in (pair, pair[::-1]):
@@ -75,6 +79,79 @@ async def test_what_was_sent_before_a_close_still_comes(pair: Pair) -> None:
         or isinstance(there, Layered)
     )
     await closing
+
+
+async def test_the_state_and_the_counts_are_told(pair: Pair) -> None:
+    here, there = pair
+    assert here.peer
+    assert (here.is_closing(), here.ended) == (False, None)
+    await here.send(b"abc")
+    await here.send(b"")
+    assert await take(there, 2) == [b"abc", b""]
+    assert (here.stats.messages_out, here.stats.bytes_out) == (2, 3)
+    assert (there.stats.messages_in, there.stats.bytes_in) == (2, 3)
+    assert (here.stats.messages_in, there.stats.messages_out) == (0, 0)
+    await here.close("enough")
+    assert here.is_closing()
+    before = repr(here.stats)
+    here.write(b"to nobody")
+    assert repr(here.stats) == before
+
+
+class Pushed:
+    """A user that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.reasons: list[str] = []
+        self.news = asyncio.Event()
+
+    def messages_came(self, messages: list[bytes]) -> None:
+        self.messages += messages
+        self.news.set()
+
+    def writing_resumed(self) -> None:
+        self.news.set()
+
+    def connection_ended(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self.news.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
+
+
+async def test_a_user_is_pushed_what_came_before_and_what_comes_after(pair: Pair) -> None:
+    here, there = pair
+    await here.send(b"before")
+    await here.send(b"too")
+    assert await there.recv() == b"before"
+    user = Pushed()
+    there.start(user)
+    await here.send(b"after")
+    await user.until(lambda: len(user.messages) == 2)
+    assert user.messages == [b"too", b"after"]
+    await here.close("enough")
+    await user.until(lambda: bool(user.reasons))
+    await there.close()
+    there.abort()
+    assert len(user.reasons) == 1
+
+
+async def test_who_pauses_reading_makes_the_other_end_wait(pair: Pair) -> None:
+    here, there = pair
+    user = Pushed()
+    there.start(user)
+    there.pause_reading()
+    there.pause_reading()
+    task, count = await blocked(here)
+    there.resume_reading()
+    await task
+    await user.until(lambda: len(user.messages) == count)
+    assert [int.from_bytes(message[:4], "big") for message in user.messages] == list(range(1, count + 1))
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])

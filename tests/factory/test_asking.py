@@ -158,6 +158,28 @@ async def test_a_sketch_that_exits_ends_its_ask_and_no_more() -> None:
         assert await asker.request("archive", "x") == ": x"
 
 
+async def test_a_part_that_cannot_be_sent_is_named_by_its_own_type() -> None:
+    class Parts(factory.FactoryLoop):
+        @factory.reactive
+        async def loop(self, channel: str, msg: str) -> AsyncGenerator[Any, None]:
+            yield 1
+            yield 2**70 if msg == "int" else object()
+
+    parts = made(Parts)
+    async with parts.running(port=0), mesh.connect(parts.serving, name="asker") as peer:
+        for msg in ("int", "object"):
+            with logged() as records, pytest.raises(mesh.NackedError) as caught:
+                await whole(peer.ask(msg))
+            assert caught.value.type == "PayloadError"
+            assert caught.value.reason.startswith(f"a value of type {msg} cannot be sent (")
+            assert records.having("a part of the answer for asker on channel '' could not be sent")
+        for value in (object(), 2**70):
+            with pytest.raises(
+                mesh.PayloadError, match=f"a value of type {type(value).__name__} cannot be sent"
+            ):
+                await whole(peer.ask(value))
+
+
 async def test_break_runs_finally() -> None:
     async with asking() as (asker, archive):
         async for part in asker.ask("archive", "x", "forever"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ import mesh
 from mesh.errors import ServeError
 from mesh.gridfile import parse_grid
 from mesh.node import NodeDoor
+from mesh.transport.serial import adopt, make_raw
+from mesh.transport.stream import StreamTransport
 from tests.helpers.ports import free_ports
 from tests.helpers.sketch_bench import logged
 
@@ -69,6 +72,58 @@ async def test_a_link_goes_through_the_door_that_the_grid_names(kind: str, tmp_p
         assert echo._worker._doors.web is None, "it has no port, so no websocket"
     assert any(line.startswith("serving links on") for line in echo.lines)
     assert echo._worker.balanced
+
+
+class Copy:
+    """Hands everything on to the other side; the user of one end of a cable."""
+
+    def __init__(self, to: StreamTransport) -> None:
+        self._to = to
+
+    def messages_came(self, messages: list[bytes]) -> None:
+        for message in messages:
+            self._to.write(message)
+
+    def writing_resumed(self) -> None:
+        pass
+
+    def connection_ended(self, reason: str) -> None:
+        pass
+
+
+@asynccontextmanager
+async def null_modem(*links: Path) -> AsyncIterator[None]:
+    """Join two devices at these paths by a cable, for as long as the block lasts."""
+    ends, slaves = [], []
+    for link in links:
+        master, slave = os.openpty()
+        make_raw(slave)
+        link.symlink_to(os.ttyname(slave))
+        slaves.append(slave)
+        ends.append(adopt(master, str(link)))
+    ends[0].start(Copy(ends[1]))
+    ends[1].start(Copy(ends[0]))
+    try:
+        yield
+    finally:
+        for link, slave, end in zip(links, slaves, ends, strict=True):
+            link.unlink()
+            os.close(slave)
+            end.abort()
+            await end.close()
+
+
+async def test_a_link_over_a_serial_line_survives_that_it_is_unplugged(tmp_path: Path) -> None:
+    """Each end has its own device, and so its own grid."""
+    here, there = tmp_path / "ttyUSB0", tmp_path / "ttyAMA0"
+    door = f"{{url: 'serial://{there}?baud=115200', layers: [len32le, zlib], speaks: link}}"
+    mine = mesh.Grid([mesh.Node("echo", doors=(NodeDoor(f"serial://{here}", ("len32le", "zlib"), "link"),))])
+    async with running(door) as (echo, _), mesh.connect("echo", grid=mine) as peer:
+        for number in ("1", "2"):
+            async with null_modem(here, there):
+                assert await peer.request(number, "a") == ["a", number]
+                assert await peer.request("x" * 100_000, "large") == ["large", "x" * 100_000]
+        assert echo._worker.balanced
 
 
 def test_a_node_without_a_port_is_dialled_at_its_door() -> None:

@@ -30,6 +30,7 @@ The words of a comment:
 ``stop=NAME``         First of all, Ctrl-C in that terminal (Ctrl-D if something was typed there);
                       may stand by itself.
 ``any-order``         The lines are printed, no matter when, and others may be, too.
+``types="a|b"``       These lines are typed, as they stand there: below a program without a prompt.
 ``exit=N``            The exit code of the last command.
 ``needs=PROG:PKG``    A program, and the Debian package that has it.
 ``file=NAME``         The block is written to that file.
@@ -67,6 +68,7 @@ WORDS = {
     "prints",
     "stop",
     "any-order",
+    "types",
     "exit",
     "needs",
     "file",
@@ -343,7 +345,9 @@ class Newcomer:
                     self._converse(proc, expected)
                 else:
                     self._await(proc, expected, any_order="any-order" in block.notes)
-            elif re.search("^> ", expected, re.MULTILINE):
+            elif re.search("^> ", expected, re.MULTILINE) or (is_last and "types" in block.notes):
+                if "types" in block.notes:
+                    expected = _marked(expected, block.notes["types"].split("|"))
                 with self._start(command, interactive=True) as proc:
                     self._converse(proc, expected)
                     self._ask_to_stop(proc)
@@ -421,6 +425,16 @@ def _commands(text: str) -> Iterator[tuple[str, str]]:
             assert command, f"a console block begins with a command, not {line!r}"
             shown += f"{line}\n"
     yield command, shown
+
+
+def _marked(expected: str, typed: list[str]) -> str:
+    """Put a prompt before the lines that are typed into a program that shows none."""
+    lines = expected.splitlines()
+    at = 0
+    for word in typed:
+        at = lines.index(word, at)
+        lines[at] = f"> {word}"
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _text(proc: Proc) -> str:

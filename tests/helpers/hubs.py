@@ -85,8 +85,9 @@ class Place:
             random=Random(1),
         )
         self.publishing = Publishing(patience=10.0)
+        self.publishing.begin()
         self.hub.followers.append(self.publishing)
-        self.subscribing = Subscribing(self.hub, notice=self.notices.append)
+        self.subscribing = Subscribing(self.hub, warn=self.notices.append)
         network.listen(self.place, self._accept)
 
     async def _accept(self, transport: Transport) -> None:
@@ -111,7 +112,7 @@ class Place:
         """Refuse what raised."""
         return Refusal(type(error).__name__, str(error))
 
-    def unsendable(self, peer: str, channel: str, error: Exception) -> None:
+    def unsendable(self, peer: str, channel: str, what: str, error: Exception) -> None:
         """Note it."""
         self.unsent.append(error)
 

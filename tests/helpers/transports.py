@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -21,7 +24,12 @@ MakePair = Callable[[Path, Sequence[LayerSpec]], AbstractAsyncContextManager[Pai
 """Opens a pair; it has a folder for itself, and is told which layers to put on."""
 
 
-def endpoints(url: str, subprotocol: str | None = None, options: Options | None = None) -> MakePair:
+def endpoints(
+    url: str,
+    subprotocol: str | None = None,
+    options: Options | None = None,
+    dialling: Options | None = None,
+) -> MakePair:
     """Return what opens a pair at an address, in which ``{folder}`` is filled in."""
 
     @asynccontextmanager
@@ -36,7 +44,7 @@ def endpoints(url: str, subprotocol: str | None = None, options: Options | None 
         chosen = options or Options(subprotocol=subprotocol)
         address = url.format(folder=folder)
         async with await listen(address, accept, layers=layers, options=chosen) as listener:
-            near = await dial(listener.address, layers=layers, options=chosen)
+            near = await dial(listener.address, layers=layers, options=dialling or chosen)
             far = await accepted
             try:
                 yield near, far
@@ -67,6 +75,22 @@ async def ptys(folder: Path, layers: Sequence[LayerSpec]) -> AsyncIterator[Pair]
             await end.close()
 
 
+@asynccontextmanager
+async def tls(folder: Path, layers: Sequence[LayerSpec]) -> AsyncIterator[Pair]:
+    """Open a pair over wss, with a certificate of its own that the dialling end trusts."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    if not key.exists():
+        make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
+        names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+        await asyncio.to_thread(subprocess.run, [*make.split(), *names], check=True, capture_output=True)
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(certificate, key)
+    trusting = ssl.create_default_context(cafile=certificate)
+    pair = endpoints("wss://localhost:0", options=Options(ssl=serving), dialling=Options(ssl=trusting))
+    async with pair(folder, layers) as both:
+        yield both
+
+
 # Registers a scheme, as a package of somebody else would.
 example("reference/transports.md", "QueueTransport")
 
@@ -77,6 +101,8 @@ MESSAGES: dict[str, MakePair] = {
     "memory": endpoints("memory://{folder}"),
     "docs": endpoints("queue://{folder}"),
 }
+if shutil.which("openssl"):
+    MESSAGES["wss"] = tls
 """Transports that carry whole messages by themselves."""
 
 STREAMS: dict[str, MakePair] = {

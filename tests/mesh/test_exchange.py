@@ -219,6 +219,49 @@ async def test_who_sends_faster_than_is_handled_has_to_wait() -> None:
         assert talk.line() == {"received": sent, "handled": sent}
 
 
+async def test_who_does_not_read_its_answers_is_not_read_from_either() -> None:
+    responder = RecordingResponder()
+    async with talking(responder) as talk:
+        block = (b"x" * 1023 + b"\n") * 32
+        sent = 0
+
+        async def flood() -> None:
+            nonlocal sent
+            while True:
+                sent += 1
+                await talk.near.send(block)
+
+        flooding = asyncio.create_task(flood())
+        before = -1
+        while sent != before or not sent:  # until it stands still
+            before = sent
+            for _ in range(50):
+                await asyncio.sleep(0)
+        assert sent * len(block) < 12 * MOST_WAITING
+        assert len(responder.messages) < 32 * sent, "some wait to be handled"
+        flooding.cancel()
+        await asyncio.wait([flooding])
+        size = 0
+        while size < sent * len(block):
+            size += len(await talk.recv())
+        assert talk.line() == {"received": 32 * sent, "handled": 32 * sent}
+
+
+async def test_messages_without_a_byte_fill_the_memory_as_little() -> None:
+    responder = GatedResponder()
+    async with talking(responder, Whole) as talk:
+        await talk.near.send(b"first")
+        await responder.messages.until(1)
+        pauses: list[bool] = []
+        exchange = talk.exchange
+        assert exchange is not None
+        exchange._transport.pause_reading = lambda: pauses.append(True)  # type: ignore[method-assign]
+        exchange.messages_came([b""] * 100)
+        assert not pauses
+        exchange.messages_came([b""] * 2000)
+        assert pauses == [True]
+
+
 async def test_reading_goes_on_after_one_piece_that_was_too_much_by_itself() -> None:
     async with talking(RecordingResponder()) as talk:
         block = b"x\n" * MOST_WAITING

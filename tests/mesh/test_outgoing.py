@@ -51,12 +51,12 @@ def sent(peer: mesh.Peer) -> dict[str, dict[str, Any]]:
 
 async def test_a_channel_that_no_link_takes_is_told_before_anything_is_sent(worker: Echo) -> None:
     async with mesh.connect(worker.serving) as peer:
-        assert await peer.stream(1, "x" * MAX_NAME) == ["1"]
+        assert await peer.stream(1, "x" * MAX_NAME) == [1]
         with pytest.raises(mesh.PayloadError, match=r"at most 255 characters, 'xxxx.* has 256;"):
             await peer.stream(1, "x" * (MAX_NAME + 1))
         assert [line["sent"] for line in sent(peer).values()] == [1]
         # A slash before it does not count.
-        assert await peer.stream(1, "/" + "y" * MAX_NAME) == ["1"]
+        assert await peer.stream(1, "/" + "y" * MAX_NAME) == [1]
     async with made(Other).running(port=0) as other:
         with pytest.raises(ValueError, match="at most 255"):
             await other.stream(worker.serving, 1, "x" * 300)

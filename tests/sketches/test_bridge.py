@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import tty
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+import mesh
+import sketches
 from tests.helpers.fleet import write_grid
+from tests.helpers.lines import say
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import DEADLINE, Proc, arduino
+from tests.helpers.proc import DEADLINE, ROOT, Proc, arduino
 
 pytestmark = [pytest.mark.integration, pytest.mark.fleet]
 
@@ -101,7 +105,7 @@ def test_a_cable_talks_to_the_buzzer_and_comes_back_when_it_is_plugged_in_again(
             assert bridge.stop() == 0
 
 
-def test_what_is_subscribed_to_goes_out_as_lines_and_a_refusal_is_one(tmp_path: Path) -> None:
+def test_what_is_subscribed_to_goes_out_as_lines(tmp_path: Path) -> None:
     path = tmp_path / "ttyUSB0"
     with plugged(path) as cable:
         grid, _ = grid_of(tmp_path, f"serial://{path}", more=", subscribes: {sound: buzzer}")
@@ -111,6 +115,25 @@ def test_what_is_subscribed_to_goes_out_as_lines_and_a_refusal_is_one(tmp_path: 
             lines = {cable.read_line(), cable.read_line()}
             assert lines == {b"buzz buzz buzz\n"}, "the ack, and what the buzzer publishes"
             assert buzzer.stop() == 0
+            assert bridge.stop() == 0
+
+
+def test_a_refusal_comes_back_as_a_json_line(tmp_path: Path) -> None:
+    port, line = free_ports(2)
+    sketch = ROOT / "tests" / "sources" / "fragile.py"
+    grid = write_grid(
+        tmp_path,
+        f"nodes:\n"
+        f"  fragile: {{sketch: '{sketch}:Fragile', port: {port}}}\n"
+        f"  cable: {{sketch: bridge, args: {{line: 'tcp://localhost:{line}', to: fragile}}}}\n",
+    )
+    with arduino(f"{sketch}:Fragile", "--name", "fragile", "--grid", grid) as fragile:
+        fragile.wait_for("serving on")
+        with arduino("bridge", "--name", "cable", "--grid", grid) as bridge:
+            bridge.wait_for("serving on")
+            fine, refusal, again = say(line, b"a\nbreak\nb\n").splitlines()
+            assert (fine, again) == (b"a", b"b")
+            assert json.loads(refusal) == {"error": {"type": "Reject", "message": "ValueError: no"}}
             assert bridge.stop() == 0
 
 
@@ -125,3 +148,40 @@ def test_tcp_lines_reach_a_node_through_the_bridge(tmp_path: Path) -> None:
             assert bridge.stop() == 0
             line.wait_for("the server closed the connection after")
             assert line.wait() == 0
+
+
+def test_standard_input_is_a_line_as_well(tmp_path: Path) -> None:
+    grid, _ = grid_of(tmp_path, "stdin:")
+    with arduino("buzzer", "--grid", grid) as buzzer:
+        buzzer.wait_for("serving on")
+        with arduino("bridge", "--name", "cable", "--grid", grid, interactive=True) as bridge:
+            bridge.type("1\n0")
+            bridge.end_input()
+            assert bridge.wait() == 0, bridge
+    assert bridge.stdout == ["buzz buzz buzz", "..."], "and it serves nowhere"
+
+
+def test_a_node_that_is_not_in_the_grid_is_told_at_once(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, "nodes: {cable: {sketch: bridge, args: {line: 'tcp://:0', to: buzer}}}\n")
+    with arduino("bridge", "--name", "cable", "--grid", grid) as bridge:
+        assert bridge.wait() == 2
+        assert "unknown node 'buzer'" in "\n".join(bridge.stderr)
+
+
+async def test_what_no_line_takes_is_counted_and_said() -> None:
+    class Quiet(sketches.Bridge):
+        said: list[str]
+
+        def out(self, text: object) -> None:
+            self.said.append(str(text))
+
+    node = mesh.Node("buzzer", port=1)
+    bridge = Quiet.as_node(mesh.Node("bridge"), mesh.Grid([node]), line="tcp://localhost:0", to="buzzer")
+    bridge.said = []
+    for _ in range(1001):
+        await bridge.loop("sound", "buzz")
+    assert bridge.dropped == 1001
+    assert bridge.said == [
+        "no line takes what comes: 1 dropped so far",
+        "no line takes what comes: 1000 dropped so far",
+    ]

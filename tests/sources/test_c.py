@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -26,7 +27,7 @@ from mesh import LineProtocol
 from tests.helpers.clients import ask
 from tests.helpers.lines import line_port, say, say_async
 from tests.helpers.log import Log
-from tests.helpers.proc import DEADLINE, LAUNCHER, arduino
+from tests.helpers.proc import DEADLINE, LAUNCHER, ROOT, arduino
 from tests.helpers.sketch_bench import made
 
 pytestmark = pytest.mark.integration
@@ -172,6 +173,19 @@ async def test_c16_it_works_as_it_is() -> None:
     async with served(lambda: LineProtocol(on_exit=on_exit)) as port:
         assert await talk(port, b"taken, and nothing is made of it\r\n") == b""
         assert await on_exit is True
+
+
+@pytest.mark.source("C16")
+def test_c16_it_works_in_any_event_loop() -> None:
+    """The transports of uvloop are none of asyncio's."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> bytes:
+        async with served(Echo) as port:
+            return await talk(port, b"one\r\n.\r\n")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(main()) == b"You sent: one\r\n"
 
 
 @pytest.mark.source("C17")
@@ -401,3 +415,14 @@ def test_c22_the_line_door_reports_what_did_not_end() -> None:
     with arduino("echo", "--tcp", "0") as echo:
         assert say(line_port(echo), b"whole\nhalf") == b"You sent: whole\n"
         echo.wait_for("4 bytes without an end were not handled: half")
+
+
+@pytest.mark.source("C18")
+def test_c18_the_tutorial_has_both_ways_side_by_side() -> None:
+    """What its blocks say is run by tests/test_docs.py."""
+    page = (ROOT / "docs" / "tutorial" / "5-a-line.md").read_text(encoding="utf-8")
+    code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    assert "class Echo(factory.FactoryLoop)" in code
+    assert "class EchoServer(mesh.LineProtocol)" in code
+    assert "create_server" in code
+    assert "create_connection" in code

@@ -42,7 +42,9 @@ def test_d01_the_raw_echo_on_both_doors() -> None:
             websocket.send("hello")
             assert websocket.recv(DEADLINE) == "hello"
         echo.wait_for("Connection closed")
+        mark = echo.mark
         assert say(line_port(echo), b"hello\r\n") == b"hello\r\n"
+        echo.wait_for("Connection closed", since=mark)
         assert echo.stop() == 0
     assert words(echo) == [*told, *told, "Keyboard interruption, aborting."]
 
@@ -127,6 +129,28 @@ async def test_d13_a_streams_client_is_answered_once_and_closed() -> None:
     async with once.running():
         assert once.line_door is not None
         assert await say_async(once.line_door, b"hello\nagain\n") == b"hello\n"
+
+
+@pytest.mark.source("D14")
+async def test_d14_each_client_has_a_task_of_its_own_so_one_does_not_hold_up_another() -> None:
+    class Waits(factory.FactoryLoop):
+        def setup(self) -> None:
+            self.gate = asyncio.Event()
+
+        @factory.reactive
+        async def loop(self, channel: str, msg: str) -> str:
+            if msg == "wait":
+                await self.gate.wait()
+            else:
+                self.gate.set()
+            return msg
+
+    waits = made(Waits)
+    waits.line_door = "tcp://localhost:0"
+    async with waits.running():
+        waiting = asyncio.create_task(say_async(waits.line_door, b"wait\n"))
+        assert await say_async(waits.line_door, b"go\n") == b"go\n"
+        assert await waiting == b"wait\n"
 
 
 @pytest.mark.source("D15")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -422,6 +423,40 @@ async def test_an_answer_in_parts_does_not_survive_its_session(tmp_path: Path, j
         made.asks.clear()
         made.restart()
         assert (await scene.said())[-1] == "OutcomeUnknownError"
+
+
+async def test_an_answer_in_parts_ends_when_its_peer_is_gone_for_good(tmp_path: Path, js: str) -> None:
+    made = Publisher()
+    made.generators = {"endless": lambda msg: iter(range(10**9))}
+    source = """
+    const peer = connect(url, { patience: 0.5 });
+    const values = peer.subscribe("tick");
+    const next = values.next();
+    const parts = peer.ask("endless", 0);
+    say((await parts.next()).value);
+    try { for await (const part of parts); }
+    catch (error) { say(error.name); }
+    say((await next).value.value);
+    await peer.close();
+    """
+    async with AsyncExitStack() as there:
+        url, server = await there.enter_async_context(standing_in(made))
+        client = there.enter_context(node(js, tmp_path, source, url))
+        runner = asyncio.ensure_future(made.run())
+        await asyncio.to_thread(client.wait_for, "^0$")
+        await made.until(lambda: made.subscribed)
+        runner.cancel()
+        server.close()
+        made.cut()
+        await asyncio.to_thread(client.wait_for, "PeerDownError")
+        made.forget()
+        made.restart()
+        # The subscription waits on, and is restored.
+        async with standing_in(made, port=int(url.rpartition(":")[2])):
+            await made.until(lambda: made.subscribed)
+            await made.publish("tick", "after")
+            *_, name, value = await asyncio.to_thread(said, client)
+        assert (name, value) == ("PeerDownError", "after")
 
 
 async def test_a_part_that_nobody_waits_for_is_refused(tmp_path: Path, js: str) -> None:

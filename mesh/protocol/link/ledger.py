@@ -7,6 +7,7 @@ that is what makes a balance mean something.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 from itertools import islice
 from typing import Any, Final
@@ -19,6 +20,8 @@ OTHERS: Final = "(others)"
 PARTS: Final = "$part"
 """The line of all channels ``$part/ID``: each is for one ask alone, so there are very many."""
 
+_READER: Final = re.compile(r"\$pub\.[0-9]+/")
+
 _KEPT: Final = (OTHERS, PARTS)
 
 _LOOKS: Final = 8
@@ -27,7 +30,12 @@ _LOOKS: Final = 8
 
 def line_of(channel: str) -> str:
     """Return the name of a channel's line."""
-    return PARTS if channel.startswith("$part/") else channel
+    if channel.startswith("$p"):
+        if channel.startswith("$part/"):
+            return PARTS
+        # All subscriptions of one peer to one channel.
+        return _READER.sub("$pub/", channel, count=1)
+    return channel
 
 
 class Sent:

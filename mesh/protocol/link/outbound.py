@@ -160,8 +160,12 @@ class Outbound:
         if free == 0 or not items:
             return 0
         grant = self._grant
+        due = inf
+        if delivery.from_start:
+            due = delivery.due(now)
+            self.earliest = min(self.earliest, due)
         if len(items) == 1 and (body := pack_one(items[0], grant.largest)) is not None:
-            self.queue.append(Run(owner, delivery, now, 1, body, len(body)))
+            self.queue.append(Run(owner, delivery, now, 1, body, len(body), due))
             self.queued += 1
             self.queued_bytes += len(body)
             self.line.sent += 1
@@ -178,7 +182,7 @@ class Outbound:
             raise packed.error
         append = self.queue.append
         for count, body in packed.chunks:
-            append(Run(owner, delivery, now, count, body, len(body)))
+            append(Run(owner, delivery, now, count, body, len(body), due))
         self.queued += packed.taken
         self.queued_bytes += packed.size
         self.line.sent += packed.taken

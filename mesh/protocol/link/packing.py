@@ -101,6 +101,12 @@ def pack_one(value: object, largest: int) -> bytes | None:
     return body if size <= largest else None
 
 
+def error_of(value: object, error: Exception) -> Exception:
+    """Return why a value cannot travel, rather than the error of the item that has it inside."""
+    # Of any size: what is too large is so together with its item.
+    return pack([value], largest=2**62).error or error
+
+
 def _guess(first: object, chunk: int) -> int:
     if isinstance(first, str | bytes):
         return 1 if len(first) > LARGE else max(1, chunk // (len(first) + 5))
@@ -113,6 +119,6 @@ def _explain(value: object, exc: Exception) -> PayloadError:
     else:
         why = str(exc)
     return PayloadError(
-        f"a {type(value).__name__} cannot be sent ({why}); send text, bytes, a number, None, "
+        f"a value of type {type(value).__name__} cannot be sent ({why}); send text, bytes, a number, None, "
         f"or what MessagePack can hold: list, dict, dataclass, Struct"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -25,12 +25,22 @@ class Delivery:
         ack_timeout: Seconds to wait for the answer, from the first transmission, or for
             credit that only messages hold that were given up; ``None`` waits for ever.
         at_most_once: Rather fail than send again to a restarted peer.
+        from_start: Whether ``ack_timeout`` counts from when a message is given to the link.
 
     """
 
     patience: float | None = 10.0
     ack_timeout: float | None = None
     at_most_once: bool = False
+    from_start: bool = False
+
+    def due(self, now: float) -> float:
+        """Return when the answer to a message that is given now is due, as far as that is known."""
+        return now + self.ack_timeout if self.from_start and self.ack_timeout is not None else inf
+
+
+IN_SESSION: Final = Delivery(patience=None, at_most_once=True)
+"""In the session in which it is sent or not at all, however long that is without a connection."""
 
 
 class Run(Struct, eq=False):

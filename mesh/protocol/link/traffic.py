@@ -174,7 +174,7 @@ class Traffic:
         timeout = delivery.ack_timeout
         if timeout is not None:
             out.shortest = min(out.shortest, timeout)
-            if out.given_up:
+            if out.given_up or delivery.from_start:
                 self._arm(out, now + timeout)
 
     def cancel(self, channel: str, owner: object, now: float) -> None:

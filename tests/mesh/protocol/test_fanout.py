@@ -11,7 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from mesh.protocol import fanout
-from mesh.protocol.fanout import BATCH, IN_FLIGHT, NOT_AWAITED, Batch, Cursor, Policy, Published, Topic
+from mesh.protocol.fanout import (
+    BATCH,
+    IN_FLIGHT,
+    NOT_AWAITED,
+    Batch,
+    Cursor,
+    Policy,
+    Published,
+    Reading,
+    Subscribed,
+    Topic,
+)
+from mesh.protocol.fanout import topic as topics
+from mesh.protocol.link.packing import CHUNK
 from mesh.protocol.link.records import array_head, encode
 
 decode = msgspec.msgpack.Decoder(list[Any]).decode
@@ -137,7 +150,7 @@ def test_touched_readers_share_the_bytes_that_are_set_aside() -> None:
     topic = Topic()
     cursors = [topic.subscribe(Policy.DROP_NEWEST, 10, Published()) for _ in range(100)]
     publish(topic, 1000)
-    assert len({id(item) for cursor in cursors for _, item in cursor._kept}) == 10
+    assert len({id(item) for cursor in cursors for run in cursor._kept for item in run.items}) == 10
     assert topic.size < 10_000
 
 
@@ -155,6 +168,56 @@ def test_who_has_no_room_for_bytes_is_full_as_well() -> None:
     for _ in range(100):
         topic.publish(encode(b"x" * 1_000_000))
     assert cursor.waiting <= fanout.PENDING_BYTES // 1_000_000 + 1
+
+
+def test_what_is_set_aside_is_taken_in_batches_of_bounded_bytes() -> None:
+    topic, cursor = made("drop_newest", limit=200)
+    for _ in range(300):
+        topic.publish(encode(b"x" * 1000))
+    batch = cursor.take()
+    assert batch is not None
+    assert 1 < batch.count < 200
+    assert len(batch.body) <= CHUNK < len(batch.body) + 1100
+    cursor.settle(batch.count)
+    assert numbers(cursor) == list(range(batch.count + 1, 201))
+
+
+@pytest.mark.parametrize("size", [1000, 16_000, 100_000])
+def test_a_thousand_readers_share_what_may_be_in_flight(size: int) -> None:
+    topic = Topic()
+    cursors = [topic.subscribe(Policy.DROP_OLDEST, 1000, Published()) for _ in range(1000)]
+    for _ in range(300):
+        topic.publish(encode(b"x" * size))
+    flights = []
+    for cursor in cursors:
+        taken = 0
+        while (batch := cursor.take()) is not None:
+            taken += len(batch.body)
+        flights.append(taken)
+    assert max(flights) < 2 * max(fanout.IN_FLIGHT_TOTAL // 1000, size + 10)
+    assert min(flights) > size  # nobody goes without
+    for cursor in cursors[1:]:
+        cursor.close("left")
+    assert cursors[0].take() is not None  # there is more for who is left
+
+
+def test_it_is_not_looked_at_all_cursors_for_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = Topic(ring_bytes=100_000)
+    for _ in range(1000):
+        topic.subscribe(Policy.DROP_OLDEST, 1000, Published())
+    looks = 0
+    wanted = Topic._wanted
+
+    def counted(topic: Topic) -> int:
+        nonlocal looks
+        looks += 1
+        return wanted(topic)
+
+    monkeypatch.setattr(Topic, "_wanted", counted)
+    for _ in range(10_000):
+        topic.publish(encode(b"x" * 98))  # a thousand of them just fill the ring
+        assert topic.size <= 100_000
+    assert 0 < looks <= 11
 
 
 def test_large_values_travel_alone() -> None:
@@ -191,6 +254,16 @@ def test_what_nobody_wants_is_only_numbered() -> None:
     assert numbers(cursor) == [6, 7]
     cursor.close("gone")
     assert topic.size == 0
+
+
+def test_numbers_that_begin_anew_are_a_restart_although_the_process_goes_on() -> None:
+    reading = Reading(Subscribed())
+    reading.begin("one", 5, latched=False)
+    assert reading.read([[5, "a"], [6, "b"]]) == ["a", "b"]
+    assert reading.begin("one", 9, latched=False) == 2
+    assert reading.line.restarts == 0
+    assert reading.begin("one", 3, latched=False) == 2
+    assert reading.line.restarts == 1
 
 
 def test_a_policy_is_checked() -> None:
@@ -350,7 +423,7 @@ class Fanout(RuleBasedStateMachine):
 
     @invariant()
     def the_ring_is_bounded(self) -> None:
-        assert len(self.topic._items) <= 2 * 400 + 2 * fanout._FEWEST_TRIMMED
+        assert len(self.topic._items) <= 2 * 400 + 2 * topics._FEWEST_TRIMMED
 
 
 TestFanout = Fanout.TestCase

@@ -27,6 +27,7 @@ from mesh.protocol.values import (
     is_one_item,
     message_decoder,
     message_to_wire,
+    or_as_text,
     refusal_to_wire,
 )
 
@@ -129,6 +130,15 @@ def _bomb(depth: int) -> list[object]:
     for _ in range(depth):
         nested = [nested]
     return nested
+
+
+@pytest.mark.parametrize("to_wire", [message_to_wire, answer_to_wire])
+def test_what_json_has_not_is_written_as_text(to_wire: Callable[[object], Wire]) -> None:
+    unknown = msgspec.msgpack.Ext(5, b"x")
+    with pytest.raises(PayloadError):
+        to_wire([unknown])
+    assert or_as_text(to_wire, [unknown]) == str([unknown])
+    assert or_as_text(to_wire, [1]) == "[1]"
 
 
 @pytest.mark.parametrize("to_wire", [message_to_wire, answer_to_wire])

@@ -255,6 +255,7 @@ def test_a_large_frame_is_not_joined_over_and_over() -> None:
 def test_what_is_written_is_what_the_library_would_write(size: int, seed: int) -> None:
     data = payload(size, seed)[:size]
     assert head(size, 0) + data == serialized(Opcode.BINARY, data, False)
+    assert head(size, 0, 0x81) + data == serialized(Opcode.TEXT, data, False)
     key = Masker().key()
     masked = head(size, 0x80) + key + apply_mask(data, key)
     begin = len(head(size, 0x80))

@@ -211,7 +211,7 @@ async def flood(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-@pytest.mark.source("D15")
+@pytest.mark.source("D14", "D15")
 async def test_a_thousand_clients_at_once() -> None:
     async with serving(echo, Options(half_open=True)) as listener:
         clients = [await dial(listener.address) for _ in range(1000)]
