@@ -37,7 +37,10 @@ WAIT = 5.0
 Request = Callable[[str, object, str], Awaitable[Any]]
 """Sends a value to a channel of a board, and gives the answer: board, value, channel."""
 
-_ACTIONS = {"set": "level", "mode": "mode", "pwm": "pwm", "analog": "analog"}
+_ACTIONS = {
+    "set": "level",
+    **{word: word for word in ("mode", "pwm", "servo", "tone", "analog", "pulse", "fault")},
+}
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "wait-pin": ("within",),
     "expect-pin": ("within",),

@@ -7,7 +7,7 @@ from typing import Any
 
 import factory
 from factory.boards import BoardError, BoardLostError, PinError, PinInUseError
-from factory.boards.furniture import mistakes
+from factory.boards.furniture import ends_elsewhere, mistakes
 from factory.boards.io.node import open_board
 
 
@@ -58,6 +58,8 @@ class Board(factory.FactoryLoop):
     async def serve(self) -> None:
         """Open the doors for Firmata clients, and lay the wires to other boards."""
         await self.board.serve(self.me.host, *self.doors)
+        for _, node, _ in ends_elsewhere(self.wires):
+            self.node(node).uri()  # says so now if there is none, or none that can be reached
         self.board.lay(self.wires, self._send_on)
 
     @factory.on_stop

@@ -229,13 +229,20 @@ class Bench:
             net.resolve()
             if net.short != before:
                 self._tell(net)
-            # Rounded: the time of a slot may lie a hair below its own boundary.
-            slot = round(self.time / FLUTTER)
-            chance = self.chance(net.number, slot) if net.volts is None else 0.0
+            if net.volts is None:
+                self._float(net)
+                continue
             for terminal in net.terminals:
-                terminal.see(net.volts, chance)
-            if net.volts is None and not net.fluttering:
-                self._flutter(net, slot)
+                terminal.see(net.volts, 0.0)
+
+    def _float(self, net: Net) -> None:
+        # Rounded: the time of a slot may lie a hair below its own boundary.
+        slot = round(self.time / FLUTTER)
+        chance = self.chance(net.number, slot)
+        for terminal in net.terminals:
+            terminal.see(None, chance)
+        if not net.fluttering:
+            self._flutter(net, slot)
 
     def _flutter(self, net: Net, slot: int) -> None:
         if not any(terminal.flutters for terminal in net.terminals):

@@ -123,6 +123,11 @@ class Pin:
 
     def _to_write(self, mode: Mode, by: str | None, force: bool) -> None:
         """Make sure that ``by`` may write, and that the pin is in that output mode."""
+        if self.mode is mode:
+            self._admit(by, force)
+            if self.owner is None:
+                self.owner = by
+            return
         if self.mode.is_input:
             raise PinModeError(
                 f"pin {self.label} is an {self.mode.value}, which the outside world drives; "
@@ -130,12 +135,10 @@ class Pin:
                 self.label,
             )
         self._admit(by, force)
-        if self.mode is not mode:
-            self.require(mode)
+        self.require(mode)
         if self.owner is None:
             self.owner = by
-        if self.mode is not mode:
-            self._change(mode)
+        self._change(mode)
 
     def check(self, signal: Signal, value: int) -> int:
         """Return a value that is in the range of a signal.

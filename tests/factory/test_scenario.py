@@ -99,6 +99,9 @@ async def test_what_is_as_expected_passes(run: tuple[Board, Run]) -> None:
         "set: {13: 1}",
         "expect-pin: {13: 1}",
         "pwm: {9: 20}",
+        "fault: {2: stuck-0}",
+        "expect-pin: {2: 0}",
+        "fault: {2: none}",
         "set: {13: 0}",
         "expect-count: {13: 1, during: 20ms}",
     )

@@ -296,6 +296,24 @@ async def test_a_uart_goes_over_a_wire() -> None:
         reading.cancel()
 
 
+@pytest.mark.parametrize(
+    ("end", "words"), [("shlef.3", "did you mean 'shelf'"), ("mute.3", "mute")], ids=["unknown", "no port"]
+)
+async def test_a_wire_that_leads_to_no_node(end: str, words: str) -> None:
+    grid = mesh.Grid([mesh.Node("desk", port=1), mesh.Node("shelf", port=2), mesh.Node("mute")])
+    desk = Board.as_node(grid.node("desk"), grid, wires=[["13", end]])
+    with pytest.raises(factory.HookError, match=words):
+        async with desk.running(port=0):
+            pass
+
+
+async def test_a_wire_to_a_pin_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    async with wired(["13", "shelf.99"]) as (desk, _):
+        [wire] = desk.board._wires.values()
+        await until(wire._task.done)
+    assert "the wire from desk.13 to shelf.99 ends nowhere: shelf has no pin '99'" in capsys.readouterr().out
+
+
 async def test_faults_come_and_go() -> None:
     async with running(modes={"2": "INPUT_PULLUP"}) as uno, mesh.connect(uno.serving) as peer:
         pin = uno.board.board.pin(2)
