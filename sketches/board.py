@@ -22,7 +22,7 @@ class Board(factory.FactoryLoop):
         modes: dict[str, str] | None = None,
         failsafe: dict[str, int | None] | None = None,
         parts: dict[str, dict[str, Any]] | None = None,
-        wires: list[list[str]] | None = None,
+        wires: list[list[int | str]] | None = None,
         seed: int = 0,
     ) -> None:
         """Choose the board and its doors.
@@ -38,12 +38,15 @@ class Board(factory.FactoryLoop):
             seed: Makes the noise of the simulation the same in every run.
 
         """
+        if firmata_tcp is not None and not 0 <= firmata_tcp < 65_536:
+            raise ValueError(f"firmata_tcp is a port from 0 (any that is free) to 65535, got {firmata_tcp}")
         self.wires = wires or []
         self.doors = (firmata_tcp, Path(firmata_pty) if firmata_pty else None)
         self.board = await open_board(self.name, board, publish=self._tell, say=self.out, seed=seed)
         try:
             self.board.furnish({"modes": modes, "failsafe": failsafe, "parts": parts, "wires": wires})
-        except PinError as exc:
+        except (PinError, BoardError) as exc:
+            await self.board.close()
             raise ValueError(str(exc)) from exc
 
     @classmethod

@@ -106,7 +106,7 @@ def _set_mode(board: Board, ref: str, word: object) -> None:
     board.pin(ref).set_mode(mode_named(word, ref))
 
 
-def _join(board: Board, pins: list[str]) -> None:
+def _join(board: Board, pins: list[int | str]) -> None:
     if len(pins) < 2:
         raise BoardError(f"a wire joins two pins or more, not {len(pins)}")
     here = [simulated(board).pin(ref) for ref in pins if not _is_elsewhere(ref)]
@@ -115,14 +115,14 @@ def _join(board: Board, pins: list[str]) -> None:
     wire(*here)
 
 
-def _is_elsewhere(ref: str) -> bool:
-    return "." in ref
+def _is_elsewhere(ref: int | str) -> bool:
+    return "." in str(ref)
 
 
-def ends_elsewhere(wires: list[list[str]]) -> list[tuple[str, str, str]]:
+def ends_elsewhere(wires: list[list[int | str]]) -> list[tuple[str, str, str]]:
     """Return each end of a wire that is on another board: a pin here, the node there and its pin."""
     return [
-        (next(ref for ref in pins if not _is_elsewhere(ref)), *_node_and_pin(end))
+        (next(str(ref) for ref in pins if not _is_elsewhere(ref)), *_node_and_pin(str(end)))
         for pins in wires
         for end in pins
         if _is_elsewhere(end)

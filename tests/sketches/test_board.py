@@ -198,6 +198,9 @@ async def test_the_pin_and_the_buzzer_use_a_board() -> None:
         ({"modes": {"9": "PMW"}}, r"'PMW' is no mode of pin 9, did you mean 'PWM'"),
         ({"failsafe": {"9": 2}}, r"failsafe of pin 9: write 0, 1, or null"),
         ({"wires": [["9", "99"]]}, r"uno has no pin '99'"),
+        ({"wires": [[9, 99]]}, r"uno has no pin '99'"),
+        ({"wires": [["a.9", "b.9"]]}, r"a wire of which no end is on this board"),
+        ({"firmata_tcp": 70_000}, r"firmata_tcp is a port from 0 .* to 65535, got 70000"),
     ],
 )
 async def test_a_board_that_cannot_be_built(arguments: dict[str, Any], words: str) -> None:

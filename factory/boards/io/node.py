@@ -152,7 +152,7 @@ class BoardNode:
             self._pty = PtyDoor(self.board, self._clock, pty)
             self._say(f"Firmata on {pty}")
 
-    def lay(self, wires: list[list[str]], send: Send) -> None:
+    def lay(self, wires: list[list[int | str]], send: Send) -> None:
         """Lay the wires that end on boards of other nodes.
 
         Args:
