@@ -49,9 +49,8 @@ async def serve(count: int) -> None:
     boards = [made(f"uno{n}", modes=PULL_UP, firmata_tcp=0) for n in range(count)]
     loop = asyncio.get_running_loop()
     async with Together(boards):
-        tcp = boards[0].board._tcp
-        assert tcp is not None
-        say({"port": boards[0].serving.port, "firmata": tcp.port, "memory": memory()})
+        first = boards[0]
+        say({"port": first.serving.port, "firmata": first.board.firmata_port, "memory": memory()})
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             if line.strip() == "flood":
                 say(await flood(boards[0]))
@@ -81,7 +80,7 @@ async def flood(board: Board) -> dict[str, float]:
         due = int(elapsed * RATE) - (log.made - before)
         for _ in range(due):
             level = 1 - level
-            with node._clock:
+            with node.clock:
                 pin.digital_write(level)
         await asyncio.sleep(0.001)
     return {"made": log.made - before, "seconds": time.monotonic() - begin}

@@ -379,6 +379,25 @@ nodes:
     ]
 
 
+async def test_a_real_board_is_shared_with_other_firmata_clients() -> None:
+    # The board at the end of the line stands for a real one; the node has the only line to it.
+    async with (
+        running(firmata_tcp=0) as real,
+        running(board=f"tcp:localhost:{real.board.firmata_port}", firmata_tcp=0) as shared,
+        tcp_client(shared.board.firmata_port or 0) as one,
+        mesh.connect(shared.serving) as two,
+    ):
+        one.say(SetMode(13, 1), SetPin(13, 1))
+        pin = real.board.board.pin(13)
+        await until(lambda: pin.digital_read() == 1)
+        assert "belongs to Firmata client" in await refusal(two, 0, "pin/13")
+        await two.request(1, "pin/12")
+        await until(lambda: real.board.board.pin(12).digital_read() == 1)
+        await two.request("INPUT_PULLUP", "pin/2/mode")
+        assert "is one of a board that is not simulated here" in await refusal(two, 0, "pin/2")
+        assert "makes no tones" in await refusal(two, 440, "pin/3/tone")
+
+
 class Nosy(factory.FactoryLoop):
     """Says who sent what."""
 

@@ -88,6 +88,7 @@ class BoardNode:
 
     Attributes:
         board: The board.
+        clock: Moves it; what changes the board does so inside ``with clock:``.
         parts: By name, what hangs on it.
 
     """
@@ -100,7 +101,7 @@ class BoardNode:
         self.board = board
         self._remote = remote
         self.parts: dict[str, Part] = {}
-        self._clock = BenchClock(self.bench)
+        self.clock = BenchClock(self.bench)
         self._publish = publish
         self._say = say
         self._tcp: TcpDoor | None = None
@@ -133,7 +134,7 @@ class BoardNode:
             PinError: If a pin is not there, or cannot do it.
 
         """
-        with self._clock:
+        with self.clock:
             self.parts = furnish(self.board, said)
 
     async def serve(self, host: str, port: int | None, pty: Path | None) -> None:
@@ -145,12 +146,17 @@ class BoardNode:
 
         """
         if port is not None:
-            self._tcp = TcpDoor(self.board, self._clock)
+            self._tcp = TcpDoor(self.board, self.clock)
             await self._tcp.open(host, port)
             self._say(f"Firmata on tcp:{host}:{self._tcp.port}")
         if pty is not None:
-            self._pty = PtyDoor(self.board, self._clock, pty)
+            self._pty = PtyDoor(self.board, self.clock, pty)
             self._say(f"Firmata on {pty}")
+
+    @property
+    def firmata_port(self) -> int | None:
+        """The port on which Firmata clients find it; ``None`` if there is none."""
+        return self._tcp.port if self._tcp is not None else None
 
     def lay(self, wires: list[list[int | str]], send: Send) -> None:
         """Lay the wires that end on boards of other nodes.
@@ -184,7 +190,7 @@ class BoardNode:
             await self._remote.close()
         for timer in self._leaving.values():
             timer.cancel()
-        self._clock.close()
+        self.clock.close()
 
     # -- what comes ------------------------------------------------------------------------
 
@@ -210,7 +216,7 @@ class BoardNode:
         if what not in _WORDS:
             near, known = did_you_mean(what, _WORDS), listing(_WORDS)
             raise PinModeError(f"pin {pin} has no {what[:20]!r}{near}; it has {known}", str(pin))
-        with self._clock:
+        with self.clock:
             if what == "fault":
                 self._break(simulated(self.board).pin(ref), str(message))
                 return str(message)
@@ -270,7 +276,7 @@ class BoardNode:
 
         """
         pin = self.board.pin(f"A{channel}")
-        with self._clock:
+        with self.clock:
             if pin.mode is Mode.UNSET:
                 pin.set_mode(Mode.ANALOG)
             pin.drive(_number(message, pin))
@@ -293,7 +299,7 @@ class BoardNode:
         node, _, far = str(message.get("from", "")).rpartition(".")
         if not far or node != sender:
             raise BoardError(f"a wire to {pin} is laid in the grid of a board, not by hand")
-        with self._clock:
+        with self.clock:
             self._wire(ref, node, far).came(message.get("drive"))
 
     def transmit(self, number: int, data: bytes) -> int:
@@ -341,7 +347,7 @@ class BoardNode:
             raise BoardError(
                 f"{self.board.name} has no part {name[:40]!r}{near}; it has {listing(self.parts) or 'none'}"
             )
-        with self._clock:
+        with self.clock:
             if message not in (None, ""):
                 part.tell(str(message))
             return part.state
@@ -356,7 +362,7 @@ class BoardNode:
         board = simulated(self.board)
         if str(message) not in ("0", "1"):
             raise BoardError(f"power of {board.name} is 0 or 1, not {str(message)[:20]!r}")
-        with self._clock:
+        with self.clock:
             (board.plug if str(message) == "1" else board.unplug)()
 
     def left(self, owner: str) -> None:
@@ -380,7 +386,7 @@ class BoardNode:
 
     def _leave(self, owner: str) -> None:
         del self._leaving[owner]
-        with self._clock:
+        with self.clock:
             pins = self.board.leave(owner)
             for wire in self._wires.values():
                 if wire.node == owner:
@@ -392,7 +398,7 @@ class BoardNode:
 
     def state(self) -> dict[str, object]:
         """Return the board as it is now: its pins with modes, owners and values, and its parts."""
-        with self._clock:
+        with self.clock:
             pins = [self._pin_state(pin) for pin in self.board.pins]
             parts = {name: part.state for name, part in self.parts.items()}
         profile = self.board.profile
@@ -413,7 +419,7 @@ class BoardNode:
             UnknownPinError: If there is none.
 
         """
-        with self._clock:
+        with self.clock:
             pin = self.board.pin(ref)
             return {**self._pin_state(pin), "number": pin.spec.number, "made": self.board.log.made}
 
