@@ -42,7 +42,9 @@ class Board(factory.FactoryLoop):
             raise ValueError(f"firmata_tcp is a port from 0 (any that is free) to 65535, got {firmata_tcp}")
         self.wires = wires or []
         self.doors = (firmata_tcp, Path(firmata_pty) if firmata_pty else None)
-        self.board = await open_board(self.name, board, publish=self._tell, say=self.out, seed=seed)
+        self.board = await open_board(
+            self.name, board, publish=self._tell, send=self._send_on, say=self.out, seed=seed
+        )
         try:
             self.board.furnish({"modes": modes, "failsafe": failsafe, "parts": parts, "wires": wires})
         except (PinError, BoardError) as exc:
@@ -63,7 +65,7 @@ class Board(factory.FactoryLoop):
         await self.board.serve(self.me.host, *self.doors)
         for _, node, _ in ends_elsewhere(self.wires):
             self.node(node).uri()  # says so now if there is none, or none that can be reached
-        self.board.lay(self.wires, self._send_on)
+        self.board.lay(self.wires)
 
     @factory.on_stop
     async def unplug(self) -> None:

@@ -109,6 +109,7 @@ async def test_a_node_owns_what_it_writes_until_it_is_gone(monkeypatch: pytest.M
         ("INPT", "pin/9/mode", "Reject: 'INPT' is no mode of pin uno.9, did you mean 'INPUT'?"),
         (1024, "analog/0", "Reject: '1024' is out of range for pin uno.A0: an analog value"),
         (1, "analog/9", "Reject: uno has no pin 'A9'"),
+        (1, "pin/9/state/force", "Reject: pin uno.9 has no 'state'"),
         ("press", "part/knbo", "Reject: uno has no part 'knbo', did you mean 'knob'?; it has knob"),
         ("press", "part/knob", "Reject: part knob cannot be told 'press': it takes a position from 0 to 1"),
         (2, "power", "Reject: power of uno is 0 or 1, not '2'"),
@@ -315,6 +316,29 @@ async def test_a_wire_to_a_pin_that_is_not_there_is_told(capsys: pytest.CaptureF
         [wire] = desk.board._wires.values()
         await until(wire._task.done)
     assert "the wire from desk.13 to shelf.99 ends nowhere: shelf has no pin '99'" in capsys.readouterr().out
+
+
+async def test_a_board_that_knows_not_who_wired_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running() as uno, mesh.connect(uno.serving, name="stranger") as stranger:
+        await stranger.request({"from": "stranger.3", "drive": [5.0, 25.0]}, "pin/2/wire")
+        [wire] = uno.board._wires.values()
+        await until(wire._task.done)
+        await stranger.request("INPUT", "pin/2/mode")
+        assert uno.board.board.pin(2).digital_read() == 1
+        for drive in ("x", [1], [5.0, 0.0], [1e9, 1.0]):
+            refused = await refusal(stranger, {"from": "stranger.3", "drive": drive}, "pin/2/wire")
+            assert "which is no [volts, ohms]" in refused
+    assert (
+        "the wire from uno.2 to stranger.3 ends nowhere: unknown node 'stranger'" in capsys.readouterr().out
+    )
+
+
+async def test_a_peer_cannot_lay_wires_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_node, "MOST_WIRES", 2)
+    async with running() as uno, mesh.connect(uno.serving, name="ann") as ann:
+        for far in range(2):
+            await ann.request({"from": f"ann.{far}", "drive": None}, "pin/2/wire")
+        assert "which is all it takes" in await refusal(ann, {"from": "ann.9", "drive": None}, "pin/2/wire")
 
 
 async def test_faults_come_and_go() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from factory.boards.bench import Source, mixed
 from factory.boards.errors import BoardError
 from factory.boards.simulated import SimPin
-from mesh.errors import MeshError, NackedError
+from mesh.errors import GridError, MeshError, NackedError
 
 Send = Callable[[str, str, object], Awaitable[object]]
 """Sends to a channel of another node and waits for the acknowledgement: node, channel, message."""
@@ -128,6 +128,9 @@ class MeshWire:
                 await self._tell()
             except NackedError as exc:
                 self._say(f"the wire from {self._pin} to {self.label} ends nowhere: {exc.reason}")
+                return
+            except GridError as exc:
+                self._say(f"the wire from {self._pin} to {self.label} ends nowhere: {exc}")
                 return
             except MeshError:
                 # The node is not there yet, or no longer; its coming wakes us, and so does time.

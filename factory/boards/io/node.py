@@ -36,6 +36,9 @@ GRACE = 1.0
 MOST_EDGES = 4096
 """Edges in one answer or one published batch."""
 
+MOST_WIRES = 256
+"""Wires to boards of other nodes."""
+
 LONGEST_PULSE = 60_000
 """Milliseconds."""
 
@@ -52,13 +55,16 @@ Publish = Callable[[str, object], object]
 Say = Callable[[str], object]
 
 
-async def open_board(name: str, url: str, *, publish: Publish, say: Say, seed: int = 0) -> BoardNode:
+async def open_board(
+    name: str, url: str, *, publish: Publish, send: Send, say: Say, seed: int = 0
+) -> BoardNode:
     """Return a board as a node; to be called on the event loop.
 
     Args:
         name: What it is called.
         url: ``sim:uno`` and the like, ``serial:/dev/ttyACM0`` or ``tcp:HOST:PORT``.
         publish: Publishes a value on a channel.
+        send: Sends to another node, for wires that end there.
         say: Prints a line.
         seed: Makes the noise of the simulation the same in every run.
 
@@ -70,10 +76,14 @@ async def open_board(name: str, url: str, *, publish: Publish, say: Say, seed: i
     bench = Bench(monotonic(), seed)
     bench.trouble = say
     scheme, _, kind = url.partition(":")
+    remote: Remote | None = None
+    board: Board
     if scheme == "sim":
-        return BoardNode(SimBoard(name, find_profile(kind), bench), bench, None, publish=publish, say=say)
-    remote = Remote(name, url, say)
-    return BoardNode(await remote.connect(), bench, remote, publish=publish, say=say)
+        board = SimBoard(name, find_profile(kind), bench)
+    else:
+        remote = Remote(name, url, say)
+        board = await remote.connect()
+    return BoardNode(board, bench, remote, publish=publish, send=send, say=say)
 
 
 class BoardNode:
@@ -84,6 +94,7 @@ class BoardNode:
         bench: The world that moves with it.
         remote: The line to it, if it has one.
         publish: Publishes a value on a channel.
+        send: Sends to another node.
         say: Prints a line.
 
     Attributes:
@@ -94,7 +105,14 @@ class BoardNode:
     """
 
     def __init__(
-        self, board: Board, bench: Bench, remote: Remote | None, *, publish: Publish, say: Say
+        self,
+        board: Board,
+        bench: Bench,
+        remote: Remote | None,
+        *,
+        publish: Publish,
+        send: Send,
+        say: Say,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.bench = bench
@@ -108,7 +126,7 @@ class BoardNode:
         self._pty: PtyDoor | None = None
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._wires: dict[tuple[SimPin, str], MeshWire] = {}
-        self._send: Send | None = None
+        self._send = send
         self._noise: dict[SimPin, Noise] = {}
         self._told = 0
         self._telling = False
@@ -158,15 +176,8 @@ class BoardNode:
         """The port on which Firmata clients find it; ``None`` if there is none."""
         return self._tcp.port if self._tcp is not None else None
 
-    def lay(self, wires: list[list[int | str]], send: Send) -> None:
-        """Lay the wires that end on boards of other nodes.
-
-        Args:
-            wires: As the grid has them; those that end here only are left to ``furnish``.
-            send: What sends to another node.
-
-        """
-        self._send = send
+    def lay(self, wires: list[list[int | str]]) -> None:
+        """Lay the wires that end on boards of other nodes; those that end here are left to ``furnish``."""
         for ref, node, pin in ends_elsewhere(wires):
             self._wire(ref, node, pin)
 
@@ -174,7 +185,10 @@ class BoardNode:
         pin = simulated(self.board).pin(own)
         key = (pin, f"{node}.{ref}")
         if key not in self._wires:
-            assert self._send is not None
+            if len(self._wires) >= MOST_WIRES:
+                raise BoardError(
+                    f"{self.board.name} has {MOST_WIRES} wires to other boards, which is all it takes"
+                )
             self._wires[key] = MeshWire(pin, f"{self.board.name}.{own}", node, ref, self._send, self._say)
         return self._wires[key]
 
@@ -460,7 +474,7 @@ class BoardNode:
         self._publish("state", lost or "")
 
 
-_WORDS = (*_WRITES, "analog", "mode", "pulse", "fault", "state")
+_WORDS = (*_WRITES, "analog", "mode", "pulse", "fault")
 _STUCK: Mapping[str, FailSafe] = {"none": None, "stuck-0": 0, "stuck-1": 1, "noise": None}
 
 
