@@ -65,7 +65,7 @@ class Board(factory.FactoryLoop):
         await self.board.serve(self.me.host, *self.doors)
         for _, node, _ in ends_elsewhere(self.wires):
             self.node(node).uri()  # says so now if there is none, or none that can be reached
-        self.board.lay(self.wires)
+        self.board.harness.lay(self.wires)
 
     @factory.on_stop
     async def unplug(self) -> None:
@@ -91,19 +91,19 @@ class Board(factory.FactoryLoop):
     async def wire(self, channel, msg: dict[str, Any], pin, sender=None):  # type: ignore[no-untyped-def]
         """Take what another board does to a pin that it is wired to."""
         with _refusing():
-            self.board.wired(pin, msg, sender)
+            self.board.harness.came(pin, msg, sender)
 
     @factory.reactive("pin/{pin}/uart")
     async def bytes_came(self, channel, msg: bytes, pin):  # type: ignore[no-untyped-def]
         """Take bytes that another board sends to a pin."""
         with _refusing():
-            return self.board.receive(pin, msg)
+            return self.board.harness.receive(pin, msg)
 
     @factory.reactive("uart/{number:int}")
     async def uart(self, channel, msg: bytes, number):  # type: ignore[no-untyped-def]
         """Send bytes on a UART."""
         with _refusing():
-            return self.board.transmit(number, msg)
+            return self.board.harness.transmit(number, msg)
 
     @factory.reactive("pin/{pin}/{what}")
     async def signal(self, channel, msg, pin, what, sender=None):  # type: ignore[no-untyped-def]

@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 import factory
 import mesh
 from factory.boards.firmata.messages import SetMode, SetPin, Version
+from factory.boards.io import harness
 from factory.boards.io import node as board_node
 from factory.errors import SetupError
 from factory.fitting import check_sketches
@@ -288,7 +289,7 @@ async def test_a_uart_goes_over_a_wire() -> None:
         asyncio.TaskGroup() as group,
     ):
         reading = group.create_task(read(reader))
-        await until(lambda: shelf.board._wires)
+        await until(lambda: len(shelf.board.harness))
         while not got:  # the subscription may not be there yet
             assert await writer.request(b"x", "uart/0") == 1
             await asyncio.sleep(0.01)
@@ -296,7 +297,7 @@ async def test_a_uart_goes_over_a_wire() -> None:
         await until(lambda: got.endswith(text))
         assert set(got[: -len(text)]) == {ord("x")}
         # Whatever names a pin goes by, there is one wire, not one for each of them.
-        assert (len(desk.board._wires), len(shelf.board._wires)) == (1, 1)
+        assert (len(desk.board.harness), len(shelf.board.harness)) == (1, 1)
         reading.cancel()
 
 
@@ -313,7 +314,7 @@ async def test_a_wire_that_leads_to_no_node(end: str, words: str) -> None:
 
 async def test_a_wire_to_a_pin_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     async with wired(["13", "shelf.99"]) as (desk, _):
-        [wire] = desk.board._wires.values()
+        [wire] = desk.board.harness._wires.values()
         await until(wire._task.done)
     assert "the wire from desk.13 to shelf.99 ends nowhere: shelf has no pin '99'" in capsys.readouterr().out
 
@@ -321,7 +322,7 @@ async def test_a_wire_to_a_pin_that_is_not_there_is_told(capsys: pytest.CaptureF
 async def test_a_board_that_knows_not_who_wired_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     async with running() as uno, mesh.connect(uno.serving, name="stranger") as stranger:
         await stranger.request({"from": "stranger.3", "drive": [5.0, 25.0]}, "pin/2/wire")
-        [wire] = uno.board._wires.values()
+        [wire] = uno.board.harness._wires.values()
         await until(wire._task.done)
         await stranger.request("INPUT", "pin/2/mode")
         assert uno.board.board.pin(2).digital_read() == 1
@@ -334,11 +335,13 @@ async def test_a_board_that_knows_not_who_wired_it_says_so(capsys: pytest.Captur
 
 
 async def test_a_peer_cannot_lay_wires_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board_node, "MOST_WIRES", 2)
+    monkeypatch.setattr(harness, "MOST_WIRES", 2)
     async with running() as uno, mesh.connect(uno.serving, name="ann") as ann:
         for far in range(2):
             await ann.request({"from": f"ann.{far}", "drive": None}, "pin/2/wire")
-        assert "which is all it takes" in await refusal(ann, {"from": "ann.9", "drive": None}, "pin/2/wire")
+        assert "2 is all that a board takes" in await refusal(
+            ann, {"from": "ann.9", "drive": None}, "pin/2/wire"
+        )
 
 
 async def test_faults_come_and_go() -> None:

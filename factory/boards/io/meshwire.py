@@ -25,6 +25,9 @@ from mesh.errors import GridError, MeshError, NackedError
 Send = Callable[[str, str, object], Awaitable[object]]
 """Sends to a channel of another node and waits for the acknowledgement: node, channel, message."""
 
+Publish = Callable[[str, object], object]
+"""Publishes a value on a channel."""
+
 Say = Callable[[str], object]
 """Prints a line."""
 

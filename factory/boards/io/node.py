@@ -18,9 +18,10 @@ from factory.boards.board import Board, FailSafe, Pin
 from factory.boards.edges import Edge
 from factory.boards.errors import BoardError, BoardLostError, PinError, PinModeError, PinValueError
 from factory.boards.faults import Noise
-from factory.boards.furniture import ends_elsewhere, furnish, mode_named, simulated
+from factory.boards.furniture import furnish, mode_named, simulated
 from factory.boards.io.clock import BenchClock
-from factory.boards.io.meshwire import MeshWire, Send
+from factory.boards.io.harness import Harness
+from factory.boards.io.meshwire import Publish, Say, Send
 from factory.boards.io.pty import PtyDoor
 from factory.boards.io.remote import Remote
 from factory.boards.io.tcp import TcpDoor
@@ -36,9 +37,6 @@ GRACE = 1.0
 MOST_EDGES = 4096
 """Edges in one answer or one published batch."""
 
-MOST_WIRES = 256
-"""Wires to boards of other nodes."""
-
 LONGEST_PULSE = 60_000
 """Milliseconds."""
 
@@ -49,10 +47,6 @@ _WRITES: Mapping[str, Callable[..., None]] = {
     "servo": Pin.servo_write,
     "tone": Pin.tone,
 }
-
-
-Publish = Callable[[str, object], object]
-Say = Callable[[str], object]
 
 
 async def open_board(
@@ -100,6 +94,7 @@ class BoardNode:
     Attributes:
         board: The board.
         clock: Moves it; what changes the board does so inside ``with clock:``.
+        harness: Its wires to boards of other nodes.
         parts: By name, what hangs on it.
 
     """
@@ -125,8 +120,7 @@ class BoardNode:
         self._tcp: TcpDoor | None = None
         self._pty: PtyDoor | None = None
         self._leaving: dict[str, asyncio.TimerHandle] = {}
-        self._wires: dict[tuple[SimPin, str], MeshWire] = {}
-        self._send = send
+        self.harness = Harness(board, self.clock, publish=publish, send=send, say=say)
         self._noise: dict[SimPin, Noise] = {}
         self._told = 0
         self._telling = False
@@ -176,26 +170,9 @@ class BoardNode:
         """The port on which Firmata clients find it; ``None`` if there is none."""
         return self._tcp.port if self._tcp is not None else None
 
-    def lay(self, wires: list[list[int | str]]) -> None:
-        """Lay the wires that end on boards of other nodes; those that end here are left to ``furnish``."""
-        for ref, node, pin in ends_elsewhere(wires):
-            self._wire(ref, node, pin)
-
-    def _wire(self, own: str, node: str, ref: str) -> MeshWire:
-        pin = simulated(self.board).pin(own)
-        key = (pin, f"{node}.{ref}")
-        if key not in self._wires:
-            if len(self._wires) >= MOST_WIRES:
-                raise BoardError(
-                    f"{self.board.name} has {MOST_WIRES} wires to other boards, which is all it takes"
-                )
-            self._wires[key] = MeshWire(pin, f"{self.board.name}.{own}", node, ref, self._send, self._say)
-        return self._wires[key]
-
     async def close(self) -> None:
         """Close the doors and stop the clock."""
-        for wire in self._wires.values():
-            await wire.close()
+        await self.harness.close()
         if self._pty is not None:
             self._pty.close()
         if self._tcp is not None:
@@ -296,58 +273,6 @@ class BoardNode:
             pin.drive(_number(message, pin))
             return pin.analog_read()
 
-    def wired(self, ref: str, message: Mapping[str, Any], sender: str | None) -> None:
-        """Take what a board of another node does to a pin that it is wired to.
-
-        Args:
-            ref: The pin here.
-            message: ``from``, the pin there, and ``drive``, volts and ohms or nothing.
-            sender: The node.
-
-        Raises:
-            BoardError: If the message is none from a board.
-            UnknownPinError: If there is no such pin.
-
-        """
-        pin = simulated(self.board).pin(ref)
-        node, _, far = str(message.get("from", "")).rpartition(".")
-        if not far or node != sender:
-            raise BoardError(f"a wire to {pin} is laid in the grid of a board, not by hand")
-        with self.clock:
-            self._wire(ref, node, far).came(message.get("drive"))
-
-    def transmit(self, number: int, data: bytes) -> int:
-        """Send bytes on a UART, to every RX pin that its TX pin is wired to, and return to how many.
-
-        Raises:
-            UnknownPinError: If the board has no such UART.
-
-        """
-        net = simulated(self.board).pin(f"TX{number}").net
-        reached = 0
-        for terminal in list(net.terminals):
-            if isinstance(terminal, MeshWire):
-                terminal.transmit(data)
-                reached += 1
-            elif isinstance(terminal, SimPin):
-                reached += self._receive(terminal, data)
-        return reached
-
-    def receive(self, ref: str, data: bytes) -> int:
-        """Take bytes that come by a wire to a pin; only an RX pin listens.
-
-        Raises:
-            UnknownPinError: If there is no such pin.
-
-        """
-        return self._receive(simulated(self.board).pin(ref), data)
-
-    def _receive(self, pin: SimPin, data: bytes) -> int:
-        listening = [word[2:] for word in pin.spec.functions if word.startswith("RX")]
-        for number in listening:
-            self._publish(f"uart/{number}", data)
-        return len(listening)
-
     def handle(self, name: str, message: object) -> str:
         """Press, release, turn or set a part, and return what it looks like then.
 
@@ -381,17 +306,14 @@ class BoardNode:
 
     def left(self, owner: str) -> None:
         """Take note that a peer is away; if it stays away, its outputs go to their fail-safe level."""
-        wired = any(wire.node == owner for wire in self._wires.values())
-        if wired or any(pin.owner == owner for pin in self.board.pins):
+        if self.harness.has(owner) or any(pin.owner == owner for pin in self.board.pins):
             self._stay(owner)
             self._leaving[owner] = self._loop.call_later(GRACE, self._leave, owner)
 
     def back(self, owner: str) -> None:
         """Take note that a peer is there again."""
         self._stay(owner)
-        for wire in self._wires.values():
-            if wire.node == owner:
-                wire.again()
+        self.harness.back(owner)
 
     def _stay(self, owner: str) -> None:
         timer = self._leaving.pop(owner, None)
@@ -402,9 +324,7 @@ class BoardNode:
         del self._leaving[owner]
         with self.clock:
             pins = self.board.leave(owner)
-            for wire in self._wires.values():
-                if wire.node == owner:
-                    wire.cut()
+            self.harness.left(owner)
         if pins:
             self._say(f"{owner} is gone; fail-safe: {listing(map(str, pins))}")
 
