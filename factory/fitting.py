@@ -36,8 +36,13 @@ def check_sketches(grid: mesh.Grid) -> None:
         if place.endswith(".py"):
             _check_file(grid_folder(grid) / place, mark, problems)
         elif not name and place.lower() in known:
-            for problem in read_arguments(known[place.lower()], node)[1]:
+            sketch = known[place.lower()]
+            values, misfits = read_arguments(sketch, node)
+            for problem in misfits:
                 problems.add(problem, problem.what, problem.fix)
+            for path, what in sketch.check_arguments(values):
+                words, _, fix = what.partition("; ")
+                problems.add(_mark(node, path), words, fix or "see docs/reference/boards.md")
         elif not name:
             near = closest(place, known)
             problems.add(
@@ -48,6 +53,15 @@ def check_sketches(grid: mesh.Grid) -> None:
                 else f"choose {listing(CORE, 'or')}, or write file.py:Class",
             )
     problems.raise_if_any()
+
+
+def _mark(node: mesh.Node, path: tuple[str, ...]) -> Mark:
+    """Return where an argument stands, or the nearest thing around it that has a place."""
+    for end in range(len(path), -1, -1):
+        mark = node.marks.get(("args", *path[:end]))
+        if mark is not None:
+            return Mark(*mark)
+    return Mark(1, 1)
 
 
 def _check_file(path: Path, mark: Mark, problems: Problems) -> None:

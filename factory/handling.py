@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,7 +27,7 @@ from factory import clients
 from factory.awaiting import Awaiting
 from factory.errors import Close, Nack, Reject
 from factory.gate import Gate
-from factory.plan import Decoder, Handler, Plan
+from factory.plan import SENDER, Decoder, Handler, Plan
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, words
 from mesh.conversation import Client, Ending
@@ -86,6 +86,16 @@ class _Way:
     def is_plain(self) -> bool:
         """Whether the handler takes messages as they come, so that it can be called as it is."""
         return self.decode is as_it_comes and self.handler.is_async and not self.captured
+
+
+_Found = _Way | Refusal | Callable[[], object]
+
+
+def _sent_by(peer: str, way: _Found) -> _Found:
+    """Return the way of the messages of one peer: a handler that wants to know gets its name."""
+    if isinstance(way, _Way) and way.handler.takes_sender:
+        return replace(way, captured=way.captured | {SENDER: peer})
+    return way
 
 
 class Handling:
@@ -212,7 +222,7 @@ class Handling:
             if len(self._talking) > MOST_PEERS:
                 del self._talking[next(iter(self._talking))]
             self._say(f"** new client connected, path=/{channel}")
-        return self._route(way, channel)
+        return self._route(_sent_by(peer, way), channel)
 
     def values(self, channel: str, handler: Handler | None) -> Route:
         """Return where the values of a subscription go.
@@ -266,17 +276,16 @@ class Handling:
 
     async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Any | Refusal:
         """Return what becomes of a message whose handling raised."""
-        del peer
         if isinstance(error, _NoHandlerError):
             return error.refusal
-        way = self._way(channel)
+        way = _sent_by(peer, self._way(channel))
         if isinstance(way, _Way):
             return _on_a_link(await self._after(way, channel, item, error))
         return Refusal(type(error).__name__, words(error))
 
     def asked(self, peer: str, channel: str, item: Any) -> AsyncGenerator[Any, None] | Refusal:
         """Return what gives the parts of the answer to a message, or why nothing will."""
-        way = self._way(channel, asked=True)
+        way = _sent_by(peer, self._way(channel, asked=True))
         if isinstance(way, Refusal):
             return way
         if not isinstance(way, _Way):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
@@ -166,6 +166,24 @@ class FactoryLoop:
             Called by the constructor. May be ``async def``, and is then awaited before
             the worker serves.
             """
+
+    @classmethod
+    def check_arguments(
+        cls,
+        arguments: Mapping[str, Any],  # noqa: ARG003 - for those that override it
+    ) -> Sequence[tuple[tuple[str, ...], str]]:
+        """Say what is wrong with arguments, beyond their types, without constructing anything.
+
+        ``mesh validate`` asks the shipped sketches; no code of others is run for it.
+
+        Args:
+            arguments: Those of a grid that fit the signature of ``setup()``.
+
+        Returns:
+            For each mistake the names that lead to it, such as ``("parts", "key")``, and the words.
+
+        """
+        return ()
 
     def node(self, name: str) -> mesh.Node:
         """Return the node of that name or alias.

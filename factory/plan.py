@@ -23,6 +23,10 @@ Decoder = Callable[[Any], object]
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+SENDER = "sender"
+"""A parameter of this name gets the name of the peer on whose link a message came."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """A method that takes messages.
@@ -35,6 +39,7 @@ class Handler:
         is_async: Whether it is ``async def``; else it runs in a thread.
         gives_parts: Whether it is an async generator, which answers asks.
         source: Who publishes what it takes; ``None`` if anybody may send it.
+        takes_sender: Whether it wants to be told, as ``sender``, the name of the peer that sends.
 
     """
 
@@ -45,6 +50,7 @@ class Handler:
     is_async: bool
     gives_parts: bool = False
     source: Source | None = None
+    takes_sender: bool = False
 
     def decoder(self, make: Callable[[object], Decoder] = message_decoder) -> Decoder:
         """Return what turns a message into the type this handler asked for.
@@ -249,6 +255,7 @@ def _enter(plan: Plan, sketch: type, name: str, function: Callable[..., Any], ma
             inspect.iscoroutinefunction(function),
             inspect.isasyncgenfunction(function),
             mark.source,
+            SENDER in inspect.signature(function).parameters,
         )
         if mark.source is not None:
             if handler.gives_parts:

@@ -1,5 +1,6 @@
 """The shipped sketches: one lesson a file, each to be read, run and copied."""
 
+from sketches.board import Board
 from sketches.bridge import Bridge
 from sketches.buzzer import Buzzer
 from sketches.clock import Clock
@@ -11,4 +12,15 @@ from sketches.rawecho import RawEcho
 from sketches.robustgreeting import RobustGreeting
 
 # In the order of the lessons; the launcher lists them so.
-__all__ = ["Clock", "IOPin", "Buzzer", "Echo", "RawEcho", "Greeting", "RobustGreeting", "Line", "Bridge"]  # noqa: RUF022
+__all__ = [  # noqa: RUF022
+    "Clock",
+    "IOPin",
+    "Buzzer",
+    "Echo",
+    "RawEcho",
+    "Greeting",
+    "RobustGreeting",
+    "Line",
+    "Bridge",
+    "Board",
+]

@@ -68,6 +68,7 @@ PUBLIC = {
         "reactive",
     },
     sketches: {
+        "Board",
         "Bridge",
         "Buzzer",
         "Clock",
@@ -142,7 +143,7 @@ def test_the_public_names_are_sorted(package: ModuleType) -> None:
 
 def test_the_sketches_stand_in_the_order_of_the_lessons() -> None:
     lines = ["Echo", "RawEcho", "Greeting", "RobustGreeting", "Line", "Bridge"]
-    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines]
+    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines, "Board"]
 
 
 @PACKAGES

@@ -210,9 +210,11 @@ def test_layer_0_needs_nothing_but_the_standard_library() -> None:
 
 
 PROTOCOL = [module for module in source_files() if module.startswith("mesh.protocol")]
+BOARDS = [module for module in source_files() if module.startswith("factory.boards") and layer(module) == 1]
+SANS_IO = PROTOCOL + BOARDS
 
 
-@pytest.mark.parametrize("module", PROTOCOL)
+@pytest.mark.parametrize("module", SANS_IO)
 def test_the_protocol_is_sans_io(module: str) -> None:
     for entry in all_imports():
         if entry.importer == module and not ours(entry.imported):
@@ -221,7 +223,7 @@ def test_the_protocol_is_sans_io(module: str) -> None:
             assert top in sys.stdlib_module_names or top == "msgspec", entry
 
 
-@pytest.mark.parametrize("module", PROTOCOL)
+@pytest.mark.parametrize("module", SANS_IO)
 def test_the_protocol_awaits_nothing_and_opens_nothing(module: str) -> None:
     for node in ast.walk(tree(module)):
         where = f"{module}, line {getattr(node, 'lineno', 0)}"
@@ -235,6 +237,12 @@ def test_the_protocol_awaits_nothing_and_opens_nothing(module: str) -> None:
 def test_the_protocol_knows_of_mesh_only_what_is_below_it() -> None:
     below = {entry.imported for entry in all_imports() if entry.importer in PROTOCOL and ours(entry.imported)}
     assert {layer(module) for module in below} <= {0, 1}
+
+
+def test_boards_know_nothing_of_the_protocol_of_the_mesh() -> None:
+    imports = [entry for entry in all_imports() if entry.importer in BOARDS and ours(entry.imported)]
+    assert BOARDS
+    assert [str(e) for e in imports if e.imported not in BOARDS and layer(e.imported) != 0] == []
 
 
 def test_the_document_names_every_module_and_no_other() -> None:

@@ -10,7 +10,7 @@ What a block is says its language:
              and exit with 0. Below a websocket client, lines with ``> `` are typed.
              ``^C`` is Ctrl-C. Runs in the folder of the checkout.
 ``python``   Is run as a script.
-``yaml``     Is a grid, and has no mistakes.
+``yaml``     Is a grid, or a scenario if its file is ``*.scenario.yaml``, and has no mistakes.
 ``diff``     Replaces lines of ``grid.yaml`` that are there exactly once.
 ``json``     Can be read.
 ``text``     What the Python block above it prints, if so marked; else it is only read.
@@ -57,6 +57,7 @@ from pathlib import Path
 from typing import Self
 
 import mesh
+from factory.scenario import read_scenario
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import ROOT, Proc
 
@@ -315,7 +316,9 @@ class Newcomer:
         self._check(path)
 
     def _check(self, path: Path) -> None:
-        if path.suffix == ".yaml":
+        if path.name.endswith(".scenario.yaml"):
+            read_scenario(path.read_text(encoding="utf-8"), path.name)
+        elif path.suffix == ".yaml":
             mesh.grid(path)
 
     def _run(self, name: str, *arguments: str) -> str:

@@ -1,0 +1,155 @@
+"""What a grid says of a board: modes, fail-safe levels, parts and wires.
+
+The same steps furnish a board that runs and check a grid that does not, so that what is told
+when a grid is validated is what would go wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from factory.boards.bench import Bench
+from factory.boards.board import Board
+from factory.boards.errors import BoardError, PinError, PinModeError
+from factory.boards.modes import Mode
+from factory.boards.parts import Part, make_part
+from factory.boards.profiles import find_profile
+from factory.boards.simulated import SimBoard, wire
+from mesh.text import did_you_mean, listing
+
+Place = tuple[str, ...]
+"""Where something stands in the arguments: ``("parts", "key")``."""
+
+
+def mode_named(word: object, pin: str) -> Mode:
+    """Return the mode that a word means.
+
+    Raises:
+        PinModeError: If it is none.
+
+    """
+    modes = {mode.value: mode for mode in Mode}
+    mode = modes.get(str(word).upper())
+    if mode is None:
+        near, known = did_you_mean(str(word)[:20].upper(), modes), listing(modes, "or")
+        raise PinModeError(f"{str(word)[:20]!r} is no mode of pin {pin}{near}; choose {known}", pin)
+    return mode
+
+
+def furnish(board: Board, said: Mapping[str, Any]) -> dict[str, Part]:
+    """Set modes and fail-safe levels, join wires and hang parts on pins; return the parts by name.
+
+    Args:
+        board: The board.
+        said: ``modes``, ``failsafe``, ``wires`` and ``parts``, as the grid has them.
+
+    Raises:
+        BoardError: If a part, a wire or a level makes no sense.
+        PinError: If a pin is not there, or cannot do it.
+
+    """
+    parts: dict[str, Part] = {}
+    for _, do in _steps(board, said, parts):
+        do()
+    return parts
+
+
+def mistakes(url: str, said: Mapping[str, Any]) -> list[tuple[Place, str]]:
+    """Return everything that is wrong with what a grid says, each with its place.
+
+    Args:
+        url: The board. Of one that is not simulated nothing can be said.
+        said: As for ``furnish``.
+
+    """
+    scheme, _, kind = url.partition(":")
+    if scheme in ("serial", "tcp"):
+        return []
+    try:
+        if scheme != "sim":
+            raise BoardError(f"board {url[:60]!r}: choose sim:uno, serial:/dev/ttyACM0 or tcp:HOST:PORT")
+        board = SimBoard("board", find_profile(kind), Bench())
+    except BoardError as exc:
+        return [(("board",), str(exc))]
+    found: list[tuple[Place, str]] = []
+    for place, do in _steps(board, said, {}):
+        try:
+            do()
+        except (BoardError, PinError) as exc:
+            found.append((place, str(exc)))
+    return found
+
+
+def _steps(
+    board: Board, said: Mapping[str, Any], parts: dict[str, Part]
+) -> Iterator[tuple[Place, Callable[[], object]]]:
+    for ref, level in (said.get("failsafe") or {}).items():
+        yield ("failsafe", ref), partial(_set_failsafe, board, ref, level)
+    for index, pins in enumerate(said.get("wires") or []):
+        yield ("wires", str(index)), partial(_join, board, pins)
+    for name, described in (said.get("parts") or {}).items():
+        yield ("parts", name), partial(_hang, board, name, described, parts)
+    for ref, word in (said.get("modes") or {}).items():
+        yield ("modes", ref), partial(_set_mode, board, ref, word)
+
+
+def _set_failsafe(board: Board, ref: str, level: object) -> None:
+    pin = board.pin(ref)
+    if level is not None and (type(level) is not int or level not in (0, 1)):
+        raise BoardError(f"failsafe of pin {ref}: write 0, 1, or null for letting go, not {level!r}")
+    pin.failsafe = level  # type: ignore[assignment]
+
+
+def _set_mode(board: Board, ref: str, word: object) -> None:
+    board.pin(ref).set_mode(mode_named(word, ref))
+
+
+def _join(board: Board, pins: list[int | str]) -> None:
+    if len(pins) < 2:
+        raise BoardError(f"a wire joins two pins or more, not {len(pins)}")
+    here = [simulated(board).pin(ref) for ref in pins if not _is_elsewhere(ref)]
+    if not here:
+        raise BoardError("a wire of which no end is on this board; write it at a board that it ends at")
+    wire(*here)
+
+
+def _is_elsewhere(ref: int | str) -> bool:
+    return "." in str(ref)
+
+
+def ends_elsewhere(wires: list[list[int | str]]) -> list[tuple[str, str, str]]:
+    """Return each end of a wire that is on another board: a pin here, the node there and its pin."""
+    return [
+        (next(str(ref) for ref in pins if not _is_elsewhere(ref)), *_node_and_pin(str(end)))
+        for pins in wires
+        for end in pins
+        if _is_elsewhere(end)
+    ]
+
+
+def _node_and_pin(end: str) -> tuple[str, str]:
+    node, _, pin = end.rpartition(".")
+    return node, pin
+
+
+def _hang(board: Board, name: str, described: Mapping[str, Any], parts: dict[str, Part]) -> None:
+    kind = next(iter(described), "")
+    refs = described.get(kind, [])
+    settings = {word: value for word, value in described.items() if word != kind}
+    sim = simulated(board)
+    pins = [sim.pin(ref) for ref in (refs if isinstance(refs, list) else [refs])]
+    parts[name] = make_part(kind, name, *pins, **settings)
+
+
+def simulated(board: Board) -> SimBoard:
+    """Return a board that is simulated.
+
+    Raises:
+        BoardError: If it is not.
+
+    """
+    if not isinstance(board, SimBoard):
+        raise BoardError(f"{board.name} is no simulated board; its parts and wires are real ones")
+    return board

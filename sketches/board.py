@@ -1,0 +1,166 @@
+"""Boards 1: a board as a node of the mesh; its pins are channels that everybody shares."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import factory
+from factory.boards import BoardError, BoardLostError, PinError, PinInUseError
+from factory.boards.furniture import ends_elsewhere, mistakes
+from factory.boards.io.node import open_board
+
+
+class Board(factory.FactoryLoop):
+    """A board as a node: send to a pin to write it, subscribe to a pin to watch it."""
+
+    async def setup(
+        self,
+        board: str = "sim:uno",
+        firmata_tcp: int | None = None,
+        firmata_pty: str | None = None,
+        modes: dict[str, str] | None = None,
+        failsafe: dict[str, int | None] | None = None,
+        parts: dict[str, dict[str, Any]] | None = None,
+        wires: list[list[int | str]] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Choose the board and its doors.
+
+        Args:
+            board: The board: sim:uno, sim:mega, sim:nano, sim:leonardo, serial:/dev/ttyACM0 or tcp:HOST:PORT.
+            firmata_tcp: Port on which Firmata clients find it.
+            firmata_pty: Path of a serial port that is made for Firmata clients.
+            modes: By pin, the mode that it has from the start.
+            failsafe: By pin, its level when its owner has gone; 0 unless given, null lets go.
+            parts: By name, what hangs on the pins.
+            wires: Pins that are joined, a list for each wire.
+            seed: Makes the noise of the simulation the same in every run.
+
+        """
+        if firmata_tcp is not None and not 0 <= firmata_tcp < 65_536:
+            raise ValueError(f"firmata_tcp is a port from 0 (any that is free) to 65535, got {firmata_tcp}")
+        self.wires = wires or []
+        self.doors = (firmata_tcp, Path(firmata_pty) if firmata_pty else None)
+        self.board = await open_board(
+            self.name, board, publish=self._tell, send=self._send_on, say=self.out, seed=seed
+        )
+        try:
+            self.board.furnish({"modes": modes, "failsafe": failsafe, "parts": parts, "wires": wires})
+        except (PinError, BoardError) as exc:
+            await self.board.close()
+            raise ValueError(str(exc)) from exc
+
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+        """Return what is wrong with the pins, parts and wires of a grid."""
+        return mistakes(arguments.get("board", "sim:uno"), arguments)
+
+    def _tell(self, channel: str, value: object) -> object:
+        return self.publish(channel, value, latch=channel != "edges")
+
+    @factory.on_start
+    async def serve(self) -> None:
+        """Open the doors for Firmata clients, and lay the wires to other boards."""
+        await self.board.serve(self.me.host, *self.doors)
+        for _, node, _ in ends_elsewhere(self.wires):
+            self.node(node).uri()  # says so now if there is none, or none that can be reached
+        self.board.harness.lay(self.wires)
+
+    @factory.on_stop
+    async def unplug(self) -> None:
+        """Close them."""
+        await self.board.close()
+
+    def on_peer(self, name: str, state: str, reason: str) -> None:
+        """Let go of the outputs of a peer that is gone."""
+        (self.board.left if state == "down" else self.board.back)(name)
+
+    @factory.reactive("pin/{pin}")
+    async def level(self, channel, msg, pin, sender=None):  # type: ignore[no-untyped-def]
+        """Write a level, or play the outside world at an input."""
+        return self._send(pin, "level", msg, sender)
+
+    @factory.reactive("pin/{pin}/state")
+    async def state(self, channel, msg, pin):  # type: ignore[no-untyped-def]
+        """Answer what one pin looks like."""
+        with _refusing():
+            return self.board.pin_state(pin)
+
+    @factory.reactive("pin/{pin}/wire")
+    async def wire(self, channel, msg: dict[str, Any], pin, sender=None):  # type: ignore[no-untyped-def]
+        """Take what another board does to a pin that it is wired to."""
+        with _refusing():
+            self.board.harness.came(pin, msg, sender)
+
+    @factory.reactive("pin/{pin}/uart")
+    async def bytes_came(self, channel, msg: bytes, pin):  # type: ignore[no-untyped-def]
+        """Take bytes that another board sends to a pin."""
+        with _refusing():
+            return self.board.harness.receive(pin, msg)
+
+    @factory.reactive("uart/{number:int}")
+    async def uart(self, channel, msg: bytes, number):  # type: ignore[no-untyped-def]
+        """Send bytes on a UART."""
+        with _refusing():
+            return self.board.harness.transmit(number, msg)
+
+    @factory.reactive("pin/{pin}/{what}")
+    async def signal(self, channel, msg, pin, what, sender=None):  # type: ignore[no-untyped-def]
+        """Write what else a pin has: pwm, servo, tone, mode or pulse."""
+        return self._send(pin, what, msg, sender)
+
+    @factory.reactive("pin/{pin}/{what}/force")
+    async def by_force(self, channel, msg, pin, what, sender=None):  # type: ignore[no-untyped-def]
+        """Do it even if somebody else owns the pin."""
+        return self._send(pin, what, msg, sender, force=True)
+
+    @factory.reactive("analog/{number:int}")
+    async def analog(self, channel, msg, number):  # type: ignore[no-untyped-def]
+        """Set what a simulated analog input reads."""
+        with _refusing():
+            return self.board.feed(number, msg)
+
+    @factory.reactive("part/{name}")
+    async def part(self, channel, msg, name):  # type: ignore[no-untyped-def]
+        """Press, release or set a part; answers what it looks like then."""
+        with _refusing():
+            return self.board.handle(name, msg)
+
+    @factory.reactive("pins")
+    async def pins(self, channel, msg):  # type: ignore[no-untyped-def]
+        """Answer what the board looks like."""
+        return self.board.state()
+
+    @factory.reactive("edges")
+    async def edges(self, channel, since: int):  # type: ignore[no-untyped-def]
+        """Answer the edges after a number."""
+        return self.board.edges(since)
+
+    @factory.reactive("power")
+    async def power(self, channel, msg):  # type: ignore[no-untyped-def]
+        """Unplug the simulated board (0), or plug it in again (1)."""
+        with _refusing():
+            self.board.power(msg)
+
+    async def _send_on(self, node: str, channel: str, message: object) -> object:
+        return await self.request(node, message, channel)
+
+    def _send(
+        self, pin: str, what: str, msg: object, sender: str | None, *, force: bool = False
+    ) -> int | str:
+        # A script has a name that begins with $, is gone in a moment, and so owns nothing.
+        owner = None if sender is None or sender.startswith("$") else sender
+        with _refusing():
+            return self.board.send(pin, what, msg, owner, force=force)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what is wrong with a message into its refusal: for now, or for good."""
+    try:
+        yield
+    except (PinInUseError, BoardLostError) as exc:
+        raise factory.Nack(str(exc)) from exc
+    except (PinError, BoardError) as exc:
+        raise factory.Reject(str(exc)) from exc
