@@ -8,7 +8,6 @@ from typing import Any
 import factory
 from factory.boards import BoardError, BoardLostError, PinError, PinInUseError
 from factory.boards.furniture import ends_elsewhere, mistakes
-from factory.boards.io.node import open_board
 
 
 class Board(factory.FactoryLoop):
@@ -38,6 +37,9 @@ class Board(factory.FactoryLoop):
             seed: Makes the noise of the simulation the same in every run.
 
         """
+        # Late: with it comes the network, which --help has no use for.
+        from factory.boards.io.node import open_board
+
         if firmata_tcp is not None and not 0 <= firmata_tcp < 65_536:
             raise ValueError(f"firmata_tcp is a port from 0 (any that is free) to 65535, got {firmata_tcp}")
         self.wires = wires or []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal as signals
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -17,6 +16,8 @@ import click
 import mesh
 
 if TYPE_CHECKING:
+    import asyncio
+
     from factory.cli.outcome import Outcome
     from factory.scenario import Step
 
@@ -31,6 +32,9 @@ _SIGNALS = ("level", "pwm", "servo", "tone", "mode", "analog")
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run some work, and turn what the mesh says into a sentence and an exit code."""
+    # Late, as all that --help has no use for.
+    import asyncio
+
     try:
         return asyncio.run(work)
     except mesh.NackedError as exc:
@@ -144,6 +148,8 @@ def pulse(ctx: click.Context, pin: str, ms: int, force: bool) -> None:
 @click.pass_context
 def watch(ctx: click.Context, pin: str, count: int | None) -> None:
     """Print each change of a pin from now on, with its time in seconds."""
+    import asyncio
+
     board, ref = _split(pin)
 
     async def follow() -> None:
@@ -174,6 +180,8 @@ async def _edges(
         stop: Set when there have been enough; ``None`` for those only that there are.
 
     """
+    import asyncio
+
     while True:
         answer = await peer.request(since, "edges")
         edges = answer["edges"]
@@ -195,6 +203,8 @@ async def _edges(
 @click.pass_context
 def vcd(ctx: click.Context, board: str | None, output: Path, follow: bool) -> None:
     """Write what the pins of a BOARD did as a VCD file, for GTKWave or PulseView."""
+    import asyncio
+
     from factory.boards.vcd import VcdWriter, date_text
 
     name = board or _known_boards(ctx.obj)[0]

@@ -132,7 +132,7 @@ def test_case_is_of_no_account() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["buzzer", "--sond", "x"], "No such option '--sond'. Did you mean '--sound'?"),
+        (["buzzer", "--soun", "x"], "No such option '--soun'. Did you mean '--sound'?"),
         (["buzzer", "--port", "many"], "'many' is not a port; write a whole number from 0 to 65535."),
         (["buzzer", "--port", "65536"], "'65536' is not a port; write a whole number from 0 to 65535."),
         (["buzzer", "--port", "-1"], "'-1' is not a port"),
