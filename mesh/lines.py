@@ -102,6 +102,8 @@ class LineProtocol(asyncio.Protocol):
     def write_line(self, line: str | bytes) -> None:
         """Write one line and its delimiter; never waits.
 
+        On a connection that is closing or gone nothing happens; ``drain()`` tells of that.
+
         Raises:
             ValueError: If the delimiter is within the line, which would make two of it.
 
@@ -111,7 +113,8 @@ class LineProtocol(asyncio.Protocol):
             raise ValueError(
                 f"a line cannot hold its own delimiter {self.delimiter!r}; write its parts one by one"
             )
-        self.transport.write(data + self.delimiter)
+        if not self.transport.is_closing():  # what would be an error in some event loops, and not in others
+            self.transport.write(data + self.delimiter)
 
     async def drain(self) -> None:
         """Wait while ``write_limit`` bytes or more have not been taken by the other end.
