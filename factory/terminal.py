@@ -27,14 +27,16 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
     terminal, if ``prompt_toolkit`` is installed, what is printed appears above what is being typed.
 
     Args:
-        prompt: What stands before the line that is being typed.
+        prompt: What stands before the line that is being typed. Without ``prompt_toolkit`` it goes to
+            standard error, so that it is never taken for what is shown.
 
     Raises:
         KeyboardInterrupt: If Ctrl-C is typed.
         LineTooLongError: If a line is longer than 64 KiB.
 
     """
-    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+    is_typed = sys.stdin is not None and sys.stdin.isatty()
+    if is_typed and sys.stdout.isatty():
         with suppress(ImportError):
             from prompt_toolkit import PromptSession
             from prompt_toolkit.input import create_input
@@ -51,8 +53,15 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
                     for line in _END.split(await session.prompt_async()):
                         yield text_or_bytes(line.encode(errors="surrogateescape"))
             return
+
+    def ask() -> None:
+        if is_typed:
+            print(prompt, end="", file=sys.stderr, flush=True)
+
+    ask()
     async for line in _piped_lines():
         yield text_or_bytes(line)
+        ask()
 
 
 def show_line(text: object) -> None:

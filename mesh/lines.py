@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from random import Random
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from mesh.backoff import Backoff
 from mesh.errors import LineTooLongError
 from mesh.protocol.lines import MAX_LINE, LineSplitter
 from mesh.text import printable
+
+if TYPE_CHECKING:
+    from mesh.transport.address import Address
 
 logger = logging.getLogger("mesh.lines")
 
@@ -187,7 +190,7 @@ async def connect_lines(
     Args:
         url: ``tcp://HOST:PORT`` or ``unix:///path``.
         protocol_factory: Makes the protocol, such as a ``LineProtocol``.
-        patience: Seconds to go on trying; ``None`` for ever.
+        patience: Seconds that it may take, however many attempts that are; ``None`` for ever.
 
     Returns:
         The protocol, connected.
@@ -204,25 +207,28 @@ async def connect_lines(
     address = address_of(url)
     if address.scheme not in ("tcp", "unix"):
         raise EndpointError(url, "nobody speaks lines there", "write tcp://HOST:PORT or unix:///path")
-    loop = asyncio.get_running_loop()
+    begin = asyncio.get_running_loop().time()
     backoff = Backoff(Random())
-    begin = loop.time()
-    while True:
-        try:
-            if address.scheme == "unix":
-                _, protocol = await loop.create_unix_connection(protocol_factory, address.path)
-            else:
-                host, port = address.host or "localhost", address.port or 0
-                _, protocol = await loop.create_connection(protocol_factory, host, port)
-        except OSError as exc:
-            waited = loop.time() - begin
-            if patience is not None and waited >= patience:
-                raise DialError(
-                    url, f"cannot reach {url} within {waited:.1f} s: {why(exc)}; is the server running?"
-                ) from exc
-        else:
-            return protocol
-        await asyncio.sleep(backoff.delay())
+    last = "no answer"
+    try:
+        async with asyncio.timeout(patience):
+            while True:
+                try:
+                    return await _connect_once(address, protocol_factory)
+                except OSError as exc:
+                    last = why(exc)
+                await asyncio.sleep(backoff.delay())
+    except TimeoutError:
+        waited = asyncio.get_running_loop().time() - begin
+        raise DialError(url, f"{last}, tried for {waited:.1f} s; is the server running?") from None
+
+
+async def _connect_once(address: Address, protocol_factory: Callable[[], P]) -> P:
+    loop = asyncio.get_running_loop()
+    if address.scheme == "unix":
+        return (await loop.create_unix_connection(protocol_factory, address.path))[1]
+    host, port = address.host or "localhost", address.port or 0
+    return (await loop.create_connection(protocol_factory, host, port))[1]
 
 
 def _shown(rest: bytes) -> str:

@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import time
+from collections.abc import Mapping
 
 from tests.helpers.proc import DEADLINE
 
@@ -14,7 +15,9 @@ PROMPTS = b"\x1b[?2004h"
 """What the prompt begins with: it asks the terminal to mark what is pasted."""
 
 
-def on_a_terminal(command: list[str], steps: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+def on_a_terminal(
+    command: list[str], steps: list[tuple[bytes, bytes]], env: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     """Run a command on a terminal of its own; each time that a text has appeared there, type another one.
 
     Returns:
@@ -23,8 +26,7 @@ def on_a_terminal(command: list[str], steps: list[tuple[bytes, bytes]]) -> tuple
     """
     pid, screen = pty.fork()
     if pid == 0:
-        os.environ["TERM"] = "xterm"
-        os.execv(command[0], command)
+        os.execve(command[0], command, {**os.environ, "TERM": "xterm", **(env or {})})
     shown, seen, end = b"", 0, time.monotonic() + DEADLINE
     try:
         while select.select([screen], [], [], max(end - time.monotonic(), 0))[0]:

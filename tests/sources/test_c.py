@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -21,9 +21,11 @@ import pytest
 import mesh
 import sketches
 from mesh import LineProtocol
+from mesh.lines import connect_lines
 from tests.helpers.clients import ask
 from tests.helpers.lines import line_port, say, say_async
 from tests.helpers.log import Log
+from tests.helpers.ports import free_ports
 from tests.helpers.proc import DEADLINE, LAUNCHER, ROOT, arduino, read_two_lines_only
 from tests.helpers.sketch_bench import made
 from tests.helpers.terminal import PROMPTS, on_a_terminal
@@ -317,6 +319,40 @@ def test_c11_what_is_piped_in_is_sent_and_all_answers_are_shown() -> None:
             line.end_input()
             assert line.wait() == 0, line
         assert line.stdout[:2] == ["You sent: a", "You sent: b without an end"]
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C11")
+def test_c11_it_prompts_without_prompt_toolkit_as_well(tmp_path: Path) -> None:
+    (tmp_path / "prompt_toolkit.py").write_text("raise ImportError('not installed')\n")
+    with arduino("echo", "--tcp", "0") as echo:
+        command = [sys.executable, str(LAUNCHER), "line", "--tcp", str(line_port(echo))]
+        steps = [(b"> ", b"hello\r"), (b"You sent: hello", b".\r")]
+        code, shown = on_a_terminal(command, steps, {"PYTHONPATH": str(tmp_path)})
+        assert code == 0, shown
+        assert shown.count(b"> ") >= 2
+
+
+@pytest.mark.source("C11")
+async def test_c11_patience_ends_an_attempt_that_gets_no_answer() -> None:
+    with socket.socket() as server, ExitStack() as stack:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):  # nobody accepts, and so there is no room for one more
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        async with asyncio.timeout(DEADLINE):
+            with pytest.raises(mesh.MeshError, match=rf"^cannot reach {url}: no answer, tried for 0\.2"):
+                await connect_lines(url, LineProtocol, patience=0.2)
+
+
+@pytest.mark.source("C11")
+async def test_c11_an_absent_server_is_told_with_the_last_reason() -> None:
+    (port,) = free_ports(1)
+    with pytest.raises(mesh.MeshError, match=r"nobody listens there, tried for 0\.2 s"):
+        await connect_lines(f"tcp://127.0.0.1:{port}", LineProtocol, patience=0.2)
 
 
 @pytest.mark.fleet
