@@ -275,7 +275,7 @@ def test_c07_the_echo_sketch_on_lines() -> None:
         port = line_port(echo)
         said = say(port, b"one\r\ntwo\n\n.\nnever\n", pieces=[4, 5, 9])
         assert said == b"You sent: one\r\nYou sent: two\nYou sent: \n"
-        echo.wait_for("done processing messages: this worker closed the connection")
+        echo.wait_for(r"done processing messages: this worker closed the connection, after \d+\.\d s$")
         assert echo.stop() == 0
         assert not any("serving on localhost" in line for line in echo.stdout), "nothing but lines"
 
