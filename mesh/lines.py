@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from mesh.backoff import Backoff
 from mesh.errors import LineTooLongError
 from mesh.protocol.lines import MAX_LINE, LineSplitter
-from mesh.text import printable
+from mesh.text import endpoint, printable
 
 if TYPE_CHECKING:
     from mesh.transport.address import Address
@@ -229,6 +229,28 @@ async def _connect_once(address: Address, protocol_factory: Callable[[], P]) -> 
         return (await loop.create_unix_connection(protocol_factory, address.path))[1]
     host, port = address.host or "localhost", address.port or 0
     return (await loop.create_connection(protocol_factory, host, port))[1]
+
+
+def tcp_url(text: str, *, lowest: int = 0) -> str:
+    """Return the ``tcp://`` address that people write as ``PORT`` or ``HOST:PORT``.
+
+    Args:
+        text: What was written; without a host it is ``localhost``.
+        lowest: The lowest port that makes sense.
+
+    Raises:
+        ValueError: If it is neither; the text says what would be.
+
+    """
+    # Here for the same reason.
+    from mesh.gridfile.address import explain_host
+
+    host, _, port = text.removeprefix("tcp://").rpartition(":")
+    if not (port.isascii() and port.isdigit() and lowest <= int(port) <= 65535):
+        raise ValueError(f"{port!r} is not a port; write a whole number from {lowest} to 65535.")
+    if host and explain_host(host.strip("[]")):
+        raise ValueError(f"{text!r} is no address; write it as PORT or HOST:PORT.")
+    return f"tcp://{endpoint(host or 'localhost', int(port))}"
 
 
 def _shown(rest: bytes) -> str:

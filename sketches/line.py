@@ -7,7 +7,7 @@ from typing import Any
 import factory
 import mesh
 from factory.terminal import show_line, typed_lines
-from mesh.lines import connect_lines
+from mesh.lines import connect_lines, tcp_url
 from mesh.text import printable
 
 
@@ -38,14 +38,21 @@ class Screen(mesh.LineProtocol):
 class Line(factory.FactoryLoop):
     """Send what is typed as lines, show the lines that come, leave when the server does."""
 
+    def setup(self, tcp: str) -> None:
+        """Choose whom to talk to.
+
+        Args:
+            tcp: Where the server listens, as PORT or HOST:PORT.
+
+        """
+        self.server = tcp_url(tcp, lowest=1)
+
     @factory.on_start
     async def talk(self) -> None:
         """Connect, and talk until one of the two ends leaves."""
-        if self.line_door is None:
-            raise ValueError("whom shall it talk to? say --tcp [HOST:]PORT")
         on_exit: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         try:
-            screen = await connect_lines(self.line_door, lambda: Screen("auto", on_exit))
+            screen = await connect_lines(self.server, lambda: Screen("auto", on_exit))
             screen.delimiter = b"\r\n"
             begin = asyncio.get_running_loop().time()
             await self.both_ways(screen, on_exit)
