@@ -20,6 +20,7 @@ import contextlib
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
+from time import monotonic
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -185,8 +186,9 @@ class Handling:
             self._say(f"** new client connected, path=/{client.channel}{what}")
 
     def client_closed(self, client: Client, reason: str) -> None:
-        """Forget a client, and tell why it left."""
+        """Forget a client, and tell why it left and after how long."""
         del self._ways[client.id]
+        reason += f", after {monotonic() - client.since:.1f} s"
         if client.channel not in self._reserved and not self._tell(client, "down", reason):
             self._say(f"done processing messages: {reason}")
 

@@ -58,9 +58,8 @@ class FactoryLoop:
         me: The node of the grid that this sketch runs as.
         name: Its name, which begins every line it prints.
         target: The node it sends to by default, as the grid or the command line says.
-        line_door: Where it speaks lines, as ``tcp://HOST:PORT`` or another address: where it serves them,
-            or, if it is client-only, where it was told to send them; ``None`` for nowhere. ``setup()``
-            may set it; empty, the sketch needs no websocket either unless a port is asked for.
+        line_door: Where it serves lines, as ``tcp://HOST:PORT`` or another address; ``None`` for nowhere.
+            ``setup()`` may set it; empty, the sketch needs no websocket either unless a port is asked for.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.

@@ -50,11 +50,7 @@ class Output:
                 stream.write(line.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
             stream.flush()
         except BrokenPipeError:
-            # The interpreter flushes standard output once more at exit.
-            with suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())
-                os.close(nowhere)
+            discard_output()
         except (OSError, ValueError, AttributeError):
             # A full disk, a closed standard output, or none (pythonw): the sketch goes on.
             return
@@ -62,6 +58,14 @@ class Output:
 
 OUTPUT = Output()
 """The one standard output of this process."""
+
+
+def discard_output() -> None:
+    """Let standard output lead nowhere, for the interpreter flushes it once more at exit."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _line(format: Format, name: str, level: str, text: str, traceback: str | None = None) -> str:

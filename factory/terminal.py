@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import CancelledError
 from contextlib import nullcontext, suppress
 
+from factory.output import discard_output
 from mesh.protocol.lines import LineSplitter
 from mesh.protocol.values import text_or_bytes
 
 _CHUNK = 64 * 1024
+
+_END = re.compile(r"\r\n|\r|\n")
 
 
 async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
@@ -22,14 +27,16 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
     terminal, if ``prompt_toolkit`` is installed, what is printed appears above what is being typed.
 
     Args:
-        prompt: What stands before the line that is being typed.
+        prompt: What stands before the line that is being typed. Without ``prompt_toolkit`` it goes to
+            standard error, so that it is never taken for what is shown.
 
     Raises:
         KeyboardInterrupt: If Ctrl-C is typed.
         LineTooLongError: If a line is longer than 64 KiB.
 
     """
-    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+    is_typed = sys.stdin is not None and sys.stdin.isatty()
+    if is_typed and sys.stdout.isatty():
         with suppress(ImportError):
             from prompt_toolkit import PromptSession
             from prompt_toolkit.input import create_input
@@ -42,10 +49,33 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
             session: PromptSession[str] = PromptSession(prompt, input=keys)
             with keys.raw_mode(), patch_stdout(), suppress(EOFError):
                 while True:
-                    yield await session.prompt_async()
+                    # What is pasted may be many lines, and bytes that are no text come as surrogates.
+                    for line in _END.split(await session.prompt_async()):
+                        yield text_or_bytes(line.encode(errors="surrogateescape"))
             return
+
+    def ask() -> None:
+        if is_typed:
+            print(prompt, end="", file=sys.stderr, flush=True)
+
+    ask()
     async for line in _piped_lines():
         yield text_or_bytes(line)
+        ask()
+
+
+def show_line(text: object) -> None:
+    """Write a line to standard output as it is.
+
+    Raises:
+        OSError: If nobody reads it any more, or it cannot be written. What is written later goes nowhere.
+
+    """
+    try:
+        print(text, flush=True)
+    except OSError as exc:
+        discard_output()
+        raise OSError(f"nobody takes what is written to standard output ({exc.strerror})") from exc
 
 
 async def _piped_lines() -> AsyncIterator[bytes]:
@@ -55,7 +85,7 @@ async def _piped_lines() -> AsyncIterator[bytes]:
 
     def read() -> None:
         # Past sys.stdin, whose lock a thread that waits for ever would keep until the interpreter wants it.
-        with suppress(RuntimeError, asyncio.CancelledError):  # nobody listens any more
+        with suppress(RuntimeError, CancelledError):  # nobody listens any more
             while True:
                 try:
                     chunk = os.read(0, _CHUNK)

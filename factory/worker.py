@@ -464,6 +464,9 @@ class Worker:
             if is_cancellation(exc):
                 raise
             self._log.debug(f"hook {name}() failed", exc_info=exc)
+            if isinstance(exc, SystemExit) and isinstance(exc.code, str):
+                # As Python has it: a sentence for people, which says everything.
+                raise HookError(exc.code) from exc
             raise HookError(f"{name}() raised {named(exc)}{place(exc)}") from exc
 
     async def _call(self, method: Callable[[], object]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from types import SimpleNamespace
 from typing import Protocol
 
@@ -40,6 +41,7 @@ class Client:
             which subscribes to what it wants.
         state: Whatever a sketch wants to keep for as long as the client is there.
         id: A number that no other connection of this process has.
+        since: When it came, in seconds of ``time.monotonic()``.
 
     """
 
@@ -50,6 +52,7 @@ class Client:
     tell: Callable[[object], bool] = field(default=lambda _value: False, compare=False, repr=False)
     state: SimpleNamespace = field(default_factory=SimpleNamespace, compare=False, repr=False)
     id: int = field(default_factory=lambda: next(_ids))
+    since: float = field(default_factory=monotonic, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from random import Random
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from mesh.backoff import Backoff
 from mesh.errors import LineTooLongError
 from mesh.protocol.lines import MAX_LINE, LineSplitter
-from mesh.text import printable
+from mesh.text import endpoint, printable
+
+if TYPE_CHECKING:
+    from mesh.transport.address import Address
 
 logger = logging.getLogger("mesh.lines")
 
@@ -102,6 +105,8 @@ class LineProtocol(asyncio.Protocol):
     def write_line(self, line: str | bytes) -> None:
         """Write one line and its delimiter; never waits.
 
+        On a connection that is closing or gone nothing happens; ``drain()`` tells of that.
+
         Raises:
             ValueError: If the delimiter is within the line, which would make two of it.
 
@@ -111,7 +116,8 @@ class LineProtocol(asyncio.Protocol):
             raise ValueError(
                 f"a line cannot hold its own delimiter {self.delimiter!r}; write its parts one by one"
             )
-        self.transport.write(data + self.delimiter)
+        if not self.transport.is_closing():  # what would be an error in some event loops, and not in others
+            self.transport.write(data + self.delimiter)
 
     async def drain(self) -> None:
         """Wait while ``write_limit`` bytes or more have not been taken by the other end.
@@ -184,7 +190,7 @@ async def connect_lines(
     Args:
         url: ``tcp://HOST:PORT`` or ``unix:///path``.
         protocol_factory: Makes the protocol, such as a ``LineProtocol``.
-        patience: Seconds to go on trying; ``None`` for ever.
+        patience: Seconds that it may take, however many attempts that are; ``None`` for ever.
 
     Returns:
         The protocol, connected.
@@ -201,25 +207,50 @@ async def connect_lines(
     address = address_of(url)
     if address.scheme not in ("tcp", "unix"):
         raise EndpointError(url, "nobody speaks lines there", "write tcp://HOST:PORT or unix:///path")
-    loop = asyncio.get_running_loop()
+    begin = asyncio.get_running_loop().time()
     backoff = Backoff(Random())
-    begin = loop.time()
-    while True:
-        try:
-            if address.scheme == "unix":
-                _, protocol = await loop.create_unix_connection(protocol_factory, address.path)
-            else:
-                host, port = address.host or "localhost", address.port or 0
-                _, protocol = await loop.create_connection(protocol_factory, host, port)
-        except OSError as exc:
-            waited = loop.time() - begin
-            if patience is not None and waited >= patience:
-                raise DialError(
-                    url, f"cannot reach {url} within {waited:.1f} s: {why(exc)}; is the server running?"
-                ) from exc
-        else:
-            return protocol
-        await asyncio.sleep(backoff.delay())
+    last = "no answer"
+    try:
+        async with asyncio.timeout(patience):
+            while True:
+                try:
+                    return await _connect_once(address, protocol_factory)
+                except OSError as exc:
+                    last = why(exc)
+                await asyncio.sleep(backoff.delay())
+    except TimeoutError:
+        waited = asyncio.get_running_loop().time() - begin
+        raise DialError(url, f"{last}, tried for {waited:.1f} s; is the server running?") from None
+
+
+async def _connect_once(address: Address, protocol_factory: Callable[[], P]) -> P:
+    loop = asyncio.get_running_loop()
+    if address.scheme == "unix":
+        return (await loop.create_unix_connection(protocol_factory, address.path))[1]
+    host, port = address.host or "localhost", address.port or 0
+    return (await loop.create_connection(protocol_factory, host, port))[1]
+
+
+def tcp_url(text: str, *, lowest: int = 0) -> str:
+    """Return the ``tcp://`` address that people write as ``PORT`` or ``HOST:PORT``.
+
+    Args:
+        text: What was written; without a host it is ``localhost``.
+        lowest: The lowest port that makes sense.
+
+    Raises:
+        ValueError: If it is neither; the text says what would be.
+
+    """
+    # Here for the same reason.
+    from mesh.gridfile.address import explain_host
+
+    host, _, port = text.removeprefix("tcp://").rpartition(":")
+    if not (port.isascii() and port.isdigit() and lowest <= int(port) <= 65535):
+        raise ValueError(f"{port!r} is not a port; write a whole number from {lowest} to 65535.")
+    if host and explain_host(host.strip("[]")):
+        raise ValueError(f"{text!r} is no address; write it as PORT or HOST:PORT.")
+    return f"tcp://{endpoint(host or 'localhost', int(port))}"
 
 
 def _shown(rest: bytes) -> str:

@@ -1,11 +1,12 @@
 """Lines 6: a device that speaks lines becomes a peer, with nothing but a node in the grid."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import factory
 import mesh
-from factory.terminal import typed_lines
+from factory.terminal import show_line, typed_lines
 from mesh.protocol.values import Refusal, answer_to_wire, refusal_to_wire
 
 STDIN = "stdin:"
@@ -29,7 +30,6 @@ class Bridge(factory.FactoryLoop):
         self.node(self.node_name)  # says so now if the grid has no such node
         self.ends: dict[int, factory.Client] = {}
         self.dropped = 0
-        self.reading: asyncio.Task[None] | None = None
 
     def on_client(self, client: factory.Client, state: str, reason: str) -> bool:
         """Keep who is at the other end of the line."""
@@ -59,37 +59,46 @@ class Bridge(factory.FactoryLoop):
 
     @factory.on_start
     async def begin(self) -> None:
-        """Read from standard input, if that is the line."""
-        if self.line_door == "":
-            self.ends[0] = factory.Client("", "", "standard input", tell=self.show)
-            self.reading = asyncio.create_task(self.read())
+        """Read from standard input, if that is the line; its end is the end of the bridge."""
+        if self.line_door != "":
+            return
+        broken: asyncio.Future[OSError] = asyncio.get_running_loop().create_future()
 
-    async def read(self) -> None:
-        """Hand on what is typed; the end of it is the end of the bridge."""
+        def show(text: object) -> bool:
+            try:
+                show_line(text)
+            except OSError as exc:
+                if not broken.done():
+                    broken.set_result(exc)
+                return False
+            return True
+
+        self.ends[0] = factory.Client("", "", "standard input", tell=show)
+        reading = asyncio.create_task(self.read(show))
+        try:
+            ends: list[asyncio.Future[Any]] = [reading, broken]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if broken.done():
+                raise broken.result()
+            reading.result()
+        except (mesh.MeshError, OSError) as exc:
+            raise SystemExit(str(exc)) from exc
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+        self.stop()
+
+    async def read(self, show: Callable[[object], bool]) -> None:
+        """Hand on each line and show its answer."""
         try:
             async for line in typed_lines("> "):
-                self.show(await self.answer_to(line))
-        except mesh.LineTooLongError as exc:
-            self.out(exc)
+                show(await self.answer_to(line))
         except KeyboardInterrupt:
             self.out("Keyboard interruption, aborting.")
-        self.stop()
 
     async def answer_to(self, line: str | bytes) -> str | bytes:
         """Hand a line on and return what is to be shown for it."""
         try:
             return answer_to_wire(await self.request(self.node_name, line, self.to_channel))
-        except mesh.DeliveryError as exc:
+        except mesh.MeshError as exc:
             return refusal_to_wire(Refusal(type(exc).__name__, str(exc)))
-
-    def show(self, text: object) -> bool:
-        """Write a line."""
-        print(text, flush=True)
-        return True
-
-    @factory.on_stop
-    async def end(self) -> None:
-        """Read no more."""
-        if self.reading is not None:
-            self.reading.cancel()
-            await asyncio.wait([self.reading])

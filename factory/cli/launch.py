@@ -21,7 +21,6 @@ from factory.errors import FactoryError, SketchNotFoundError
 from factory.loop import FactoryLoop, OnError
 from factory.supervised import supervised
 from factory.trouble import named, place
-from mesh.text import endpoint
 
 T = TypeVar("T")
 
@@ -56,28 +55,19 @@ class PortNumber(IntParamType):
 
 
 class TcpAddress(_AnyType):
-    """``PORT`` or ``HOST:PORT``, where lines are spoken.
-
-    Args:
-        lowest: The lowest port that makes sense; 0 asks the system for a free one.
-
-    """
+    """``PORT`` or ``HOST:PORT``, where lines are spoken; port 0 asks the system for a free one."""
 
     name = "address"
 
-    def __init__(self, lowest: int) -> None:
-        self._port = PortNumber(lowest)
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the address as ``tcp://HOST:PORT``, or fail with a sentence that says what was expected."""
-        # Late, as below.
-        from mesh.gridfile.address import explain_host
+        # Late: --help has no use for it.
+        from mesh.lines import tcp_url
 
-        host, _, port = str(value).removeprefix("tcp://").rpartition(":")
-        number = self._port.convert(port, param, ctx)
-        if host and explain_host(host.strip("[]")):
-            self.fail(f"{value!r} is no address; write it as PORT or HOST:PORT.", param, ctx)
-        return f"tcp://{endpoint(host or 'localhost', number)}"
+        try:
+            return tcp_url(str(value))
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
 
 
 class NodeName(_AnyType):
@@ -105,10 +95,18 @@ def common_options(*, client_only: bool) -> list[click.Option]:
 
     """
     whose = "The target's" if client_only else "This node's"
-    lines = "Send" if client_only else "Serve"
     host = "host to send to" if client_only else "host to serve on"
     port = "port to send to" if client_only else "port to serve on"
     fallback = "the grid's target, else 8765" if client_only else "the grid's, else $PORT, else 8765"
+    # Who serves nobody opens no door; what it dials is for its setup() to ask.
+    doors = [
+        click.Option(
+            ["--tcp"],
+            type=TcpAddress(),
+            metavar="[HOST:]PORT",
+            help="Serve lines over TCP, as netcat does.  [default HOST: localhost]",
+        )
+    ]
     return [
         click.Option(
             ["-s", "--socket"], metavar="HOST", help=f"{whose} {host}.  [default: the grid's, else localhost]"
@@ -119,12 +117,7 @@ def common_options(*, client_only: bool) -> list[click.Option]:
             metavar="N",
             help=f"{whose} {port}.  [default: {fallback}]",
         ),
-        click.Option(
-            ["--tcp"],
-            type=TcpAddress(1 if client_only else 0),
-            metavar="[HOST:]PORT",
-            help=f"{lines} lines over TCP, as netcat does.  [default HOST: localhost]",
-        ),
+        *([] if client_only else doors),
         click.Option(["--target"], metavar="NODE", help="The node to send to, by its name in the grid."),
         click.Option(
             ["--grid"],
@@ -288,6 +281,8 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     if other:
         logging.getLogger("factory.launch").warning(other, extra={"node": me.name})
     own = {option.name for option in options.setup_options(sketch, taken=set())}
+    if sketch.plan.is_client_only and values.get("tcp") and "tcp" not in own:
+        raise click.UsageError(f"{me.name} serves nobody, so --tcp is nothing for it; leave it out")
     from_grid = {} if other else options.grid_arguments(sketch, me)
     arguments = from_grid | {name: value for name, value in values.items() if name in own}
     lacking = options.missing(sketch, arguments)
@@ -314,7 +309,7 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
             made.target.check()  # says so now, not at every message, if it has no port
     if values.get("on_error"):
         made.on_error = values["on_error"]
-    if values.get("tcp"):
+    if values.get("tcp") and not sketch.plan.is_client_only:
         made.line_door = values["tcp"]
     made.run(values.get("socket"), values.get("port"))
 

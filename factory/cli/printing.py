@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from contextlib import suppress
 from typing import Any
 
 import click
+
+from factory.output import discard_output
 
 _UNWRITTEN = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT}
 
@@ -23,11 +24,7 @@ class Printing(click.Group):
         except OSError as exc:
             if exc.errno not in _UNWRITTEN:
                 raise
-            # The interpreter flushes standard output once more at exit.
-            with suppress(OSError, ValueError, AttributeError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, sys.stdout.fileno())
-                os.close(nowhere)
+            discard_output()
             with suppress(OSError, ValueError):
                 click.echo(f"Error: the output cannot be written: {exc.strerror}", err=True)
             sys.exit(1)

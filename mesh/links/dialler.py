@@ -64,6 +64,7 @@ class Dialler:
         self._dialled: Transport | None = None
         self._why = "not dialled yet"
         self._accepted = False
+        self._is_absent = False
         self._fatal: Exception | None = None
         self._given_up = asyncio.Event()
         self._ended = False
@@ -78,6 +79,11 @@ class Dialler:
     def has_ended(self) -> bool:
         """Whether it has given up dialling."""
         return self._ended
+
+    @property
+    def was_in_vain(self) -> bool:
+        """Whether it was given up, and the peer was not there at the last try: no other one is of use."""
+        return self._ended and self._is_absent and self._given_up.is_set()
 
     @property
     def is_wanted(self) -> bool:
@@ -223,6 +229,7 @@ class Dialler:
         if not link.may_dial():
             transport.abort()
             return True
+        self._is_absent = False
         begin = self._loop.time()
         core.dial(begin)
         self._dialled = transport
@@ -272,7 +279,8 @@ class Dialler:
     def _absent(self, why: str, *, accepted: bool) -> None:
         self._why = why
         self._accepted = accepted
-        if self._awaited_since is None:
+        self._is_absent = True
+        if self._awaited_since is None and not self._given_up.is_set():
             self._awaited_since = self._loop.time()
             self._notice(
                 f"waiting for {self.name} at {self.where} ({why}); will go on as soon as it is there"

@@ -102,16 +102,18 @@ class Hub:
             dial: Opens a connection to it.
 
         After ``drain()`` it begins anew, for the last words of a worker; after ``close()``
-        no more.
+        no more. A peer that was not there once the hub gave up is not dialled again.
 
         Raises:
-            PeerDownError: If the hub is closed.
+            PeerDownError: If the hub is closed, or gave up on this peer.
 
         """
         if self._closed:
             raise PeerDownError(name, where, 0.0, "this worker has stopped", stopping=True)
         key = self._key(name, where)
         found = self._dials.get(key)
+        if found is not None and found.was_in_vain:
+            raise PeerDownError(name, where, 0.0, found.why_absent, stopping=True)
         if found is None or found.has_ended or found.link.is_closed:
             link = self._links.get(key)
             if link is None or link.is_closed:

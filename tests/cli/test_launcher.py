@@ -426,3 +426,25 @@ def test_a_full_disk_is_told_in_one_sentence() -> None:
     done = finished(Proc("sh", "-c", 'exec "$0" "$@" > /dev/full', sys.executable, LAUNCHER, "--help"))
     assert done.wait() == 1, done
     assert done.stderr == ["Error: the output cannot be written: No space left on device"]
+
+
+@pytest.mark.parametrize("arguments", [["clock", "--tcp", "9804"], ["--tcp", "9804", "clock"]])
+def test_a_sketch_that_opens_no_door_takes_no_tcp(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.wait() == 2
+    assert "--tcp" in done.stderr[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "line needs --tcp"),
+        (["--tcp", "70000"], "'70000' is not a port; write a whole number from 1 to 65535."),
+        (["--tcp", "0"], "'0' is not a port"),
+        (["--tcp", "a b:9804"], "'a b:9804' is no address; write it as PORT or HOST:PORT."),
+    ],
+)
+def test_line_says_what_it_needs(arguments: list[str], words: str) -> None:
+    done = run("line", *arguments)
+    assert done.wait() == 2
+    assert words in done.stderr[-1]

@@ -684,6 +684,13 @@ async def test_a_start_hook_that_raises_ends_the_worker(name: str, exc: BaseExce
     assert sketch.calls[-2:] == ["end", "last"], "what the first hook opened can be closed"
 
 
+async def test_a_start_hook_ends_the_worker_with_a_sentence() -> None:
+    sketch = made(Hooked, first=SystemExit("there is no board; plug one in"))
+    with pytest.raises(factory.HookError) as caught:
+        await sketch.arun(port=0)
+    assert str(caught.value) == "there is no board; plug one in"
+
+
 async def test_a_stop_hook_that_raises_is_told_and_the_others_run() -> None:
     sketch = made(Hooked, end=OSError("stuck"))
     with logged() as log:

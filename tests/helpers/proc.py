@@ -251,6 +251,36 @@ def arduino(
     return Proc(sys.executable, LAUNCHER, *arguments, cwd=cwd, env=env, interactive=interactive)
 
 
+def read_two_lines_only(*arguments: str | Path, folder: Path) -> tuple[int, str]:
+    """Launch a sketch that is fed without end, and close its output as ``head -2`` does.
+
+    Returns:
+        The exit code, and what it said on standard error.
+
+    """
+    endless = folder / "endless"
+    endless.write_bytes(b"1\n" * 1_000_000)
+    with endless.open("rb") as fed:
+        process = subprocess.Popen(
+            [sys.executable, str(LAUNCHER), *arguments],
+            stdin=fed,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "SKETCHMESH_UVLOOP": "1"},
+        )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(2):
+            process.stdout.readline()
+        process.stdout.close()
+        try:
+            code = process.wait(DEADLINE)
+        finally:
+            process.kill()
+        return code, process.stderr.read().decode()
+
+
 def verbatim(
     line: str, *, cwd: Path = ROOT, env: Mapping[str, str | None] | None = None, activated: bool = True
 ) -> Proc:

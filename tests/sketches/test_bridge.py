@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import sys
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ import sketches
 from tests.helpers.fleet import write_grid
 from tests.helpers.lines import say
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import DEADLINE, ROOT, Proc, arduino
+from tests.helpers.proc import DEADLINE, LAUNCHER, ROOT, Proc, arduino, read_two_lines_only
+from tests.helpers.terminal import PROMPTS, on_a_terminal
 
 pytestmark = [pytest.mark.integration, pytest.mark.fleet]
 
@@ -159,6 +161,34 @@ def test_standard_input_is_a_line_as_well(tmp_path: Path) -> None:
             bridge.end_input()
             assert bridge.wait() == 0, bridge
     assert bridge.stdout == ["buzz buzz buzz", "..."], "and it serves nowhere"
+
+
+def test_a_byte_that_is_no_text_does_not_end_the_terminal(tmp_path: Path) -> None:
+    grid, _ = grid_of(tmp_path, "stdin:")
+    with arduino("buzzer", "--grid", grid) as buzzer:
+        buzzer.wait_for("serving on")
+        command = [sys.executable, str(LAUNCHER), "--grid", str(grid), "bridge"]
+        steps = [(PROMPTS, b"caf\xe9\r"), (b"...", b"1\r"), (b"buzz buzz buzz", b"\x04")]
+        code, shown = on_a_terminal(command, steps)
+        assert code == 0, shown
+
+
+def test_a_bridge_whose_answers_nobody_reads_ends(tmp_path: Path) -> None:
+    grid, _ = grid_of(tmp_path, "stdin:")
+    with arduino("buzzer", "--grid", grid) as buzzer:
+        buzzer.wait_for("serving on")
+        code, errors = read_two_lines_only("--grid", grid, "bridge", folder=tmp_path)
+    assert code == 1, errors
+    assert "nobody takes what is written to standard output (Broken pipe)" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+
+
+def test_a_typed_line_that_is_too_long_ends_the_bridge(tmp_path: Path) -> None:
+    grid, _ = grid_of(tmp_path, "stdin:")
+    with arduino("bridge", "--name", "cable", "--grid", grid, interactive=True) as bridge:
+        bridge.type("x" * 100_000 + "\n1\n")
+        assert bridge.wait() == 1, bridge
+    assert bridge.stderr[-1].startswith("[ cable ] error: a line is longer than 65536 bytes")
 
 
 def test_a_node_that_is_not_in_the_grid_is_told_at_once(tmp_path: Path) -> None:

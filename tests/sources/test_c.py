@@ -8,27 +8,27 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import pty
 import re
-import select
-import signal
 import socket
 import sys
-import time
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 import mesh
 import sketches
 from mesh import LineProtocol
+from mesh.lines import connect_lines
 from tests.helpers.clients import ask
 from tests.helpers.lines import line_port, say, say_async
 from tests.helpers.log import Log
-from tests.helpers.proc import DEADLINE, LAUNCHER, ROOT, arduino
+from tests.helpers.ports import free_ports
+from tests.helpers.proc import DEADLINE, LAUNCHER, ROOT, arduino, read_two_lines_only
 from tests.helpers.sketch_bench import made
+from tests.helpers.terminal import PROMPTS, on_a_terminal
 
 pytestmark = pytest.mark.integration
 
@@ -275,7 +275,7 @@ def test_c07_the_echo_sketch_on_lines() -> None:
         port = line_port(echo)
         said = say(port, b"one\r\ntwo\n\n.\nnever\n", pieces=[4, 5, 9])
         assert said == b"You sent: one\r\nYou sent: two\nYou sent: \n"
-        echo.wait_for("done processing messages: this worker closed the connection")
+        echo.wait_for(r"done processing messages: this worker closed the connection, after \d+\.\d s$")
         assert echo.stop() == 0
         assert not any("serving on localhost" in line for line in echo.stdout), "nothing but lines"
 
@@ -323,45 +323,97 @@ def test_c11_what_is_piped_in_is_sent_and_all_answers_are_shown() -> None:
 
 @pytest.mark.fleet
 @pytest.mark.source("C11")
+def test_c11_it_prompts_without_prompt_toolkit_as_well(tmp_path: Path) -> None:
+    (tmp_path / "prompt_toolkit.py").write_text("raise ImportError('not installed')\n")
+    with arduino("echo", "--tcp", "0") as echo:
+        command = [sys.executable, str(LAUNCHER), "line", "--tcp", str(line_port(echo))]
+        steps = [(b"> ", b"hello\r"), (b"You sent: hello", b".\r")]
+        code, shown = on_a_terminal(command, steps, {"PYTHONPATH": str(tmp_path)})
+        assert code == 0, shown
+        assert shown.count(b"> ") >= 2
+
+
+@pytest.mark.source("C11")
+async def test_c11_patience_ends_an_attempt_that_gets_no_answer() -> None:
+    with socket.socket() as server, ExitStack() as stack:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):  # nobody accepts, and so there is no room for one more
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        async with asyncio.timeout(DEADLINE):
+            with pytest.raises(mesh.MeshError, match=rf"^cannot reach {url}: no answer, tried for 0\.2"):
+                await connect_lines(url, LineProtocol, patience=0.2)
+
+
+@pytest.mark.source("C11")
+async def test_c11_an_absent_server_is_told_with_the_last_reason() -> None:
+    (port,) = free_ports(1)
+    with pytest.raises(mesh.MeshError, match=r"nobody listens there, tried for 0\.2 s"):
+        await connect_lines(f"tcp://127.0.0.1:{port}", LineProtocol, patience=0.2)
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C11")
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [(b"\x1b[200~one\ntwo\x1b[201~\r", b"one\ntwo\n"), (b"caf\xe9\r", b"caf\xe9\n")],
+    ids=["pasted", "no-text"],
+)
+def test_c11_whatever_is_typed_is_sent_and_typing_goes_on(typed: bytes, sent: bytes) -> None:
+    got: list[bytes] = []
+
+    def serve() -> None:
+        with listener.accept()[0] as connection:
+            connection.sendall(b"hello\n")
+            with connection.makefile("rb") as lines:
+                while got[-1:] != [b"after\n"]:
+                    got.append(lines.readline())
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    with listener:
+        command = [sys.executable, str(LAUNCHER), "line", "--tcp", str(listener.getsockname()[1])]
+        steps = [(b"hello", b""), (PROMPTS, typed), (PROMPTS, b"after\r")]
+        code, shown = on_a_terminal(command, steps)
+        server.join(DEADLINE)
+    assert code == 0, shown
+    assert b"".join(got) == sent + b"after\n"
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C11")
+def test_c11_a_line_that_is_too_long_ends_the_client_and_says_so() -> None:
+    with arduino("echo", "--tcp", "0") as echo:
+        with arduino("line", "--tcp", str(line_port(echo)), interactive=True) as line:
+            line.type("x" * 100_000 + "\nafter\n")
+            assert line.wait() == 1, line
+        assert line.stdout == []
+        assert line.stderr[-1].startswith("[ line ] error: a line is longer than 65536 bytes")
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C11")
+def test_c11_nobody_reads_what_it_shows(tmp_path: Path) -> None:
+    with arduino("echo", "--tcp", "0") as echo:
+        code, errors = read_two_lines_only("line", "--tcp", str(line_port(echo)), folder=tmp_path)
+    assert code == 1, errors
+    assert "nobody takes what is written to standard output (Broken pipe)" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+
+
+@pytest.mark.fleet
+@pytest.mark.source("C11")
 @pytest.mark.parametrize("goodbye", [b".\r", b"\x03", b"\x04"], ids=["dot", "ctrl-c", "ctrl-d"])
 def test_c11_on_a_terminal_it_prompts(goodbye: bytes) -> None:
     with arduino("echo", "--tcp", "0") as echo:
         command = [sys.executable, str(LAUNCHER), "line", "--tcp", str(line_port(echo))]
-        ready = b"\x1b[?2004h"  # the prompt asks the terminal to mark what is pasted
-        steps = [(ready, b"hello\r"), (b"You sent: hello", goodbye)]
+        steps = [(PROMPTS, b"hello\r"), (b"You sent: hello", goodbye)]
         code, shown = on_a_terminal(command, steps)
         assert code == 0, shown
-
-
-def on_a_terminal(command: list[str], steps: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
-    """Run a command on a terminal of its own; each time that a text has appeared there, type another one.
-
-    Returns:
-        The exit code, and all that appeared.
-
-    """
-    pid, screen = pty.fork()
-    if pid == 0:
-        os.environ["TERM"] = "xterm"
-        os.execv(command[0], command)
-    shown, seen, end = b"", 0, time.monotonic() + DEADLINE
-    try:
-        while select.select([screen], [], [], max(end - time.monotonic(), 0))[0]:
-            try:
-                piece = os.read(screen, 4096)
-            except OSError:  # the terminal is gone with the process
-                return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
-            shown += piece
-            if b"\x1b[6n" in piece:
-                os.write(screen, b"\x1b[1;1R")  # where the cursor is, for it asks
-            if steps and steps[0][0] in shown[seen:]:
-                seen = len(shown)
-                os.write(screen, steps.pop(0)[1])
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise AssertionError(f"it did not end: {shown!r}")
-    finally:
-        os.close(screen)
 
 
 @pytest.mark.source("C13")

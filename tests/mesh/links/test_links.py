@@ -24,7 +24,7 @@ from mesh.errors import (
 from mesh.links import hub as hub_module
 from mesh.links.inbox import Route
 from mesh.protocol.link import LinkSettings
-from mesh.transport.base import TransportClosedError
+from mesh.transport.base import Transport, TransportClosedError
 from tests.helpers.hubs import Fleet, Place, held, paced, simulated, turns
 from tests.helpers.raw_peer import TERMS
 
@@ -653,6 +653,35 @@ def test_who_gave_up_does_not_wait_for_an_absent_peer() -> None:
         a.hub.give_up()
         with pytest.raises(PeerDownError, match="stopped waiting for b"):
             await task
+
+    simulated(scenario)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["it was there before", "it never was there"])
+def test_who_gave_up_dials_an_absent_peer_once_more_and_tells_nobody(known: bool) -> None:
+    async def scenario(fleet: Fleet) -> None:
+        a = fleet.place("a")
+        dials = 0
+        dial = a.dial
+
+        async def counted(place: str) -> Transport:
+            nonlocal dials
+            dials += 1
+            return await dial(place)
+
+        a.dial = counted  # type: ignore[method-assign]
+        if known:
+            b = fleet.place("b")
+            await a.stream("b", [1])
+            await b.die()
+        before = dials
+        a.hub.give_up()
+        await a.hub.drain("stopping")
+        for _ in range(100):
+            with pytest.raises(PeerDownError, match="stopped waiting for b"):
+                await a.stream("b", [2])
+        assert dials == before + 1, "and not once for each message"
+        assert a.notices == []
 
     simulated(scenario)
 
