@@ -86,4 +86,12 @@ def _why_not(fields: Mapping[str, Any]) -> tuple[str, str] | None:
             "carries bytes, and none of its layers cuts them into messages",
             f"begin with {'len32le' if is_link else 'line or len32le'}",
         )
+    for below in texts[:1]:
+        # What another layer makes of a message has line breaks in it now and then, and breaks that often.
+        above = [layer for layer in layers[layers.index(below) + 1 :] if layer != "logging"]
+        if above:
+            return (
+                f"has {above[0]} above {below}, which carries text alone: only logging can be there",
+                f"begin with len32le instead of {below}, or leave {above[0]} out",
+            )
     return None

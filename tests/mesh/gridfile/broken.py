@@ -398,6 +398,12 @@ DOORS = [
         False,
     ),
     Broken(
+        "bytes above lines",
+        node("doors: [¦{url: 'tcp://x:1', layers: [line, logging, zlib]}]"),
+        (("has zlib above line", "len32le instead of line, or leave zlib out"),),
+        False,
+    ),
+    Broken(
         "a channel of a link",
         node("doors: [¦{url: 'tcp://x:1', channel: c, speaks: link}]"),
         (("has all channels", "remove `channel:`"),),
