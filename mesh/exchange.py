@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections import deque
 from time import monotonic
@@ -139,6 +140,8 @@ class Exchange:
         client: Who it is.
         responder: Who answers.
         books: Where its messages are counted.
+        idle: Seconds after which it is closed if it sends nothing, once it has its answers; ``None`` for
+            never. It is told nothing, for that would be taken for an answer.
 
     """
 
@@ -150,12 +153,14 @@ class Exchange:
         client: Client,
         responder: Responder,
         books: TakenBooks,
+        idle: float | None = None,
     ) -> None:
         self._transport = transport
         self._framing = framing
         self._client = client
         self._responder = responder
         self._books = books
+        self._idle = idle
         self._loop = asyncio.get_running_loop()
         self._queue: deque[bytes] = deque()
         # What was cut from the last piece of it, and is not in hand yet.
@@ -239,10 +244,9 @@ class Exchange:
     async def _serve(self) -> str:
         self._transport.start(self)
         while True:
-            while not self._queue:
-                if self._gone or self._input_gone or self._is_draining:
-                    return self._gone or self._input_gone or STOPPING
-                await self._wait()
+            why = await self._something()
+            if why is not None:
+                return why
             data = self._take()
             self._lots += self._framing.cut(data)
             while self._lots:
@@ -252,6 +256,27 @@ class Exchange:
                     return f"this worker closed the connection{f' ({printable(over)})' if over else ''}"
             if self._framing.error is not None:
                 return self._give_up(self._framing.error)
+
+    async def _something(self) -> str | None:
+        """Wait until something has come; return why nothing will, if that is so."""
+        idle = self._idle
+        deadline = self._loop.time() + (idle or 0)
+        while not self._queue:
+            if self._gone or self._input_gone or self._is_draining:
+                return self._gone or self._input_gone or STOPPING
+            if idle is None:
+                await self._wait()
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._wait()
+            if self._loop.time() >= deadline and not self._queue:
+                # Of a message that is not whole yet only the transport knows.
+                heard = self._transport.silence()
+                if heard is None or heard >= idle:
+                    return f"this worker closed the connection (nothing came for {idle:g} seconds)"
+                deadline = self._loop.time() + idle - heard
+        return None
 
     def _take(self) -> bytes:
         data = self._queue.popleft()

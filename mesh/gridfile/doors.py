@@ -53,7 +53,14 @@ def _fields(written: Any) -> Mapping[str, Any]:
 def _door(written: Any) -> NodeDoor:
     fields = _fields(written)
     speaks = fields.get("speaks", "messages")
-    return NodeDoor(fields["url"], _layers(fields), speaks, fields.get("channel", ""))
+    return NodeDoor(
+        fields["url"],
+        _layers(fields),
+        speaks,
+        channel=fields.get("channel", ""),
+        idle=fields.get("idle"),
+        max_line=fields.get("max_line"),
+    )
 
 
 def _layers(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -75,6 +82,10 @@ def _why_not(fields: Mapping[str, Any]) -> tuple[str, str] | None:
     is_link = fields.get("speaks") == "link"
     if is_link and fields.get("channel"):
         return "speaks link, which has all channels", "remove `channel:`"
+    if is_link and fields.get("idle") is not None:
+        return "speaks link, which notices by heartbeats that a peer is gone", "remove `idle:`"
+    if fields.get("max_line") is not None and "line" not in layers:
+        return "has no lines, and a limit for them", "remove `max_line:`, or have `line` among its layers"
     texts = [layer for layer in layers if not is_binary(layer)]
     if is_link and texts:
         return (

@@ -48,7 +48,7 @@ class Talk:
 
 @asynccontextmanager
 async def talking(
-    responder: RecordingResponder, framing: Callable[[], Framing] = Lines
+    responder: RecordingResponder, framing: Callable[[], Framing] = Lines, idle: float | None = None
 ) -> AsyncIterator[Talk]:
     network = MemoryNetwork()
     books = TakenBooks()
@@ -56,7 +56,7 @@ async def talking(
 
     async def accept(transport: Transport) -> None:
         client = Client("", "", transport.peer)
-        exchange = Exchange(transport, framing(), client=client, responder=responder, books=books)
+        exchange = Exchange(transport, framing(), client=client, responder=responder, books=books, idle=idle)
         task = asyncio.create_task(exchange.run())
         begun.set_result((exchange, task))
         await asyncio.wait([task])
@@ -363,3 +363,33 @@ async def test_a_line_that_is_too_long_is_counted_though_nobody_handles_it() -> 
         talk.task.cancel()
         await talk.ended()
         assert talk.line() == {"received": 3, "abandoned": 3}
+
+
+@pytest.mark.source("C15")
+async def test_who_sends_nothing_for_too_long_is_closed_once_it_has_its_answers() -> None:
+    responder = RecordingResponder()
+    async with talking(responder, idle=0.02) as talk:
+        await talk.near.send(b"one\n")
+        assert await talk.recv() == b"one\n"
+        await talk.ended()
+        assert responder.closed[0][1] == "this worker closed the connection (nothing came for 0.02 seconds)"
+        assert talk.line() == {"received": 1, "handled": 1}
+
+
+@pytest.mark.source("C15")
+async def test_who_is_in_the_midst_of_a_message_is_not_idle() -> None:
+    async with talking(RecordingResponder(), idle=0.02) as talk:
+        assert talk.exchange is not None
+        silences = [5.0, 0.0, 0.01, 0.0]
+        heard = asyncio.Event()
+
+        def silence() -> float:
+            if len(silences) == 1:
+                heard.set()
+            return silences.pop() if silences else 5.0
+
+        talk.exchange._transport.silence = silence  # type: ignore[method-assign]
+        async with asyncio.timeout(DEADLINE):
+            await heard.wait()
+        await talk.ended()
+        assert silences == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tests.helpers.lines import line_port, say
 from tests.helpers.link_fleet import ledger, the_line
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import Proc, arduino
+from tests.helpers.proc import DEADLINE, Proc, arduino
 
 pytestmark = [pytest.mark.integration, pytest.mark.fleet]
 
@@ -80,3 +81,25 @@ def test_c07_what_was_read_and_is_not_handled_is_in_the_books() -> None:
         line = the_line(ledger(websocket)["peers"], "received", "")
         assert (line["received"], line["handled"], line["abandoned"]) == (5, 2, 3)
         assert echo.stop() == 0
+
+
+@pytest.mark.source("C15")
+def test_c15_a_silent_client_is_closed_after_the_time_that_the_grid_says(tmp_path: Path) -> None:
+    with sizes(tmp_path, "{{url: 'tcp://localhost:{port}', idle: 0.3}}") as (proc, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
+            client.sendall(b"four\n")
+            assert client.recv(100) == b"4\n"
+            assert client.recv(100) == b""
+        proc.wait_for(r"this worker closed the connection \(nothing came for 0\.3 seconds\)")
+
+
+@pytest.mark.source("C17")
+@pytest.mark.parametrize("layers", ["line", "logging, line", "line, logging"])
+def test_c17_the_grid_says_how_long_a_line_may_be(tmp_path: Path, layers: str) -> None:
+    door = f"{{{{url: 'tcp://localhost:{{port}}', layers: [{layers}], max_line: 10}}}}"
+    with sizes(tmp_path, door) as (_, port):
+        answers = say(port, b"x" * 10 + b"\n" + b"x" * 11 + b"\n")
+        # What is above a layer gets the first one as well, but the layer hangs up at once.
+        assert answers.startswith(b"10\n") or layers == "line, logging"
+        assert b"a line is longer than 10 bytes (11 of it came)" in answers
+        assert b"raise max_line of the door in the grid" in answers
