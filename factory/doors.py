@@ -13,6 +13,7 @@ from mesh.errors import NotAServerError
 from mesh.link_doors import LinkDoors
 from mesh.node import Node, NodeDoor
 from mesh.protocol.books import Books, TakenBooks, merged
+from mesh.protocol.lines import MAX_LINE
 from mesh.streamdoor import StreamDoor
 from mesh.text import endpoint
 
@@ -153,6 +154,8 @@ class Doors:
             others=lambda: self._besides(door),
             books=self._taken,
             notice=self._note,
+            max_line=node_door.max_line or MAX_LINE,
+            idle=node_door.idle,
         )
         self._streams.append(door)
         opening = door.open(node_door.url, node_door.layers)

@@ -299,7 +299,7 @@ class PayloadError(MeshError, ValueError):
 
 
 class LineTooLongError(MeshError, ValueError):
-    """A peer that speaks lines sent more bytes than a line may have without ending it.
+    """A peer that speaks lines sent one with more bytes than a line may have.
 
     Attributes:
         size: Bytes of the line that had come.
@@ -310,8 +310,8 @@ class LineTooLongError(MeshError, ValueError):
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(
-            f"a line is longer than {limit} bytes ({size} came without its end); "
-            f"send shorter lines, or raise max_line here"
+            f"a line is longer than {limit} bytes ({size} of it came); send shorter lines, "
+            f"or raise max_line of the door in the grid, or of the LineProtocol"
         )
         self.size = size
         self.limit = limit

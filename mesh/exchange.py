@@ -7,12 +7,14 @@ Rules:
 - *Bounds.* While ``MOST_WAITING`` bytes wait to be handled, nothing more is read; while the client does
   not read its answers, nothing more is handled. So who sends too fast waits in its own socket.
 - *The end.* What came whole before the client closed is handled, and answered if it can still read.
-  What is left when the conversation is ended here counts as abandoned.
+  What was read and is left when the conversation is ended here counts as abandoned. What layers
+  hold and have not unfolded counts as not read, as in the socket.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections import deque
 from time import monotonic
@@ -138,6 +140,8 @@ class Exchange:
         client: Who it is.
         responder: Who answers.
         books: Where its messages are counted.
+        idle: Seconds after which it is closed if it sends nothing, once it has its answers; ``None`` for
+            never. It is told nothing, for that would be taken for an answer.
 
     """
 
@@ -149,14 +153,18 @@ class Exchange:
         client: Client,
         responder: Responder,
         books: TakenBooks,
+        idle: float | None = None,
     ) -> None:
         self._transport = transport
         self._framing = framing
         self._client = client
         self._responder = responder
         self._books = books
+        self._idle = idle
         self._loop = asyncio.get_running_loop()
         self._queue: deque[bytes] = deque()
+        # What was cut from the last piece of it, and is not in hand yet.
+        self._lots: deque[tuple[bytes, list[bytes]]] = deque()
         self._waiting = 0
         self._is_paused = False
         self._news: asyncio.Future[None] | None = None
@@ -220,7 +228,11 @@ class Exchange:
         self._responder.client_opened(self._client)
         reason = STOPPING
         try:
-            reason = await self._serve()
+            try:
+                reason = await self._serve()
+            finally:
+                # Before the client can see that it is over: then the books are right.
+                self._abandon_rest()
             await self._transport.close(reason)
         except Exception as exc:
             reason = f"this worker failed ({printable(f'{type(exc).__name__}: {exc}')})"
@@ -232,18 +244,39 @@ class Exchange:
     async def _serve(self) -> str:
         self._transport.start(self)
         while True:
-            while not self._queue:
-                if self._gone or self._input_gone or self._is_draining:
-                    return self._gone or self._input_gone or STOPPING
-                await self._wait()
+            why = await self._something()
+            if why is not None:
+                return why
             data = self._take()
-            for ending, messages in self._framing.cut(data):
-                self._ending = ending
+            self._lots += self._framing.cut(data)
+            while self._lots:
+                self._ending, messages = self._lots.popleft()
                 over = await self._answer_all(messages)
                 if over is not None:
                     return f"this worker closed the connection{f' ({printable(over)})' if over else ''}"
             if self._framing.error is not None:
                 return self._give_up(self._framing.error)
+
+    async def _something(self) -> str | None:
+        """Wait until something has come; return why nothing will, if that is so."""
+        idle = self._idle
+        deadline = self._loop.time() + (idle or 0)
+        while not self._queue:
+            if self._gone or self._input_gone or self._is_draining:
+                return self._gone or self._input_gone or STOPPING
+            if idle is None:
+                await self._wait()
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._wait()
+            if self._loop.time() >= deadline and not self._queue:
+                # Of a message that is not whole yet only the transport knows.
+                heard = self._transport.silence()
+                if heard is None or heard >= idle:
+                    return f"this worker closed the connection (nothing came for {idle:g} seconds)"
+                deadline = self._loop.time() + idle - heard
+        return None
 
     def _take(self) -> bytes:
         data = self._queue.popleft()
@@ -259,6 +292,18 @@ class Exchange:
         self._hold(Refusal(type(error).__name__, str(error)))
         self._flush(line)
         return f"this worker closed the connection ({error})"
+
+    def _abandon_rest(self) -> None:
+        """Count what was read and will not be handled."""
+        could_read = self._framing.error is None
+        for data in self._queue:
+            self._lots += self._framing.cut(data)
+        left = sum(len(messages) for _, messages in self._lots)
+        left += could_read and self._framing.error is not None  # the line that was too long
+        self._queue.clear()
+        self._lots.clear()
+        if left:
+            self._abandon(self._count(left))
 
     def _unfinished(self) -> str:
         rest = self._framing.rest
@@ -291,9 +336,7 @@ class Exchange:
             self._flush(line)
         finally:
             # Handled or not: whoever sent it cannot be told any more.
-            line.in_hand -= self._open
-            line.abandoned += self._open
-            self._open = 0
+            self._abandon(line)
         return over
 
     def _count(self, messages: int) -> PlainTaken:
@@ -302,6 +345,11 @@ class Exchange:
         line.in_hand += messages - 1
         self._open = messages
         return line
+
+    def _abandon(self, line: PlainTaken) -> None:
+        line.in_hand -= self._open
+        line.abandoned += self._open
+        self._open = 0
 
     async def _answer_each(self, messages: list[bytes], line: PlainTaken) -> str | None:
         answer_of, client, begin = self._responder.answer, self._client, monotonic()
@@ -356,7 +404,8 @@ class Exchange:
         settled = handled + refused
         self._open -= settled
         line.in_hand -= settled
-        if self._gone:
+        # The end may not be told yet, when there is something left that came before it.
+        if self._gone or self._transport.is_closing():
             line.abandoned += settled
         else:
             line.handled += handled

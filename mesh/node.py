@@ -73,6 +73,8 @@ class NodeDoor:
         layers: Names of the layers on it, first that nearest the wire.
         speaks: ``messages`` for whoever has something to say, ``link`` for other nodes.
         channel: The channel of the messages that come.
+        idle: Seconds without a byte after which a client is closed; ``None`` for never.
+        max_line: Bytes that a line may have, where there are lines; ``None`` for 64 KiB.
 
     """
 
@@ -80,6 +82,8 @@ class NodeDoor:
     layers: tuple[str, ...] = ()
     speaks: Literal["messages", "link"] = "messages"
     channel: str = ""
+    idle: float | None = None
+    max_line: int | None = None
 
 
 @dataclass(frozen=True)

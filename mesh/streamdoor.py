@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from mesh.conversation import Client, Responder
 from mesh.descriptors import raise_limit, reserve
@@ -20,7 +21,7 @@ from mesh.protocol.values import Refusal, refusal_to_wire
 from mesh.transport.address import Options
 from mesh.transport.base import Transport
 from mesh.transport.endpoints import listen
-from mesh.transport.layers import LayerSpec
+from mesh.transport.layers import LayerSpec, Line
 from mesh.transport.listener import Listener
 
 _GRACE = 16
@@ -38,6 +39,7 @@ class StreamDoor:
         others: Tells how many connections the other doors of this process have; they count as well.
         books: Where messages are counted; by default in books of its own.
         max_line: Bytes that a line may have.
+        idle: Seconds after which a client that sends nothing is closed; ``None`` for never.
         notice: Called with a sentence for people, of a device that is gone or back.
 
     Attributes:
@@ -56,6 +58,7 @@ class StreamDoor:
         others: Callable[[], int] = lambda: 0,
         books: TakenBooks | None = None,
         max_line: int = MAX_LINE,
+        idle: float | None = None,
         notice: Callable[[str], object] = lambda _words: None,
     ) -> None:
         self._responder = responder
@@ -63,6 +66,7 @@ class StreamDoor:
         self._max_clients = max_clients
         self._others = others
         self._max_line = max_line
+        self._idle = idle
         self._notice = notice
         self._listener: Listener | None = None
         self._talks: dict[Exchange, asyncio.Task[None]] = {}
@@ -91,11 +95,10 @@ class StreamDoor:
         limit = raise_limit()
         if limit is not None:
             self._max_clients = min(self._max_clients, limit - reserve(limit))
-        layers = list(layers)
         # Lines are cut here, where all that came in one read can be answered with one write.
-        self._speaks_lines = layers[-1:] == ["line"]
-        if self._speaks_lines:
-            layers.pop()
+        self._speaks_lines = list(layers[-1:]) == ["line"]
+        lower = layers[:-1] if self._speaks_lines else layers
+        layers = [partial(Line, max_line=self._max_line) if spec == "line" else spec for spec in lower]
         options = Options(half_open=True, limit=self._max_clients + _GRACE, notice=self._notice)
         self._listener = await listen(url, self._accept, layers=layers, options=options)
         self.address = self._listener.address
@@ -123,7 +126,14 @@ class StreamDoor:
             await self._turn_away(transport, framing)
             return
         client = Client(self._channel, "", transport.peer, tell=lambda value: talk.tell(value))
-        talk = Exchange(transport, framing, client=client, responder=self._responder, books=self.books)
+        talk = Exchange(
+            transport,
+            framing,
+            client=client,
+            responder=self._responder,
+            books=self.books,
+            idle=self._idle,
+        )
         task = asyncio.current_task()
         assert task is not None
         self._talks[talk] = task

@@ -53,7 +53,14 @@ def _fields(written: Any) -> Mapping[str, Any]:
 def _door(written: Any) -> NodeDoor:
     fields = _fields(written)
     speaks = fields.get("speaks", "messages")
-    return NodeDoor(fields["url"], _layers(fields), speaks, fields.get("channel", ""))
+    return NodeDoor(
+        fields["url"],
+        _layers(fields),
+        speaks,
+        channel=fields.get("channel", ""),
+        idle=fields.get("idle"),
+        max_line=fields.get("max_line"),
+    )
 
 
 def _layers(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -75,6 +82,10 @@ def _why_not(fields: Mapping[str, Any]) -> tuple[str, str] | None:
     is_link = fields.get("speaks") == "link"
     if is_link and fields.get("channel"):
         return "speaks link, which has all channels", "remove `channel:`"
+    if is_link and fields.get("idle") is not None:
+        return "speaks link, which notices by heartbeats that a peer is gone", "remove `idle:`"
+    if fields.get("max_line") is not None and "line" not in layers:
+        return "has no lines, and a limit for them", "remove `max_line:`, or have `line` among its layers"
     texts = [layer for layer in layers if not is_binary(layer)]
     if is_link and texts:
         return (
@@ -86,4 +97,12 @@ def _why_not(fields: Mapping[str, Any]) -> tuple[str, str] | None:
             "carries bytes, and none of its layers cuts them into messages",
             f"begin with {'len32le' if is_link else 'line or len32le'}",
         )
+    for below in texts[:1]:
+        # What another layer makes of a message has line breaks in it now and then, and breaks that often.
+        above = [layer for layer in layers[layers.index(below) + 1 :] if layer != "logging"]
+        if above:
+            return (
+                f"has {above[0]} above {below}, which carries text alone: only logging can be there",
+                f"begin with len32le instead of {below}, or leave {above[0]} out",
+            )
     return None

@@ -7,12 +7,16 @@ shows and, in ``extra``, what the reader needs for a good complaint: ``right``
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mesh.gridfile import address, endpoint
+from mesh.node import MAX_MESSAGE
 from mesh.protocol.fanout import DEFAULT_LIMIT, MAX_CHANNEL, MOST_LIMIT
+
+MOST_IDLE: Final = 7 * 24 * 3600
+"""Seconds without a byte that can be asked for."""
 
 Name = Annotated[
     str,
@@ -178,6 +182,20 @@ class DoorEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="The channel of the messages that come; left out, the one without a name.",
             extra={"right": "the name of a channel"},
+        ),
+    ] = UNSET
+    idle: Annotated[
+        Annotated[float, Meta(gt=0, le=MOST_IDLE)] | UnsetType,
+        Meta(
+            description="Seconds after which a client that sends nothing is closed; left out, never.",
+            extra={"right": f"a number of seconds above 0, such as 300, up to {MOST_IDLE}"},
+        ),
+    ] = UNSET
+    max_line: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_MESSAGE)] | UnsetType,
+        Meta(
+            description="Bytes that a line may have; left out, 65536.",
+            extra={"right": f"a whole number of bytes from 1 to {MAX_MESSAGE}"},
         ),
     ] = UNSET
 

@@ -178,7 +178,7 @@ class Transport(ABC):
 
         """
         self._check_open()
-        if self._is_closing:
+        if self.is_closing():
             raise TransportClosedError("it is being closed")
         self.write(message)
         while not self.writable and self._ended is None:
@@ -218,7 +218,7 @@ class Transport(ABC):
             self._tell_input_ended(self._input_ended)
 
     def pause_reading(self) -> None:
-        """Take nothing more from the peer, so that it has to wait; what was read already still comes."""
+        """Take nothing more from the peer, so that it has to wait; what was read already may still come."""
         self._is_paused = True
         self._judge_reading()
 

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mesh.errors import GridError
+from mesh.gridfile import parse_grid
 from mesh.transport.base import Transport
 from mesh.transport.layers import Layer, LayerSpec
 from tests.helpers.from_docs import example
@@ -52,6 +54,28 @@ def test_every_layer_is_stacked_on_every_transport() -> None:
         assert {name for order in orders for name in order} == {*FRAMING, *TRANSFORMS}
         assert {len(order) for order in orders} == {1, 2, 3}
         assert len(orders) >= 15, orders
+
+
+@pytest.mark.source("D12")
+def test_what_has_no_order_that_works_is_refused_in_a_grid() -> None:
+    names = [name for name in (*FRAMING, *TRANSFORMS) if name != "seal"]  # that one has no name there
+    left_out = []
+    for count in (1, 2, 3):
+        for order in permutations(names, count):
+            grid = f"nodes: {{a: {{doors: [{{url: 'tcp://x:1', layers: [{', '.join(order)}]}}]}}}}"
+            try:
+                parse_grid(grid.encode())
+            except GridError:
+                left_out.append(order)
+    assert ("line", "zlib") in left_out
+    assert set(left_out).isdisjoint(stacks(stream=True))
+    assert {order for order in left_out if order[0] == "line"} == {
+        order for count in (2, 3) for order in permutations(names, count) if is_spoilt(order)
+    }
+
+
+def is_spoilt(order: tuple[str, ...]) -> bool:
+    return order[0] == "line" and bool(set(order[1:]) - {"logging"})
 
 
 def messages(*, lines: bool) -> st.SearchStrategy[list[bytes]]:

@@ -11,6 +11,7 @@ import pytest
 
 from mesh.transport.base import Transport, TransportClosedError
 from mesh.transport.layers import Layered
+from mesh.transport.logged import LoggingTransport
 from mesh.transport.memory import MemoryNetwork
 from tests.helpers.transports import MESSAGES, STREAMS, Pair
 
@@ -169,6 +170,28 @@ async def test_nothing_can_be_sent_or_received_after_the_end(pair: Pair, how: st
         await end.close("again")
         end.abort()
         end.abort()
+
+
+@pytest.mark.source("D10")
+@pytest.mark.parametrize("is_wrapped", [False, True])
+async def test_while_the_other_end_says_goodbye_nothing_is_lost_in_silence(
+    pair: Pair, is_wrapped: bool
+) -> None:
+    inner, there = pair
+    lines: list[str] = []
+    here = LoggingTransport(inner, lines.append) if is_wrapped else inner
+    closing = asyncio.create_task(there.close("enough"))
+    for _ in range(100_000):
+        if inner.is_closing():
+            break
+        await asyncio.sleep(0)
+    assert here.is_closing()
+    with pytest.raises(TransportClosedError):
+        await here.send(b"in vain")
+    here.write(b"in vain")
+    assert here.stats.messages_out == 0
+    assert not [line for line in lines if "Sending" in line]
+    await closing
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])

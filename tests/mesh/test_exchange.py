@@ -48,7 +48,7 @@ class Talk:
 
 @asynccontextmanager
 async def talking(
-    responder: RecordingResponder, framing: Callable[[], Framing] = Lines
+    responder: RecordingResponder, framing: Callable[[], Framing] = Lines, idle: float | None = None
 ) -> AsyncIterator[Talk]:
     network = MemoryNetwork()
     books = TakenBooks()
@@ -56,7 +56,7 @@ async def talking(
 
     async def accept(transport: Transport) -> None:
         client = Client("", "", transport.peer)
-        exchange = Exchange(transport, framing(), client=client, responder=responder, books=books)
+        exchange = Exchange(transport, framing(), client=client, responder=responder, books=books, idle=idle)
         task = asyncio.create_task(exchange.run())
         begun.set_result((exchange, task))
         await asyncio.wait([task])
@@ -318,3 +318,78 @@ async def test_messages_of_a_transport_that_has_them_are_answered_one_by_one() -
         await talk.near.send(b"one\n")
         await talk.near.send(b"")
         assert [await talk.recv(), await talk.recv()] == [b"one\n", b""]
+
+
+@pytest.mark.parametrize(
+    ("data", "left"),
+    [
+        (b"a\n.\nn1\r\nn2\r\nn3\n", 3),  # lots that end otherwise
+        (b"a\n.\nn1\nn2\n", 2),  # the same lot
+        (b"a\n.\n", 0),
+    ],
+)
+async def test_what_was_read_is_counted_however_the_conversation_is_ended(data: bytes, left: int) -> None:
+    over = Ending(None, "over")
+    async with talking(RecordingResponder(lambda _, message: over if message == "." else message)) as talk:
+        await talk.near.send(data)
+        await talk.ended()
+        expected = {"received": 2 + left, "handled": 2, "abandoned": left}
+        assert talk.line() == {word: count for word, count in expected.items() if count}
+
+
+async def test_what_waits_is_counted_when_draining_is_cut_short() -> None:
+    responder = GatedResponder()
+    async with talking(responder) as talk:
+        await talk.near.send(b"one\n")
+        await responder.messages.until(1)
+        for piece in (b"two\nthr", b"ee\r\nfour\n", b"ha", b"lf"):
+            await talk.near.send(piece)
+        assert talk.exchange is not None
+        assert talk.task is not None
+        talk.exchange.drain()
+        talk.task.cancel()
+        await talk.ended()
+        assert talk.line() == {"received": 4, "abandoned": 4}
+        assert responder.closed[0][1].endswith("; 4 bytes without an end were not handled: half")
+
+
+async def test_a_line_that_is_too_long_is_counted_though_nobody_handles_it() -> None:
+    responder = GatedResponder()
+    async with talking(responder, lambda: Lines(max_line=10)) as talk:
+        await talk.near.send(b"one\n")
+        await responder.messages.until(1)
+        await talk.near.send(b"two\n" + b"x" * 100)
+        assert talk.task is not None
+        talk.task.cancel()
+        await talk.ended()
+        assert talk.line() == {"received": 3, "abandoned": 3}
+
+
+@pytest.mark.source("C15")
+async def test_who_sends_nothing_for_too_long_is_closed_once_it_has_its_answers() -> None:
+    responder = RecordingResponder()
+    async with talking(responder, idle=0.02) as talk:
+        await talk.near.send(b"one\n")
+        assert await talk.recv() == b"one\n"
+        await talk.ended()
+        assert responder.closed[0][1] == "this worker closed the connection (nothing came for 0.02 seconds)"
+        assert talk.line() == {"received": 1, "handled": 1}
+
+
+@pytest.mark.source("C15")
+async def test_who_is_in_the_midst_of_a_message_is_not_idle() -> None:
+    async with talking(RecordingResponder(), idle=0.02) as talk:
+        assert talk.exchange is not None
+        silences = [5.0, 0.0, 0.01, 0.0]
+        heard = asyncio.Event()
+
+        def silence() -> float:
+            if len(silences) == 1:
+                heard.set()
+            return silences.pop() if silences else 5.0
+
+        talk.exchange._transport.silence = silence  # type: ignore[method-assign]
+        async with asyncio.timeout(DEADLINE):
+            await heard.wait()
+        await talk.ended()
+        assert silences == []

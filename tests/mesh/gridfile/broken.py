@@ -398,6 +398,34 @@ DOORS = [
         False,
     ),
     Broken(
+        "bytes above lines",
+        node("doors: [¦{url: 'tcp://x:1', layers: [line, logging, zlib]}]"),
+        (("has zlib above line", "len32le instead of line, or leave zlib out"),),
+        False,
+    ),
+    Broken(
+        "idle for ever",
+        node("doors: [{url: 'tcp://x:1', idle: ¦0}]"),
+        (("`idle` is the number 0", "above 0, such as 300"),),
+    ),
+    Broken(
+        "a link that is idle",
+        node("doors: [¦{url: 'tcp://x:1', idle: 1.5, speaks: link}]"),
+        (("heartbeats", "remove `idle:`"),),
+        False,
+    ),
+    Broken(
+        "a line of no bytes",
+        node("doors: [{url: 'tcp://x:1', max_line: ¦0}]"),
+        (("`max_line` is the number 0", "from 1 to 16777216"),),
+    ),
+    Broken(
+        "a limit for lines where there are none",
+        node("doors: [¦{url: 'tcp://x:1', layers: [len32le], max_line: 10}]"),
+        (("has no lines", "remove `max_line:`"),),
+        False,
+    ),
+    Broken(
         "a channel of a link",
         node("doors: [¦{url: 'tcp://x:1', channel: c, speaks: link}]"),
         (("has all channels", "remove `channel:`"),),

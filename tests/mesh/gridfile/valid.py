@@ -22,5 +22,6 @@ VALID = [
     "nodes: {a: {doors: ['tcp://localhost:1', {url: 'unix:///x', layers: [logging, line], channel: c}]}}",
     "nodes: {a: {port: 1, doors: [{url: 'ws://h:1', layers: [zlib], speaks: link}]}, b: {port: 2, doors: }}",
     "nodes: {a: {doors: [{url: 'tcp://h:1', speaks: link}]}, b: {sketch: x, target: a}}",
+    "nodes: {a: {doors: [{url: 'tcp://h:1', idle: 300, max_line: 100}, {url: 'tcp://h:2', idle: 0.5}]}}",
     "nodes: {a: {port: 1, doors: ['serial:///dev/ttyUSB0?baud=9600', 'memory://x', 'wss://[::1]:1']}}",
 ]

@@ -63,6 +63,10 @@ SECRET = "hunter2"
         "X-Api-Key",
         "access_token",
         "Password",
+        "pwd",
+        "auth",
+        "X-Auth",
+        "credentials",
     ],
 )
 @pytest.mark.parametrize(
@@ -76,8 +80,41 @@ SECRET = "hunter2"
         lambda name: msgspec.msgpack.encode({"b": "shown", name: SECRET.encode() * 5}),
         lambda name: msgspec.msgpack.encode([3, "shown", json.dumps({name: SECRET})]),
         lambda name: str({"b": "shown", name: SECRET}),
+        lambda name: json.dumps({"b": "shown", name: ["x", SECRET], "c": SECRET}),
+        lambda name: json.dumps({"b": "shown", name: {"v": SECRET}, "c": 1}),
+        lambda name: json.dumps({"b": "shown", "c": json.dumps({name: SECRET, "d": "shown"})}),
+        lambda name: json.dumps([json.dumps(["shown", json.dumps({name: f'{SECRET}"{SECRET}'})])]),
+        lambda name: msgspec.msgpack.encode({"b": "shown", name: ["x", SECRET]}),
+        lambda name: msgspec.msgpack.encode({"b": "shown", name: {"v": SECRET}, "c": SECRET}),
+        lambda name: msgspec.msgpack.encode({"b": "shown", name.encode(): SECRET}),
+        lambda name: msgspec.msgpack.encode({"b": "shown", name: msgspec.msgpack.Ext(5, SECRET.encode())}),
+        lambda name: str({"b": "shown", name: f"{SECRET} {SECRET}".encode()}),
+        lambda name: f"shown: 1\n{name} = {SECRET}\nb = shown",
+        lambda name: f"{name} = '{SECRET} {SECRET}' shown",
+        lambda name: f"shown:\n  {name}: {SECRET} {SECRET}\n",
     ],
-    ids=["json", "quoted", "query", "header", "msgpack", "bin", "json-in-msgpack", "repr"],
+    ids=[
+        "json",
+        "quoted",
+        "query",
+        "header",
+        "msgpack",
+        "bin",
+        "json-in-msgpack",
+        "repr",
+        "json-list",
+        "json-object",
+        "json-in-json",
+        "json-in-json-in-json",
+        "msgpack-list",
+        "msgpack-map",
+        "msgpack-bytes-name",
+        "msgpack-extension",
+        "repr-bytes",
+        "setting",
+        "quoted-setting",
+        "yaml",
+    ],
 )
 def test_secrets_are_masked(name: str, made: object) -> None:
     seen = view(made(name))  # type: ignore[operator]
@@ -86,9 +123,16 @@ def test_secrets_are_masked(name: str, made: object) -> None:
     assert "shown" in seen
 
 
-@pytest.mark.parametrize("words", ["monkey: 3", "keyboard=4", '{"monkey": "shown"}', "the key to it"])
+@pytest.mark.parametrize(
+    "words",
+    ["monkey: 3", "keyboard=4", '{"monkey": "shown"}', "the key to it", "author=me", '{"author": [1]}'],
+)
 def test_what_only_looks_like_a_name_is_shown(words: str) -> None:
     assert view(words) == f"'{words}'"
+
+
+def test_a_number_is_no_part_of_the_name_before_it() -> None:
+    assert view(msgspec.msgpack.encode({"\x00": 1, "token": 0x35})).endswith("token*|")
 
 
 def test_a_secret_that_is_cut_off_is_masked_as_well() -> None:
