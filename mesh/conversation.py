@@ -23,6 +23,11 @@ from mesh.protocol.values import Refusal, Wire, answer_to_wire
 STOPPING = "worker is stopping"
 """Why a connection is closed when the door is."""
 
+
+def _deaf(_value: object) -> bool:
+    return False
+
+
 _ids = itertools.count(1)
 
 
@@ -49,10 +54,15 @@ class Client:
     query: str
     address: str
     subscribes: bool = False
-    tell: Callable[[object], bool] = field(default=lambda _value: False, compare=False, repr=False)
+    tell: Callable[[object], bool] = field(default=_deaf, compare=False, repr=False)
     state: SimpleNamespace = field(default_factory=SimpleNamespace, compare=False, repr=False)
     id: int = field(default_factory=lambda: next(_ids))
     since: float = field(default_factory=monotonic, compare=False, repr=False)
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether ``tell()`` is of any use: at a door for lines or messages it is, for a websocket never."""
+        return self.tell is not _deaf
 
 
 @dataclass(frozen=True, slots=True)

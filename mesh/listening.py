@@ -15,12 +15,13 @@ QUEUE = 1024
 _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
-async def listen(host: str, port: int) -> list[socket.socket]:
+async def listen(host: str, port: int, *, told: str = "with --port") -> list[socket.socket]:
     """Open a listening socket on every address of a host, all on one port.
 
     Args:
         host: Name or address; ``localhost`` means both loopback addresses.
         port: TCP port; 0 takes a free one.
+        told: How another port is chosen, for people.
 
     Raises:
         ServeError: If the port is taken or not permitted, or the host is not of this machine.
@@ -61,8 +62,8 @@ async def listen(host: str, port: int) -> list[socket.socket]:
         listener.close()
     if wanted == 0 and listeners:
         # The port that IPv4 found free is in use on IPv6: another one, then.
-        return await listen(host, 0)
-    raise _cannot_bind(host, port, failure)
+        return await listen(host, 0, told=told)
+    raise _cannot_bind(host, port, failure, told)
 
 
 async def _addresses(host: str, port: int) -> set[_Address]:
@@ -81,12 +82,12 @@ async def _addresses(host: str, port: int) -> set[_Address]:
     return found
 
 
-def _cannot_bind(host: str, port: int, exc: OSError | None) -> ServeError:
+def _cannot_bind(host: str, port: int, exc: OSError | None, told: str) -> ServeError:
     code = exc.errno if exc else None
     if code == errno.EADDRINUSE:
         words = (
             f"Cannot bind to this port! Is the server already running? "
-            f"({host}:{port} is taken; stop what uses it, or choose another with --port)"
+            f"({host}:{port} is taken; stop what uses it, or choose another {told})"
         )
     elif code == errno.EACCES:
         words = f"cannot serve on {host}:{port}: permission denied; ports below 1024 belong to root"

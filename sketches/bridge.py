@@ -32,7 +32,9 @@ class Bridge(factory.FactoryLoop):
         self.dropped = 0
 
     def on_client(self, client: factory.Client, state: str, reason: str) -> bool:
-        """Keep who is at the other end of the line."""
+        """Keep who is at the other end of the line; who sends by websocket is none of these."""
+        if not client.can_be_told:
+            return False
         if state == "up":
             self.ends[client.id] = client
         else:
@@ -56,6 +58,12 @@ class Bridge(factory.FactoryLoop):
         before, self.dropped = self.dropped, self.dropped + count
         if count and (before == 0 or self.dropped // 1000 > before // 1000):
             self.out(f"no line takes what comes: {self.dropped} dropped so far")
+
+    @factory.on_stop
+    def count(self) -> None:
+        """Say what was dropped in all."""
+        if self.dropped:
+            self.out(f"no line took what came: {self.dropped} dropped in all")
 
     @factory.on_start
     async def begin(self) -> None:

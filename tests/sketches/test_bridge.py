@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import socket
 import sys
 import tty
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 import mesh
 import sketches
+from tests.helpers.clients import ask
 from tests.helpers.fleet import write_grid
 from tests.helpers.lines import say
 from tests.helpers.ports import free_ports
@@ -215,3 +217,23 @@ async def test_what_no_line_takes_is_counted_and_said() -> None:
         "no line takes what comes: 1 dropped so far",
         "no line takes what comes: 1000 dropped so far",
     ]
+
+
+def test_a_websocket_client_of_a_bridge_is_no_line(tmp_path: Path) -> None:
+    port, line = free_ports(2)
+    more = f", subscribes: {{sound: buzzer}}, port: {port}"
+    grid, _ = grid_of(tmp_path, f"tcp://localhost:{line}", more=more)
+    with bridged(grid) as (_, bridge):
+        bridge.wait_for("serving on tcp://")
+        with socket.create_connection(("127.0.0.1", line), timeout=DEADLINE) as connection:
+            bridge.wait_for("line up")
+            assert ask(port, "1") == ["buzz buzz buzz"]
+            with connection.makefile("rb") as lines:
+                assert lines.readline() == b"buzz buzz buzz\n", "published, and the line takes it"
+        bridge.wait_for("line down")
+        assert ask(port, "1") == ["buzz buzz buzz"]
+        bridge.wait_for("no line takes what comes: 1 dropped so far")
+        assert bridge.stop() == 0
+    assert bridge.count("line up") == 1
+    assert bridge.count("new client connected") == 2
+    assert bridge.count("no line took what came: 1 dropped in all") == 1

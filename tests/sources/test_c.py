@@ -311,6 +311,20 @@ def test_c11_the_client_types_and_reads_at_once_and_says_who_left() -> None:
 
 
 @pytest.mark.fleet
+@pytest.mark.source("C15")
+def test_c15_a_connection_that_is_lost_is_no_good_end() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, arduino("line", "--tcp", str(listener.getsockname()[1]), interactive=True) as line:
+        connection, _ = listener.accept()
+        connection.sendall(b"hello\n")
+        line.wait_for("^hello$")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.close()  # resets it
+        line.wait_for(r"^\[ line \] error: connection lost after \d+\.\d s: .*reset by peer")
+        assert line.wait() == 1, line
+
+
+@pytest.mark.fleet
 @pytest.mark.source("C11")
 def test_c11_what_is_piped_in_is_sent_and_all_answers_are_shown() -> None:
     with arduino("echo", "--tcp", "0") as echo:

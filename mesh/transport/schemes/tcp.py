@@ -20,7 +20,9 @@ BATCH = 8
 async def listen(address: Address, accept: Accept, options: Options) -> Listener:
     """Listen on every address of a host; without one, on this machine's own."""
     host = address.host or "localhost"
-    sockets = await open_sockets(host, address.port or 0)
+    sockets = await open_sockets(
+        host, address.port or 0, told=f"with --tcp, or where the grid has {address.text}"
+    )
     loop = asyncio.get_running_loop()
     listener = SocketListener(accept, options)
 

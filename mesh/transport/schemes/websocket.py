@@ -132,7 +132,7 @@ async def listen(address: Address, accept: Accept, options: Options) -> Listener
     if address.scheme == "wss" and options.ssl is None:
         raise ServeError(f"cannot serve on {address.text}: wss needs a certificate, and none was given")
     host = address.host or "localhost"
-    found = await open_sockets(host, address.port or 0)
+    found = await open_sockets(host, address.port or 0, told=f"where the grid has {address.text}")
     listener = WebsocketListener(accept, options)
     await listener.begin(f"{address.scheme}://{endpoint(host, found[0].getsockname()[1])}", found)
     return listener

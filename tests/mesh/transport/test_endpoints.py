@@ -253,3 +253,17 @@ async def test_a_dial_that_is_cancelled_leaves_nothing_open() -> None:
             accepted.settimeout(5)
             while await asyncio.to_thread(accepted.recv, 4096):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("scheme", "told"), [("tcp", "with --tcp, or where the grid"), ("ws", "where the grid")]
+)
+async def test_a_port_that_is_taken_is_told_with_where_to_choose_another(scheme: str, told: str) -> None:
+    async def accept(transport: Transport) -> None: ...
+
+    first = await listen(f"{scheme}://127.0.0.1:0", accept)
+    try:
+        with pytest.raises(ServeError, match=f"choose another {told} has {first.address}"):
+            await listen(first.address, accept)
+    finally:
+        await first.close()
