@@ -84,6 +84,8 @@ def _why_not(fields: Mapping[str, Any], *, is_run_here: bool) -> tuple[str, str]
         return "speaks link, which has all channels", "remove `channel:`"
     if is_link and fields.get("idle") is not None:
         return "speaks link, which notices by heartbeats that a peer is gone", "remove `idle:`"
+    if is_link and "compression" in address_of(fields["url"]).query:
+        return "speaks link, which takes no extensions", "remove `compression=`, or write `layers: [zlib]`"
     if fields.get("max_line") is not None and "line" not in layers:
         return "has no lines, and a limit for them", "remove `max_line:`, or have `line` among its layers"
     scheme = address_of(fields["url"]).scheme

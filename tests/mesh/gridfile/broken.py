@@ -402,6 +402,18 @@ DOORS = [
         (("needs a certificate",),),
         False,
     ),
+    Broken(
+        "another compression",
+        node("doors: [¦'ws://x:1?compression=gzip']"),
+        (("compression is 'gzip'", "write compression=deflate"),),
+        False,
+    ),
+    Broken(
+        "a link with an extension",
+        node("doors: [¦{url: 'ws://x:1?compression=deflate', speaks: link}]"),
+        (("takes no extensions", "[zlib]"),),
+        False,
+    ),
     Broken("path with a host", node("doors: [¦'unix://x/y']"), (("it has a path and no host",),), False),
     Broken(
         "door with an unknown field",
