@@ -38,7 +38,7 @@ def check_doors(name: str, entry: NodeEntry, addresses: set[str], places: Places
                 place, f"door {shown(fields['url'])} is there twice", "give each door an address of its own"
             )
         addresses.add(fields["url"])
-        why = _why_not(fields)
+        why = _why_not(fields, is_run_here=entry.sketch is not UNSET)
         if why is not None and (*path, "layers") not in places.refused:
             problems.add(place, f"door {shown(fields['url'])} {why[0]}", why[1])
 
@@ -73,9 +73,9 @@ def _layers(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return ("len32le",) if fields.get("speaks") == "link" else ("line",)
 
 
-def _why_not(fields: Mapping[str, Any]) -> tuple[str, str] | None:
+def _why_not(fields: Mapping[str, Any], *, is_run_here: bool) -> tuple[str, str] | None:
     """Return what cannot work with a door, and what would."""
-    from mesh.transport.endpoints import is_stream
+    from mesh.transport.endpoints import address_of, is_stream, schemes
     from mesh.transport.layers import cuts_bytes, is_binary
 
     layers = _layers(fields)
@@ -84,8 +84,18 @@ def _why_not(fields: Mapping[str, Any]) -> tuple[str, str] | None:
         return "speaks link, which has all channels", "remove `channel:`"
     if is_link and fields.get("idle") is not None:
         return "speaks link, which notices by heartbeats that a peer is gone", "remove `idle:`"
+    if is_link and "compression" in address_of(fields["url"]).query:
+        return "speaks link, which takes no extensions", "remove `compression=`, or write `layers: [zlib]`"
     if fields.get("max_line") is not None and "line" not in layers:
         return "has no lines, and a limit for them", "remove `max_line:`, or have `line` among its layers"
+    scheme = address_of(fields["url"]).scheme
+    if schemes()[scheme].is_local and not is_link:
+        return "is for links within one process, and no client can reach it", "write tcp://HOST:PORT"
+    if scheme == "wss" and (is_run_here or not is_link):
+        return (
+            "needs a certificate, and a grid has none",
+            "write ws:// on localhost, and let a proxy with the certificate pass wss:// on to it",
+        )
     texts = [layer for layer in layers if not is_binary(layer)]
     if is_link and texts:
         return (

@@ -105,6 +105,8 @@ class Scheme:
         is_stream: Whether it carries bytes and no messages, so that it needs a layer to cut them.
         has_host: Whether its addresses have ``HOST:PORT``; else they have a path or a name.
         parameters: What may follow the ``?``.
+        is_local: Whether nobody outside of the process can dial it, so that it is no door for clients.
+        check: Looks at what else is in an address; raises ``EndpointError``.
 
     """
 
@@ -115,6 +117,8 @@ class Scheme:
     is_stream: bool = False
     has_host: bool = False
     parameters: tuple[str, ...] = ()
+    is_local: bool = False
+    check: Callable[[Address], object] = lambda _address: None
 
 
 def parse(url: str, schemes: Mapping[str, Scheme]) -> Address:
@@ -153,4 +157,6 @@ def parse(url: str, schemes: Mapping[str, Scheme]) -> Address:
         raise EndpointError(url, "it has a path and no host", right)
     elif not (parts.netloc or parts.path.strip("/")):
         raise EndpointError(url, "it leads nowhere", right)
-    return Address(url, name, host, port, unquote(parts.path), query)
+    address = Address(url, name, host, port, unquote(parts.path), query)
+    scheme.check(address)
+    return address

@@ -34,6 +34,12 @@ _RATES: Final = {
 }
 
 
+def nearest_rate(baud: int) -> int:
+    """Return the rate that ports can have which is nearest to one."""
+    # A rate of 0 hangs up.
+    return min(filter(None, _RATES), key=lambda known: abs(known - baud))
+
+
 def open_serial(
     path: str, *, baud: int = BAUD, opened: Callable[[StreamTransport], object] | None = None
 ) -> StreamTransport:
@@ -63,10 +69,10 @@ def adopt(
 
 
 def _opened(path: str, baud: int) -> int:
-    rate = _RATES.get(baud)
-    if not rate:
-        near = min(_RATES, key=lambda known: abs(known - baud))
+    near = nearest_rate(baud)
+    if baud != near:
         raise DialError(path, f"no rate of {baud} baud; the nearest is {near}", for_good=True)
+    rate = _RATES[baud]
     descriptor = -1
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidState
 from websockets.protocol import Side, State
 
 from mesh.node import MAX_MESSAGE
@@ -139,7 +139,7 @@ class LinkConnection(Connection):
 
     def _begin_link(self) -> WebsocketTransport:
         wire = self._wire = WebsocketTransport(self)
-        if self._is_ahead or self.subprotocol != SUBPROTOCOL:
+        if self._is_ahead or self.subprotocol != SUBPROTOCOL or self.protocol.extensions:
             # The library has the first bytes, or knows better what such a client may send.
             wire.cutter.is_done = True
             wire.library_reads_on()
@@ -273,6 +273,8 @@ class WebsocketTransport(Transport):
         client = connection.protocol.side is Side.CLIENT
         self._masker = Masker() if client else None
         self.cutter = Cutter(masked=not client, largest=connection.protocol.max_message_size or sys.maxsize)
+        # Compressed messages are made by the library.
+        self._is_extended = bool(connection.protocol.extensions)
         self._reader: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = connection.transport.get_extra_info("socket")
 
@@ -288,6 +290,11 @@ class WebsocketTransport(Transport):
 
     def _transmit(self, message: bytes) -> None:
         if self._wire.is_closing():
+            return
+        if self._is_extended:
+            with contextlib.suppress(InvalidState):  # it is being closed
+                self._connection.protocol.send_binary(message)
+                self._connection.send_data()
             return
         if self._masker is None:
             begin = head(len(message), 0)

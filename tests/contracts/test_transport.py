@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -31,10 +32,14 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield both
 
 
-async def blocked(sender: Transport, size: int = 32 * 1024) -> tuple[asyncio.Task[None], int]:
+NOISE = os.urandom(32 * 1024)
+"""What no compression makes smaller."""
+
+
+async def blocked(sender: Transport) -> tuple[asyncio.Task[None], int]:
     """Send until a send waits; return it and how many were sent, that one included."""
     for count in range(1, 10_000):
-        task = asyncio.create_task(sender.send(count.to_bytes(4, "big") * (size // 4)))
+        task = asyncio.create_task(sender.send(count.to_bytes(4, "big") + NOISE))
         done, _ = await asyncio.wait([task], timeout=0.2)
         if not done:
             return task, count

@@ -96,6 +96,7 @@ example("reference/transports.md", "QueueTransport")
 
 MESSAGES: dict[str, MakePair] = {
     "ws": endpoints("ws://127.0.0.1:0"),
+    "ws-deflate": endpoints("ws://127.0.0.1:0?compression=deflate"),
     "ws-link": endpoints("ws://127.0.0.1:0", "sketchmesh.v1"),
     "ws+unix": endpoints("ws+unix://{folder}/ws.sock"),
     "memory": endpoints("memory://{folder}"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.helpers.lines import line_port, say
 from tests.helpers.link_fleet import ledger, the_line
@@ -39,7 +40,7 @@ def sizes(folder: Path, door: str) -> Iterator[tuple[Proc, int]]:
         f"nodes:\n  sizes:\n    sketch: sizes.py:Sizes\n    port: {own}\n    doors: [{door}]\n"
     )
     with arduino("sizes.py:Sizes", "--name", "sizes", "--grid", "grid.yaml", cwd=folder) as proc:
-        proc.wait_for(rf"serving on .*:{port}$")
+        proc.wait_for(rf"serving on .*:{port}\b")
         yield proc, port
 
 
@@ -103,3 +104,15 @@ def test_c17_the_grid_says_how_long_a_line_may_be(tmp_path: Path, layers: str) -
         assert answers.startswith(b"10\n") or layers == "line, logging"
         assert b"a line is longer than 10 bytes (11 of it came)" in answers
         assert b"raise max_line of the door in the grid" in answers
+
+
+@pytest.mark.source("D12")
+def test_d12_a_websocket_door_takes_deflate_if_the_grid_says_so(tmp_path: Path) -> None:
+    for query, extensions in (("?compression=deflate", ["permessage-deflate"]), ("", [])):
+        with sizes(tmp_path, f"'ws://localhost:{{port}}{query}'") as (_, port):
+            url = f"ws://localhost:{port}/"
+            with connect(url, proxy=None, compression="deflate") as websocket:
+                assert [extension.name for extension in websocket.protocol.extensions] == extensions
+                for size in (1000, 0, 100_000):
+                    websocket.send(b"x" * size)
+                    assert websocket.recv(DEADLINE) == str(size).encode()

@@ -54,4 +54,4 @@ async def dial(address: Address, _options: Options) -> Transport:
     return await network().dial("memory", address.text)
 
 
-MEMORY = Scheme("memory", listen, dial, "memory://name")
+MEMORY = Scheme("memory", listen, dial, "memory://name", is_local=True)

@@ -8,10 +8,10 @@ from typing import Final
 
 from mesh.backoff import Backoff
 from mesh.errors import ServeError
-from mesh.transport.address import Address, Options, Scheme
+from mesh.transport.address import Address, EndpointError, Options, Scheme
 from mesh.transport.base import DialError, Transport
 from mesh.transport.listener import Accept, Listener
-from mesh.transport.serial import BAUD, open_serial
+from mesh.transport.serial import BAUD, nearest_rate, open_serial
 from mesh.transport.stream import StreamTransport
 
 STEADY: Final = 1.0
@@ -103,6 +103,25 @@ async def dial(address: Address, _options: Options) -> Transport:
     return open_serial(address.path, baud=address.number("baud", BAUD))
 
 
+def check(address: Address) -> None:
+    """See that ports can have the rate of an address.
+
+    Raises:
+        EndpointError: If not.
+
+    """
+    baud = address.number("baud", BAUD)
+    near = nearest_rate(baud)
+    if baud != near:
+        raise EndpointError(address.text, f"there is no rate of {baud} baud", f"the nearest is {near}")
+
+
 SERIAL = Scheme(
-    "serial", listen, dial, "serial:///dev/ttyUSB0?baud=115200", is_stream=True, parameters=("baud",)
+    "serial",
+    listen,
+    dial,
+    "serial:///dev/ttyUSB0?baud=115200",
+    is_stream=True,
+    parameters=("baud",),
+    check=check,
 )

@@ -2,6 +2,9 @@
 
 The door of a worker is more than that: it has channels, and answers. These are for who wants
 nothing but whole messages, through whatever lets websockets pass.
+
+``?compression=deflate`` offers and takes the extension of that name. It costs each connection about
+50 KiB, so who is not asked for it has none; a link never has it (docs/explanation/link.md).
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from mesh.listening import listen as open_sockets
 from mesh.node import MAX_MESSAGE, is_loopback
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.text import endpoint, printable
-from mesh.transport.address import Address, Options, Scheme
+from mesh.transport.address import Address, EndpointError, Options, Scheme
 from mesh.transport.base import DialError, Transport
 from mesh.transport.listener import Accept, Listener
 from mesh.transport.schemes.tcp import BATCH
@@ -40,7 +43,6 @@ _SILENT = logging.getLogger("mesh.transport.wire")
 _SILENT.setLevel(logging.CRITICAL)
 
 _SETTINGS: dict[str, Any] = {
-    "compression": None,
     "max_size": MAX_MESSAGE + FRAME_OVERHEAD,
     "max_queue": 4,
     "close_timeout": 1.0,
@@ -55,9 +57,10 @@ class _Accepted(LinkConnection, ServerConnection):
 class WebsocketListener(Listener):
     """Takes websocket connections."""
 
-    def __init__(self, accept: Accept, options: Options) -> None:
+    def __init__(self, accept: Accept, options: Options, compression: str | None) -> None:
         super().__init__(accept, options)
         self._options = options
+        self._compression = compression
         self._address = ""
         self._servers: list[Server] = []
         self._tidy_up: Callable[[], None] = lambda: None
@@ -85,6 +88,7 @@ class WebsocketListener(Listener):
                 ping_interval=None if self._options.subprotocol else 20,
                 server_header=None,
                 backlog=BATCH,
+                compression=self._compression,
                 **_SETTINGS,
             )
             self._servers.append(server)
@@ -133,15 +137,17 @@ async def listen(address: Address, accept: Accept, options: Options) -> Listener
         raise ServeError(f"cannot serve on {address.text}: wss needs a certificate, and none was given")
     host = address.host or "localhost"
     found = await open_sockets(host, address.port or 0, told=f"where the grid has {address.text}")
-    listener = WebsocketListener(accept, options)
-    await listener.begin(f"{address.scheme}://{endpoint(host, found[0].getsockname()[1])}", found)
+    compression = _compression(address, options)
+    listener = WebsocketListener(accept, options, compression)
+    query = f"/?compression={compression}" if compression else ""
+    await listener.begin(f"{address.scheme}://{endpoint(host, found[0].getsockname()[1])}{query}", found)
     return listener
 
 
 async def listen_unix(address: Address, accept: Accept, options: Options) -> Listener:
     """Listen at a path."""
     sock, tidy_up = open_socket(address.path)
-    listener = WebsocketListener(accept, options)
+    listener = WebsocketListener(accept, options, _compression(address, options))
     await listener.begin(address.text, [sock], tidy_up)
     return listener
 
@@ -152,18 +158,41 @@ async def dial(address: Address, options: Options) -> Transport:
     if address.scheme == "wss":
         more["ssl"] = options.ssl or ssl.create_default_context()
     host = endpoint(address.host or "localhost", address.port or 0)
-    return await _opened(connect(f"{address.scheme}://{host}/", **_dialling(options), **more), address)
+    return await _opened(
+        connect(f"{address.scheme}://{host}/", **_dialling(address, options), **more), address
+    )
 
 
 async def dial_unix(address: Address, options: Options) -> Transport:
     """Connect to a path."""
-    return await _opened(unix_connect(address.path, "ws://localhost/", **_dialling(options)), address)
+    return await _opened(
+        unix_connect(address.path, "ws://localhost/", **_dialling(address, options)), address
+    )
 
 
-def _dialling(options: Options) -> dict[str, Any]:
+def check(address: Address) -> None:
+    """See that an address asks for no compression but the one there is.
+
+    Raises:
+        EndpointError: If not.
+
+    """
+    wanted = address.query.get("compression")
+    if wanted not in (None, "deflate"):
+        raise EndpointError(
+            address.text, f"compression is {wanted!r}", "write compression=deflate, or leave it out"
+        )
+
+
+def _compression(address: Address, options: Options) -> str | None:
+    return None if options.subprotocol else address.query.get("compression")
+
+
+def _dialling(address: Address, options: Options) -> dict[str, Any]:
     wanted = options.subprotocol
     return {
         **_SETTINGS,
+        "compression": _compression(address, options),
         "subprotocols": [Subprotocol(wanted)] if wanted else None,
         "ping_interval": None if wanted else 20,
         "open_timeout": None,
@@ -188,6 +217,8 @@ async def _opened(dialling: connect, address: Address) -> Transport:
     return connection.as_transport(address.text)
 
 
-WS = Scheme("ws", listen, dial, "ws://localhost:8765", has_host=True)
-WSS = Scheme("wss", listen, dial, "wss://example.org:443", has_host=True)
-WS_UNIX = Scheme("ws+unix", listen_unix, dial_unix, "ws+unix:///run/user/1000/x.sock")
+_ASKED: dict[str, Any] = {"parameters": ("compression",), "check": check}
+
+WS = Scheme("ws", listen, dial, "ws://localhost:8765", has_host=True, **_ASKED)
+WSS = Scheme("wss", listen, dial, "wss://example.org:443", has_host=True, **_ASKED)
+WS_UNIX = Scheme("ws+unix", listen_unix, dial_unix, "ws+unix:///run/user/1000/x.sock", **_ASKED)

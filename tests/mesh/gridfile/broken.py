@@ -372,6 +372,48 @@ DOORS = [
         (("parameter 'bauds' is not known, did you mean 'baud'?",),),
         False,
     ),
+    Broken(
+        "a rate that is no number",
+        node("doors: [¦'serial:///dev/x?baud=fast']"),
+        (("baud is 'fast'", "write a whole number"),),
+        False,
+    ),
+    Broken(
+        "a rate that no port has",
+        node("doors: [{url: ¦'serial:///dev/x?baud=12345'}]"),
+        (("no rate of 12345 baud", "the nearest is 9600"),),
+        False,
+    ),
+    Broken(
+        "a door within the process",
+        node("doors: [¦'memory://x']"),
+        (("no client can reach it", "write tcp://"),),
+        False,
+    ),
+    Broken(
+        "a door that needs a certificate",
+        node("sketch: x, doors: [¦{url: 'wss://x:1', speaks: link}]"),
+        (("needs a certificate", "ws:// on localhost"),),
+        False,
+    ),
+    Broken(
+        "messages at a door that needs a certificate",
+        node("doors: [¦'wss://x:1']"),
+        (("needs a certificate",),),
+        False,
+    ),
+    Broken(
+        "another compression",
+        node("doors: [¦'ws://x:1?compression=gzip']"),
+        (("compression is 'gzip'", "write compression=deflate"),),
+        False,
+    ),
+    Broken(
+        "a link with an extension",
+        node("doors: [¦{url: 'ws://x:1?compression=deflate', speaks: link}]"),
+        (("takes no extensions", "[zlib]"),),
+        False,
+    ),
     Broken("path with a host", node("doors: [¦'unix://x/y']"), (("it has a path and no host",),), False),
     Broken(
         "door with an unknown field",

@@ -23,5 +23,6 @@ VALID = [
     "nodes: {a: {port: 1, doors: [{url: 'ws://h:1', layers: [zlib], speaks: link}]}, b: {port: 2, doors: }}",
     "nodes: {a: {doors: [{url: 'tcp://h:1', speaks: link}]}, b: {sketch: x, target: a}}",
     "nodes: {a: {doors: [{url: 'tcp://h:1', idle: 300, max_line: 100}, {url: 'tcp://h:2', idle: 0.5}]}}",
-    "nodes: {a: {port: 1, doors: ['serial:///dev/ttyUSB0?baud=9600', 'memory://x', 'wss://[::1]:1']}}",
+    "nodes: {a: {port: 1, doors: ['serial:///dev/ttyUSB0?baud=9600', 'ws://[::1]:1']}}",
+    "nodes: {a: {doors: [{url: 'wss://example.org:1', speaks: link}]}}",
 ]

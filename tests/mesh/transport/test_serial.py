@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import ServeError
+from mesh.transport.address import EndpointError
 from mesh.transport.base import DialError, Transport, TransportClosedError
 from mesh.transport.endpoints import Options, dial, listen
 from mesh.transport.serial import make_raw, open_serial
@@ -114,7 +115,6 @@ async def test_an_unplugged_device_ends_the_connection_and_is_named(cable: Cable
     [
         ("serial:///dev/no-such-device", "there is no such device; is it plugged in", False),
         ("serial:///dev/null", "no serial port", True),
-        ("serial:///dev/null?baud=12345", "no rate of 12345 baud; the nearest is", True),
     ],
 )
 async def test_a_device_that_cannot_be_opened(url: str, why: str, for_good: bool) -> None:
@@ -124,6 +124,16 @@ async def test_a_device_that_cannot_be_opened(url: str, why: str, for_good: bool
     if for_good:
         with pytest.raises(ServeError, match=why):
             await listen(url, lambda transport: transport.recv())
+
+
+@pytest.mark.parametrize("baud", [12345, 0, 999_999_999])
+async def test_a_rate_that_no_port_has_is_refused_before_a_device_is_opened(baud: int) -> None:
+    why = f"no rate of {baud} baud.* the nearest is [1-9]"
+    for use in (dial, lambda url: listen(url, lambda transport: transport.recv())):
+        with pytest.raises(EndpointError, match=why):
+            await use(f"serial:///dev/null?baud={baud}")
+    with pytest.raises(DialError, match=why):
+        open_serial("/dev/null", baud=baud)
 
 
 async def test_a_full_line_makes_the_sender_wait_and_loses_nothing(cable: Cable) -> None:
