@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from mesh.protocol.lines import LineSplitter
 from mesh.protocol.values import text_or_bytes
@@ -32,10 +32,15 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
     if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
         with suppress(ImportError):
             from prompt_toolkit import PromptSession
+            from prompt_toolkit.input import create_input
             from prompt_toolkit.patch_stdout import patch_stdout
 
-            session: PromptSession[str] = PromptSession(prompt)
-            with patch_stdout(), suppress(EOFError):
+            keys = create_input()
+            # Raw all the time, also while something is printed: what is typed then would be shown by the
+            # terminal in the midst of it, and Ctrl-D would be lost.
+            keys.cooked_mode = nullcontext  # type: ignore[method-assign]
+            session: PromptSession[str] = PromptSession(prompt, input=keys)
+            with keys.raw_mode(), patch_stdout(), suppress(EOFError):
                 while True:
                     yield await session.prompt_async()
             return

@@ -335,7 +335,7 @@ class WebsocketTransport(Transport):
             return None
         try:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV + 4)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: uvloop has closed it
             return None
         if len(info) < _LAST_DATA_RECV + 4:
             return None
