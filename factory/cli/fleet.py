@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from factory.cli import checking, logs, running
+from factory.cli import checking, logs, looking, running
 from factory.cli.printing import Printing
 from factory.cli.shared import grid_option
 
@@ -19,7 +19,12 @@ def main(ctx: click.Context, path: Path | None) -> None:
     ctx.obj = path
 
 
-for command in (*running.COMMANDS, *logs.COMMANDS, *checking.COMMANDS):
+for command in (
+    *running.COMMANDS,
+    *looking.COMMANDS,
+    *logs.COMMANDS,
+    *checking.COMMANDS,
+):
     main.add_command(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -27,6 +28,9 @@ FAILED = 1
 USAGE = 2
 """Exit code: the command line or the grid is wrong."""
 
+LOSS = 3
+"""Exit code: something was lost, or there is a gap."""
+
 NOT_REACHED = 4
 """Exit code: a node or fleet that was named is unknown, down or not reached."""
 
@@ -43,6 +47,21 @@ grid_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+
+
+def node_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of nodes that begin so, for the shell: of the grid, and of what runs here."""
+    from mesh.runtime import workers
+
+    names: list[str] = []
+    before = ctx.find_root().params.get("path")
+    # A shell that completes is not to be told of mistakes; the command itself tells them.
+    with contextlib.suppress(mesh.MeshError):
+        for node in mesh.grid(ctx.params.get("path") or before):
+            names += (node.name, *node.aliases)
+    with contextlib.suppress(mesh.MeshError):
+        names += [record.name for record in workers()]
+    return sorted({name for name in names if name.startswith(incomplete)})
 
 
 def grid_path(path: Path | None) -> Path | None:
@@ -85,11 +104,12 @@ def explained(call: Callable[P, R]) -> Callable[P, R]:
 def code_of(exc: mesh.MeshError) -> int:
     """Return the exit code of an error."""
     from factory.fleet.errors import NoFleetError
+    from factory.looking.errors import NotReachedError, SilentNodeError
 
     if isinstance(exc, mesh.NackedError):
         return NOT_REACHED if exc.type == "LookupError" else FAILED
-    if isinstance(exc, mesh.UnknownNodeError | NoFleetError | mesh.PeerDownError):
+    if isinstance(exc, mesh.UnknownNodeError | NoFleetError | NotReachedError | mesh.PeerDownError):
         return NOT_REACHED
-    if isinstance(exc, mesh.AckTimeoutError):
+    if isinstance(exc, mesh.AckTimeoutError | SilentNodeError):
         return NO_ANSWER
     return USAGE if isinstance(exc, mesh.GridError) else FAILED

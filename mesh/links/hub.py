@@ -396,6 +396,14 @@ class Hub:
             )
         return known
 
+    def whence(self, peer: str) -> list[str]:
+        """Return from where all that call themselves so are connected now."""
+        return [
+            link.transport.peer
+            for link in self._links.values()
+            if link.core.peer == peer and link.transport is not None
+        ]
+
     def in_hand(self) -> list[tuple[str, str]]:
         """Return peer and channel of every message that is being handled or waits for it."""
         return [
