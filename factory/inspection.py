@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from factory.tap import Taps
+from factory.wiretap import WireTaps
 from mesh.node import is_loopback
 from mesh.protocol.values import Refusal
 
@@ -65,6 +66,7 @@ class Inspection:
         answers: What answers, by channel.
         record: What the runtime directory has of the worker, if it is there.
         taps: Who looks on.
+        wire: Who sees the wire; only over the control socket, for over a link it would show itself.
 
     """
 
@@ -74,6 +76,7 @@ class Inspection:
         self._begun = time.time()
         self.record: Callable[[], WorkerRecord | None] = lambda: None
         self.taps = Taps(worker.show_published)
+        self.wire = WireTaps(lambda tap: worker.hub.tap(tap))
         self.answers: dict[str, Answer] = {
             "$info": lambda _: self.facts(),
             "$ledger": lambda _: worker.books(),

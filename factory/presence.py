@@ -46,7 +46,9 @@ async def present(
     try:
         try:
             registration = register(sketch.name, **_known(sketch, worker, supervision, begun))
-            control = Control(sketch.name, worker.inspection.answers)
+            control = Control(
+                sketch.name, {**worker.inspection.answers, "$wire": worker.inspection.wire.parts}
+            )
             await control.open(registration.socket)
             registration.update(control=str(registration.socket))
         except Exception as exc:  # whatever it is, the sketch has nothing to do with it

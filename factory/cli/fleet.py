@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from factory.cli import checking, logs, looking, running
+from factory.cli import checking, logs, looking, running, sending, watching
 from factory.cli.printing import Printing
 from factory.cli.shared import grid_option
 
@@ -22,6 +22,8 @@ def main(ctx: click.Context, path: Path | None) -> None:
 for command in (
     *running.COMMANDS,
     *looking.COMMANDS,
+    *sending.COMMANDS,
+    *watching.COMMANDS,
     *logs.COMMANDS,
     *checking.COMMANDS,
 ):

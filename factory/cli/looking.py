@@ -15,17 +15,16 @@ from factory.cli.shared import (
     NO_ANSWER,
     NOT_REACHED,
     Duration,
+    all_places,
     code_of,
     explained,
     grid_option,
-    grid_path,
     json_option,
     node_names,
 )
 from mesh.text import printable
 
 if TYPE_CHECKING:
-    from factory.looking.places import Place
     from factory.looking.survey import Seen
 
 _TIMEOUT = click.option(
@@ -34,17 +33,10 @@ _TIMEOUT = click.option(
 _NODES = click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
 
 
-def _places(path: Path | None) -> list[Place]:
-    from factory.looking.places import places
-    from mesh.gridfile import grid
-
-    return places(grid(grid_path(path)))
-
-
 def _survey(path: Path | None) -> list[Seen]:
     from factory.looking.survey import survey
 
-    return asyncio.run(survey(_places(path)))
+    return asyncio.run(survey(all_places(path)))
 
 
 @click.command("list")
@@ -91,7 +83,7 @@ def info(node: str, path: Path | None, timeout: float, as_json: bool) -> None:
     """Show what a node says of itself: its channels, rhythms, links and subscriptions."""
     from factory.looking.places import asking, place
 
-    found = place(node, _places(path))
+    found = place(node, all_places(path))
 
     async def ask() -> dict[str, Any]:
         async with asking(found, timeout) as questions:
@@ -139,7 +131,7 @@ def ledger(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: b
     from factory.looking.books import books, rows_of
     from factory.looking.places import chosen
 
-    found = asyncio.run(books(chosen(nodes, _places(path)), timeout))
+    found = asyncio.run(books(chosen(nodes, all_places(path)), timeout))
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -191,7 +183,7 @@ def ping(
     from factory.looking.pinging import Pong, ping_all
     from factory.looking.places import chosen
 
-    found = chosen(nodes, _places(path))
+    found = chosen(nodes, all_places(path))
     width = max((len(place.name) for place in found), default=0)
 
     def tell(pong: Pong) -> None:

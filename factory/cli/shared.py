@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -18,6 +19,8 @@ R = TypeVar("R")
 
 # Only the newest click can be subscripted, and mypy asks for it.
 if TYPE_CHECKING:
+    from factory.looking.places import Place
+
     _AnyType = click.ParamType[float]
 else:
     _AnyType = click.ParamType
@@ -49,6 +52,14 @@ grid_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
 
 
+def pattern(_ctx: click.Context, _param: click.Parameter, value: str | None) -> re.Pattern[str] | None:
+    """Return the regular expression that an option gives, or fail with a sentence that says what is wrong."""
+    try:
+        return None if value is None else re.compile(value)
+    except re.error as exc:
+        raise click.BadParameter(f"{value!r} is no regular expression: {exc}") from exc
+
+
 def node_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the names of nodes that begin so, for the shell: of the grid, and of what runs here."""
     from mesh.runtime import workers
@@ -68,6 +79,26 @@ def grid_path(path: Path | None) -> Path | None:
     """Return the grid that was given, behind the verb or before it."""
     before: Path | None = click.get_current_context().obj
     return path or before
+
+
+def all_places(path: Path | None) -> list[Place]:
+    """Return every node of the grid in use, and every other worker that runs here."""
+    from factory.looking.places import places
+
+    return places(mesh.grid(grid_path(path)))
+
+
+def node_and_channel(text: str, path: Path | None) -> tuple[Place, str]:
+    """Return the node and the channel of ``NODE/CHANNEL``; the channel is empty if there is none.
+
+    Raises:
+        NotReachedError: If there is no such node.
+
+    """
+    from factory.looking.places import place
+
+    name, _, channel = text.partition("/")
+    return place(name, all_places(path)), channel
 
 
 class Duration(_AnyType):

@@ -6,8 +6,8 @@ Nothing is asked here: the grid and the runtime directory say it.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -130,7 +130,7 @@ async def asking(
 
     """
     record, door = found.record, found.door
-    try:
+    with reaching(found, timeout):
         if record is not None and record.control is not None and not (by_door and door is not None):
             async with questions(found.name, record.control) as control:
                 yield control
@@ -139,8 +139,15 @@ async def asking(
                 yield control
         else:
             raise NotReachedError(_no_way(found))
+
+
+@contextmanager
+def reaching(found: Place, timeout: float) -> Iterator[None]:
+    """Tell whether a node that cannot be reached is down, or runs and is silent."""
+    try:
+        yield
     except PeerDownError as exc:
-        if record is None and not exc.accepted:
+        if found.record is None and not exc.accepted:
             raise NotReachedError(f"{exc}; `mesh list` shows what runs") from exc
         raise SilentNodeError(f"{found.name} {silence(found, timeout)}") from exc
 

@@ -224,6 +224,7 @@ class Dialler:
             transport.abort()
             return True
         begin = self._loop.time()
+        self._hub.on_wire(transport)
         core.dial(begin)
         self._dialled = transport
         try:
