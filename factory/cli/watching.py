@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from factory.cli.streaming import run_until_stopped
 from mesh.text import printable
 
 if TYPE_CHECKING:
-    from factory.looking.places import Place
+    pass
 
 SAY_EVERY = 1.0
 """Seconds between two words about what was skipped."""
@@ -47,7 +47,7 @@ class _Enough(Exception):  # noqa: N818 - the end that was asked for
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="End after so many rows.")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End after that time.")
 @click.option(
-    "--filter", "only", callback=pattern, metavar="RE", help="Only rows that a regular expression finds."
+    "--filter", "only", callback=pattern, metavar="RE", help="Only rows that match a regular expression."
 )
 @_LINES
 @explained
@@ -67,23 +67,18 @@ def echo(
 
     Exits with 124 if --timeout is over before a row came, or before -n rows did.
     """
-    from factory.looking.watching import watch_all
+    from factory.looking.watching import first_of, watch_all
 
     wanted = [node_and_channel(target, path) for target in targets]
-    channels = {found: channel for found, channel in wanted}
+    watched = [(found, {"channel": channel or None, "acks": acks}) for found, channel in wanted]
     shown = _Shown(count, only, as_json=as_json)
 
     async def main() -> None:
-        await watch_all(
-            list(channels),
-            "$tap",
-            lambda found: {"channel": channels[found] or None, "acks": acks},
-            _began,
-            shown.part,
-        )
+        looking = asyncio.create_task(watch_all(watched, "$tap", _began, shown.part))
+        await first_of([looking, asyncio.create_task(shown.say_now_and_then())])
 
     _until_enough(main(), timeout)
-    shown.say_skipped(at_end=True)
+    shown.say_skipped()
     if timeout is not None and shown.rows < (count or 1) and not shown.is_stopped:
         click.echo(f"Error: {shown.rows} of {count or 1} rows came within {timeout:g} s", err=True)
         sys.exit(NO_ANSWER)
@@ -96,8 +91,9 @@ def _began(node: str) -> None:
 def _until_enough(main: Coroutine[Any, Any, None], timeout: float | None) -> None:
     async def limited() -> None:
         with suppress(_Enough):
+            limit = asyncio.timeout(timeout)
             try:
-                async with asyncio.timeout(timeout) as limit:
+                async with limit:
                     await main
             except TimeoutError:
                 if not limit.expired():
@@ -122,7 +118,6 @@ class _Shown:
         self._only = only
         self._as_json = as_json
         self._skipped: dict[str, int] = {}
-        self._said = time.monotonic()
 
     def part(self, node: str, part: dict[str, Any]) -> None:
         """Print a part of what a tap gives."""
@@ -145,13 +140,15 @@ class _Shown:
                 raise _Enough
         if part["skipped"]:
             self._skipped[node] = self._skipped.get(node, 0) + part["skipped"]
-        self.say_skipped(at_end=False)
 
-    def say_skipped(self, *, at_end: bool) -> None:
-        """Tell what was skipped, but not all the time."""
-        if not at_end and time.monotonic() - self._said < SAY_EVERY:
-            return
-        self._said = time.monotonic()
+    async def say_now_and_then(self) -> None:
+        """Tell what was skipped, but not with each row."""
+        while True:
+            await asyncio.sleep(SAY_EVERY)
+            self.say_skipped()
+
+    def say_skipped(self) -> None:
+        """Tell what was skipped since the last time."""
         for node, skipped in self._skipped.items():
             if self._as_json:
                 click.echo(json.dumps({"node": node, "skipped": skipped}))
@@ -173,21 +170,29 @@ def hz(targets: tuple[str, ...], path: Path | None, window: float, once: bool, a
 
     Without a name, those of all nodes that run here. All are counted, also at full speed.
     """
-    from factory.looking.watching import watch_all
+    from factory.looking.watching import first_of, watch_all
 
-    wanted = [node_and_channel(target, path) for target in targets]
-    channels: dict[Place, str] = dict(wanted) or {
-        found: "" for found in all_places(path) if found.record is not None
-    }
+    wanted = [node_and_channel(target, path) for target in targets] or [
+        (found, "") for found in all_places(path) if found.record is not None
+    ]
+    watched = [(found, {"channel": channel or None, "rows": False}) for found, channel in wanted]
     counts: dict[tuple[str, str, str], int] = {}
+    left = {found.name for found, _ in watched}
+    all_there = asyncio.Event()
+
+    def began(node: str) -> None:
+        _began(node)
+        left.discard(node)
+        if not left:
+            all_there.set()
 
     def part(node: str, part: dict[str, Any]) -> None:
         for way, channel, count in part["counts"]:
             key = (node, way, channel)
             counts[key] = counts.get(key, 0) + count
 
-    async def measure(tell: Callable[[float], None]) -> None:
-        await asyncio.sleep(0)
+    async def measure() -> None:
+        await all_there.wait()
         while True:
             begin = time.monotonic()
             await asyncio.sleep(window)
@@ -204,39 +209,13 @@ def hz(targets: tuple[str, ...], path: Path | None, window: float, once: bool, a
             click.echo(f"nothing came within {window:g} s", err=True)
 
     async def main() -> None:
-        left = {found.name for found in channels}
-        all_there = asyncio.Event()
+        tasks = [
+            asyncio.create_task(watch_all(watched, "$tap", began, part)),
+            asyncio.create_task(measure()),
+        ]
+        await first_of(tasks)
 
-        def began(node: str) -> None:
-            _began(node)
-            left.discard(node)
-            if not left:
-                all_there.set()
-
-        async def measuring() -> None:
-            await all_there.wait()
-            await measure(tell)
-
-        watching = asyncio.create_task(
-            watch_all(
-                list(channels),
-                "$tap",
-                lambda found: {"channel": channels[found] or None, "rows": False},
-                began,
-                part,
-            )
-        )
-        timing = asyncio.create_task(measuring())
-        try:
-            done, _ = await asyncio.wait([watching, timing], return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                await task
-        finally:
-            watching.cancel()
-            timing.cancel()
-            await asyncio.gather(watching, timing, return_exceptions=True)
-
-    if not channels:
+    if not watched:
         click.echo("no node runs here; `mesh list` shows all", err=True)
         return
     _until_enough(main(), None)

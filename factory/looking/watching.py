@@ -14,8 +14,8 @@ from mesh.errors import NackedError, PeerDownError
 REACH = 2.0
 """Seconds in which a node is to be reached."""
 
-Target = tuple[Place, str]
-"""A node, and a channel of it; an empty one stands for all."""
+Target = tuple[Place, object]
+"""A node, and what is asked of it."""
 
 
 async def watch(
@@ -57,14 +57,18 @@ async def watch(
 
 
 async def watch_all(
-    targets: Sequence[Place],
+    targets: Sequence[Target],
     channel: str,
-    wish: Callable[[Place], object],
     began: Callable[[str], object],
     part: Callable[[str, dict[str, Any]], object],
 ) -> None:
     """Watch several nodes side by side; ends when one of them does, with its error."""
-    tasks = [asyncio.create_task(watch(one, channel, wish(one), began, part)) for one in targets]
+    tasks = [asyncio.create_task(watch(found, channel, wish, began, part)) for found, wish in targets]
+    await first_of(tasks)
+
+
+async def first_of(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until one task ends, end the others, and raise what it raised."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -45,6 +45,18 @@ class Echo(factory.FactoryLoop):
         return "at last"
 
 
+class Crowd(factory.FactoryLoop):
+    """Publishes in one go more than anybody can be shown, whenever it is told to."""
+
+    publishes = ("crowd",)
+
+    @factory.reactive
+    async def loop(self, channel, msg: int):
+        for number in range(msg):
+            await self.publish("crowd", number)
+        return msg
+
+
 class Ticker(factory.FactoryLoop):
     """Ticks for its target."""
 
