@@ -75,7 +75,7 @@ class Inspection:
         self._worker = worker
         self._begun = time.time()
         self.record: Callable[[], WorkerRecord | None] = lambda: None
-        self.taps = Taps(worker.show_published)
+        self.taps = Taps(worker.show_published, worker.publishing.numbers)
         self.wire = WireTaps(lambda tap: worker.hub.tap(tap))
         self.answers: dict[str, Answer] = {
             "$info": lambda _: self.facts(),

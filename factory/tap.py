@@ -1,15 +1,18 @@
 """What goes through a worker, for who looks on: messages that enter handlers, publications, acks.
 
-It must not slow down what it shows. A batch costs one look at the clock; of it as many messages
-are kept as the tap's budget allows, and the others are counted. Where nobody looks on, a batch
-costs one comparison.
+It must not slow down what it shows:
+
+- A batch of messages costs one look at the clock; of it as many are kept as the tap's budget
+  allows, and the others are counted. Where nobody looks on, a batch costs one comparison.
+- Publications are not batched, and quick. So they are looked at only while there is budget for
+  one; how many there were is what their channel has numbered meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -62,22 +65,31 @@ class Taps:
     """All taps of one worker.
 
     Args:
-        changed: Called with whether there are any, when that changes.
+        arm: Called with whether publications are to be shown, by ``published()``.
+        numbers: Returns how many values were published on each channel.
 
     Attributes:
         anybody: Whether there are any; looked at for each batch.
 
     """
 
-    def __init__(self, changed: Callable[[bool], object]) -> None:
+    def __init__(self, arm: Callable[[bool], object], numbers: Callable[[], Mapping[str, int]]) -> None:
         self.anybody = False
-        self._changed = changed
+        self._arm = arm
+        self._numbers = numbers
         self._taps: list[Tap] = []
 
     def saw(self, way: str, peer: str | None, channel: str, items: Sequence[Any]) -> None:
         """Show messages to who looks on."""
         for tap in self._taps:
             tap.take(way, peer, channel, items)
+
+    def published(self, channel: str, value: object) -> None:
+        """Show a publication to who looks on, and no more of them if nobody has the budget."""
+        for tap in self._taps:
+            tap.take_published(channel, value)
+        if not any(tap.has_budget for tap in self._taps):
+            self._arm(False)
 
     async def parts(self, msg: Any) -> AsyncGenerator[dict[str, Any], None]:
         """Give what goes through from now on, part by part; the answer to ``$tap``.
@@ -89,36 +101,42 @@ class Taps:
         wish = msgspec.convert(msg or {}, Wish)
         if len(self._taps) >= MOST_TAPS:
             raise ValueError(f"{MOST_TAPS} are looking on already; end one of them first")
-        tap = Tap(wish)
+        tap = Tap(wish, self._numbers())
         self._taps.append(tap)
         self._judge()
         try:
-            yield tap.collect()
+            yield tap.collect(self._numbers())
             while True:
-                await tap.news.wait()
                 await asyncio.sleep(PAUSE)
-                yield tap.collect()
+                part = tap.collect(self._numbers())
+                self._judge()
+                if part["counts"]:
+                    yield part
         finally:
             self._taps.remove(tap)
             self._judge()
 
     def _judge(self) -> None:
-        before, self.anybody = self.anybody, bool(self._taps)
-        if before != self.anybody:
-            self._changed(self.anybody)
+        self.anybody = bool(self._taps)
+        self._arm(any(tap.has_budget for tap in self._taps))
 
 
 class Tap:
     """One who looks on.
 
-    Attributes:
-        news: Set when there is something to collect.
+    Args:
+        wish: What is wanted.
+        numbers: How many values were published on each channel until now.
+        clock: What time it is.
 
     """
 
-    def __init__(self, wish: Wish, clock: Callable[[], float] = time.monotonic) -> None:
-        self.news = asyncio.Event()
+    def __init__(
+        self, wish: Wish, numbers: Mapping[str, int], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._wish = wish
+        self._numbers = dict(numbers)
+        self._shown: dict[str, int] = {}
         self._clock = clock
         self._rows: list[dict[str, Any]] = []
         self._skipped = 0
@@ -131,26 +149,62 @@ class Tap:
         wish = self._wish
         if (wish.channel is not None and channel != wish.channel) or (way == ACKED and not wish.acks):
             return
-        key = (way, channel)
-        if key not in self._counts and len(self._counts) >= MOST_CHANNELS:
-            key = (way, "(others)")
-        self._counts[key] = self._counts.get(key, 0) + len(items)
-        self.news.set()
+        self._count(way, channel, len(items))
         if not wish.rows:
             return
+        keep = min(len(items), self._affordable())
+        self._skipped += len(items) - keep
+        self._keep(way, peer, channel, items[:keep])
+
+    def take_published(self, channel: str, value: object) -> None:
+        """Keep a publication, if there is budget for it; they are counted when they are collected."""
+        wish = self._wish
+        if wish.rows and wish.channel in (None, channel) and self._affordable():
+            self._shown[channel] = self._shown.get(channel, 0) + 1
+            self._keep(PUBLISHED, None, channel, (value,))
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether one more message may be kept."""
+        return self._wish.rows and self._affordable() > 0
+
+    def _affordable(self) -> int:
         now = self._clock()
         self._budget = min(BURST, self._budget + (now - self._looked) * RATE)
         self._looked = now
-        keep = min(len(items), int(self._budget), MOST_WAITING - len(self._rows))
-        self._budget -= keep
-        self._skipped += len(items) - keep
-        if keep:
-            at = time.time()
-            self._rows += [_row(at, way, peer, channel, item) for item in items[:keep]]
+        return max(0, min(int(self._budget), MOST_WAITING - len(self._rows)))
 
-    def collect(self) -> dict[str, Any]:
-        """Return what was taken since the last time."""
-        self.news.clear()
+    def _keep(self, way: str, peer: str | None, channel: str, items: Sequence[Any]) -> None:
+        self._budget -= len(items)
+        at = time.time()
+        self._rows += [_row(at, way, peer, channel, item) for item in items]
+
+    def _count(self, way: str, channel: str, count: int) -> None:
+        key = (way, channel)
+        if key not in self._counts and len(self._counts) >= MOST_CHANNELS:
+            key = (way, "(others)")
+        self._counts[key] = self._counts.get(key, 0) + count
+
+    def _count_published(self, numbers: Mapping[str, int]) -> None:
+        wish, before = self._wish, self._numbers
+        for channel, number in numbers.items():
+            # Numbers begin anew when a channel was forgotten.
+            count = number - before.get(channel, 0) if number >= before.get(channel, 0) else number
+            if count and wish.channel in (None, channel):
+                self._count(PUBLISHED, channel, count)
+                if wish.rows:
+                    self._skipped += max(0, count - self._shown.get(channel, 0))
+        self._numbers = dict(numbers)
+        self._shown.clear()
+
+    def collect(self, numbers: Mapping[str, int]) -> dict[str, Any]:
+        """Return what was taken since the last time.
+
+        Args:
+            numbers: How many values were published on each channel until now.
+
+        """
+        self._count_published(numbers)
         part = {
             "rows": self._rows,
             "skipped": self._skipped,

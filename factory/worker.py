@@ -22,7 +22,6 @@ from factory.handling import Handling
 from factory.inspection import Inspection
 from factory.plan import Plan
 from factory.rhythms import beat
-from factory.tap import PUBLISHED
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, place
 from factory.watchdog import Watchdog
@@ -326,10 +325,7 @@ class Worker:
 
     def show_published(self, on: bool) -> None:
         """Show what is published to who looks on, or no longer."""
-        taps = self.inspection.taps
-        self.publishing.watcher = (
-            (lambda channel, value: taps.saw(PUBLISHED, None, channel, (value,))) if on else None
-        )
+        self.publishing.watcher = self.inspection.taps.published if on else None
 
     def subscriptions(self) -> list[dict[str, object]]:
         """Return what is subscribed to."""

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import click
 
-from factory.cli import checking, logs, looking, running, sending, watching
+from factory.cli import (
+    checking,
+    examining,
+    logs,
+    looking,
+    making,
+    running,
+    sending,
+    topping,
+    watching,
+)
 from factory.cli.printing import Printing
 from factory.cli.shared import grid_option
 
@@ -24,6 +34,9 @@ for command in (
     *looking.COMMANDS,
     *sending.COMMANDS,
     *watching.COMMANDS,
+    *topping.COMMANDS,
+    *examining.COMMANDS,
+    *making.COMMANDS,
     *logs.COMMANDS,
     *checking.COMMANDS,
 ):

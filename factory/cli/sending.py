@@ -21,6 +21,7 @@ from factory.cli.shared import (
     grid_option,
     grid_path,
     node_and_channel,
+    node_channels,
     node_names,
 )
 from factory.cli.streaming import run_until_stopped
@@ -42,7 +43,7 @@ _LINES = click.option("--json", "as_json", is_flag=True, help="One JSON object f
 
 
 @click.command()
-@click.argument("to", metavar="NODE[/CHANNEL]", shell_complete=node_names)
+@click.argument("to", metavar="NODE[/CHANNEL]", shell_complete=node_channels)
 @click.argument("data", required=False)
 @grid_option
 @click.option(
@@ -189,7 +190,7 @@ def _tell(found: Place, outcome: Outcome, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("to", metavar="NODE[/CHANNEL]", shell_complete=node_names)
+@click.argument("to", metavar="NODE[/CHANNEL]", shell_complete=node_channels)
 @click.argument("data", default="null")
 @grid_option
 @_TEXT

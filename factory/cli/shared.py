@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import sys
@@ -73,6 +74,23 @@ def node_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
     with contextlib.suppress(mesh.MeshError):
         names += [record.name for record in workers()]
     return sorted({name for name in names if name.startswith(incomplete)})
+
+
+def node_channels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return nodes that begin so, or, behind a slash, the channels of one as it says them itself."""
+    name, slash, start = incomplete.partition("/")
+    if not slash:
+        return node_names(ctx, param, incomplete)
+    from factory.looking.places import place, places
+    from factory.looking.survey import WITHIN, look
+
+    with contextlib.suppress(mesh.MeshError):
+        before = ctx.find_root().params.get("path")
+        found = place(name, places(mesh.grid(ctx.params.get("path") or before)))
+        info = asyncio.run(look(found, WITHIN)).info
+        channels = {*info.get("channels", ()), *info.get("publishes", ())}
+        return [f"{name}/{channel}" for channel in sorted(channels) if channel.startswith(start)]
+    return []
 
 
 def grid_path(path: Path | None) -> Path | None:

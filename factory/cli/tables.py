@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from mesh.text import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 STYLES = {"up": "green", "frozen": "yellow", "linked": "cyan", "down": "red"}
 
@@ -22,18 +26,26 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         rows: The cells.
 
     """
-    # Late, as everything that --help has no use for.
     from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    with console.capture() as capture:
+        console.print(table(columns, rows))
+    # What stands behind the last word of a line is padding.
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Return a table as ``show()`` prints it."""
+    # Late, as everything that --help has no use for.
     from rich.table import Table
     from rich.text import Text
 
-    terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else _WIDE, highlight=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         right = column.startswith("#")
         last = column == columns[-1]
-        table.add_column(
+        made.add_column(
             column.removeprefix("#"),
             justify="right" if right else "left",
             overflow="ellipsis" if not last else "fold",
@@ -41,11 +53,8 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         )
     for row in rows:
         cells = ["-" if cell is None else printable(str(cell)) for cell in row]
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
-    with console.capture() as capture:
-        console.print(table)
-    # What stands behind the last word of a line is padding.
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+        made.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
+    return made
 
 
 def span(seconds: float | None) -> str | None:

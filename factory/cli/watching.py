@@ -21,6 +21,7 @@ from factory.cli.shared import (
     explained,
     grid_option,
     node_and_channel,
+    node_channels,
     node_names,
     pattern,
 )
@@ -41,7 +42,7 @@ class _Enough(Exception):  # noqa: N818 - the end that was asked for
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="NODE[/CHANNEL]...", shell_complete=node_names)
+@click.argument("targets", nargs=-1, required=True, metavar="NODE[/CHANNEL]...", shell_complete=node_channels)
 @grid_option
 @click.option("--acks", is_flag=True, help="What the handlers have answered, too.")
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="End after so many rows.")
@@ -157,7 +158,7 @@ class _Shown:
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="[NODE[/CHANNEL]]...", shell_complete=node_names)
+@click.argument("targets", nargs=-1, metavar="[NODE[/CHANNEL]]...", shell_complete=node_channels)
 @grid_option
 @click.option(
     "--window", type=Duration(), default="1s", show_default=True, metavar="TIME", help="Measure for so long."
