@@ -16,14 +16,13 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mesh.dialling import dial_link
+from mesh.dialling import AbsentError
 from mesh.errors import AckTimeoutError, DeliveryError, PeerDownError
-from mesh.link_doors import LinkDoors
 from mesh.links.asking import Asking
-from mesh.links.dialler import Dialler
+from mesh.links.dialler import Dial, Dialler
 from mesh.links.hub import Hub
 from mesh.links.inbox import Route
 from mesh.links.requesting import request
@@ -33,6 +32,10 @@ from mesh.protocol.values import Refusal
 from mesh.runtime import checked_socket
 from mesh.streams import Ask
 from mesh.text import did_you_mean
+
+if TYPE_CHECKING:
+    from mesh.link_doors import LinkDoors
+    from mesh.transport.base import Transport
 
 Answer = Callable[[Any], Any]
 """Returns the answer to a message: a value, an awaitable of one, or an async generator of parts."""
@@ -65,7 +68,11 @@ class Control:
             ServeError: If it cannot be made.
 
         """
-        self._doors = LinkDoors([_door(path)], self._hub.accept, notice=_ignore)
+        # Late, for who only asks has no use for it.
+        from mesh.link_doors import LinkDoors
+
+        door = NodeDoor(f"unix://{quote(str(checked_socket(path)))}", ("len32le",), "link")
+        self._doors = LinkDoors([door], self._hub.accept, notice=_ignore)
         await self._doors.open()
 
     async def close(self) -> None:
@@ -135,33 +142,37 @@ async def questions(name: str, path: str | Path) -> AsyncIterator[Questions]:
         path: Its control socket.
 
     """
-    node = Node(name, doors=(_door(Path(path)),))
-    async with questions_to(node, where=str(path)) as asking:
+    async with _asking(name, str(path), partial(_dial, str(path))) as asking:
         yield asking
 
 
 @asynccontextmanager
-async def questions_to(
-    node: Node, *, where: str | None = None, once: bool = False
-) -> AsyncIterator[Questions]:
+async def questions_to(node: Node, *, once: bool = False) -> AsyncIterator[Questions]:
     """Ask a node about itself at its door, which may refuse it.
 
     Args:
         node: The node.
-        where: What errors call its address, if not as it is.
         once: Dial once, instead of again and again until the time is over.
 
     Raises:
         NotAServerError: If it has no door.
 
     """
+    from mesh.dialling import dial_link
+
+    async with _asking(node.name, node.link_uri, partial(dial_link, node), once=once) as asking:
+        yield asking
+
+
+@asynccontextmanager
+async def _asking(name: str, where: str, dial: Dial, *, once: bool = False) -> AsyncIterator[Questions]:
     who = f"$asks-{token_hex(4)}"
     hub = Hub(who, _Receiver(who, {}), notice=_ignore, changed=_ignore)
     if once:
         hub.give_up()
-    dialler = hub.dialler(node.name, node.link_uri, partial(dial_link, node))
+    dialler = hub.dialler(name, where, dial)
     try:
-        yield Questions(node.name, where or node.link_uri, dialler)
+        yield Questions(name, where, dialler)
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE):
                 await hub.drain("done")
@@ -169,8 +180,18 @@ async def questions_to(
         await hub.close()
 
 
-def _door(path: Path) -> NodeDoor:
-    return NodeDoor(f"unix://{quote(str(checked_socket(path)))}", ("len32le",), "link")
+async def _dial(path: str) -> Transport:
+    """Connect as to ``unix://`` with ``len32le``, without all that finds schemes and layers by name."""
+    from mesh.transport.layers.layered import Layered
+    from mesh.transport.layers.len32le import Len32le
+    from mesh.transport.stream import StreamTransport
+
+    try:
+        loop = asyncio.get_running_loop()
+        _, wire = await loop.create_unix_connection(lambda: StreamTransport(path), path)
+    except OSError as exc:
+        raise AbsentError("nobody listens there") from exc
+    return Layered(wire, [Len32le()])
 
 
 class _Receiver:

@@ -1,14 +1,14 @@
-"""One attempt to connect to a node, and what can be said when it fails."""
+"""One attempt to connect to a node, and what can be said when it fails.
+
+What dials is imported when something is dialled: whoever asks a process over its control socket, as
+commands do, has no use for websockets.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
-
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
+from typing import TYPE_CHECKING, Any
 
 from mesh.errors import DeliveryError
 from mesh.node import MAX_MESSAGE, Node, NodeDoor
@@ -16,10 +16,10 @@ from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.text import printable
 from mesh.transport.base import DialError, Transport
-from mesh.transport.endpoints import Options, dial
 from mesh.transport.tapping import tap_of_process
-from mesh.transport.watching import tapped
-from mesh.transport.websocket import LinkClientConnection, set_user_timeout
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
 
 # The library's own log would print tracebacks for peers that are merely absent.
 _SILENT = logging.getLogger("mesh.dialling.wire")
@@ -71,7 +71,13 @@ async def connect(
         DeliveryError: If the node refuses for good, or has no usable address.
 
     """
+    from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+
     if tap_of_process() is not None:
+        from websockets.asyncio.client import ClientConnection
+
+        from mesh.transport.watching import tapped
+
         options.setdefault("create_connection", tapped(ClientConnection))
     try:
         async with asyncio.timeout(min(OPEN_TIMEOUT, timeout)):
@@ -115,6 +121,10 @@ async def dial_link(node: Node) -> Transport:
     """
     if node.link_door is not None:
         return await _dial_door(node, node.link_door)
+    from websockets.typing import Subprotocol
+
+    from mesh.transport.websocket import LinkClientConnection, set_user_timeout
+
     try:
         connection = await connect(
             node,
@@ -138,6 +148,8 @@ async def dial_link(node: Node) -> Transport:
 
 
 async def _dial_door(node: Node, door: NodeDoor) -> Transport:
+    from mesh.transport.endpoints import Options, dial
+
     try:
         return await dial(
             door.url, layers=door.layers, timeout=OPEN_TIMEOUT, options=Options(subprotocol=SUBPROTOCOL)

@@ -75,13 +75,14 @@ class Lab:
         folder: Where the grid is.
         grid: The grid.
         ports: By name, where the servers are.
+        env: The variables of its processes.
 
     """
 
     def __init__(self, folder: Path, runtime: Path, stack: ExitStack) -> None:
         self.folder = folder
         self.grid = folder / "grid.yaml"
-        self._env = {"SKETCHMESH_RUNTIME": str(runtime)}
+        self.env = {"SKETCHMESH_RUNTIME": str(runtime)}
         self._elsewhere = {"SKETCHMESH_RUNTIME": str(folder / "else")}
         self._stack = stack
         self.ports = dict(zip(("echo", "spare"), free_ports(2, PORTS), strict=True))
@@ -104,7 +105,7 @@ class Lab:
             elsewhere: Let it register where nobody looks, as if it ran on another machine.
 
         """
-        env = self._elsewhere if elsewhere else self._env
+        env = self._elsewhere if elsewhere else self.env
         proc = self._stack.enter_context(
             arduino(
                 f"lab.py:{sketch}",
@@ -130,9 +131,13 @@ class Lab:
             self.grid,
             *arguments,
             cwd=self.folder,
-            env={**self._env, **(env or {})},
+            env={**self.env, **(env or {})},
             interactive=interactive,
         )
+
+    def bare(self, env: Mapping[str, str]) -> Proc:
+        """Run ``mesh`` without a word, as a shell does that completes."""
+        return meshes.mesh(cwd=self.folder, env={**self.env, **env})
 
     def done(self, *arguments: str | Path, code: int = 0, env: Mapping[str, str] | None = None) -> Proc:
         """Run ``mesh`` to its end and return it, if it has ended with that exit code."""
