@@ -169,7 +169,9 @@ def test_top_is_readable_at_80_by_24_and_heeds_its_keys(there: Lab) -> None:
         process.wait()
         os.close(screen)
         os.close(terminal)
-    lines = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line) for line in re.split(r"[\r\n]+|\x1b\[[0-9;]*H", text)]
+    lines = [
+        re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line) for line in re.split(r"[\r\n]+|\x1b\[[0-9;]*H", text)
+    ]
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("q quit") for line in lines)
 
