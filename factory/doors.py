@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from factory.ending import to_its_end
+from factory.inspection import PLAIN
 from mesh.door import Door
 from mesh.errors import NotAServerError
 from mesh.link_doors import LinkDoors
@@ -108,7 +109,7 @@ class Doors:
             own_hosts={host, me.host},
             allowed_origins=self._sketch.grid.origins,
             link=self._hub().accept,
-            reserved={"$ledger"},
+            reserved=PLAIN,
             feeds=self._feeds,
             others=lambda: self._besides(door),
             books=self._taken,

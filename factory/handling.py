@@ -28,9 +28,12 @@ from factory import clients
 from factory.awaiting import Awaiting
 from factory.errors import Close, Nack, Reject
 from factory.gate import Gate
+from factory.inspection import Inspection, refusal
 from factory.plan import SENDER, Decoder, Handler, Plan
+from factory.tap import ACKED, CAME
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, words
+from mesh.control import Answer, answered_at_once, parts_of
 from mesh.conversation import Client, Ending
 from mesh.errors import PayloadError
 from mesh.links.answering import RefusedError
@@ -53,9 +56,6 @@ _DIRECT: Mapping[Decoder, Callable[[list[Any]], list[Any]] | None] = {
     as_it_comes: None,
     as_plain: all_as_plain,
 }
-
-Reserved = Mapping[str, Callable[[], object]]
-"""What answers on the channels of the mesh itself, which begin with ``$``."""
 
 
 class _MismatchError(PayloadError):
@@ -113,7 +113,8 @@ class Handling:
         report: Logs an error of the sketch, with what it did to what.
         note: Logs what is no error.
         warn: Logs a warning.
-        reserved: What answers on the mesh's own channels.
+        inspection: What answers on the mesh's own channels.
+        whence: From where a peer is connected.
 
     Raises:
         SketchError: If a handler's type annotation cannot be used.
@@ -132,7 +133,8 @@ class Handling:
         report: Callable[[str, BaseException], None],
         note: Callable[[str], object],
         warn: Callable[[str], object],
-        reserved: Reserved,
+        inspection: Inspection,
+        whence: Callable[[str], list[str]],
     ) -> None:
         self._sketch = sketch
         self._plan = plan
@@ -142,19 +144,19 @@ class Handling:
         self._tell = tell
         self._report = report
         self._note = note
-        self._reserved = reserved
+        self._reserved = inspection.answers
+        self._taps = inspection.taps
+        self._whence = whence
         self._gate = Gate(warn) if any(handler.exclusive for handler in plan.all_handlers) else None
         self._plain = {handler.name: handler.decoder() for handler in plan.all_handlers}
         self._linked = {handler.name: handler.decoder(value_decoder) for handler in plan.all_handlers}
-        self._ways: dict[int, _Way | Refusal | Callable[[], object]] = {}
+        self._ways: dict[int, _Way | Refusal | Answer] = {}
         # In the order of their coming, for the oldest is dropped when there are too many.
         self._talking: dict[str, None] = {}
         self.in_hand: dict[int, str] = {}
         self.awaiting = Awaiting()
 
-    def _way(
-        self, channel: str, *, asked: bool = False, plain: bool = False
-    ) -> _Way | Refusal | Callable[[], object]:
+    def _way(self, channel: str, *, asked: bool = False, plain: bool = False) -> _Way | Refusal | Answer:
         if channel in self._reserved:
             return self._reserved[channel]
         found = self._plan.find(channel) if not channel.startswith("$") else None
@@ -198,9 +200,17 @@ class Handling:
         if isinstance(way, Refusal):
             return way
         if not isinstance(way, _Way):
-            return way()
+            return refusal([client.address]) or way(message)
         if self.awaiting.anybody:
             self.awaiting.came(client.channel, [message])
+        if self._taps.anybody:
+            self._taps.saw(CAME, client.address, client.channel, (message,))
+            answer = await self._answer(way, client, message)
+            self._taps.saw(ACKED, client.address, client.channel, (_on_a_link(answer),))
+            return answer
+        return await self._answer(way, client, message)
+
+    async def _answer(self, way: _Way, client: Client, message: Wire) -> object | Refusal | Ending:
         self.in_hand[client.id] = way.handler.name
         try:
             if way.is_plain and self._gate is None:
@@ -224,7 +234,7 @@ class Handling:
             if len(self._talking) > MOST_PEERS:
                 del self._talking[next(iter(self._talking))]
             self._say(f"** new client connected, path=/{channel}")
-        return self._route(_sent_by(peer, way), channel)
+        return self._route(_sent_by(peer, way), channel, peer)
 
     def values(self, channel: str, handler: Handler | None) -> Route:
         """Return where the values of a subscription go.
@@ -243,31 +253,53 @@ class Handling:
                 return _on_a_link(await self._after(way, channel, item, error))
             return Refusal(type(error).__name__, words(error))
 
-        return self._route(way, channel)._replace(recover=recover)
+        return self._route(way, channel, None)._replace(recover=recover)
 
-    def _route(self, way: _Way | Refusal | Callable[[], object], channel: str) -> Route:
+    def _route(self, way: _Way | Refusal | Answer, channel: str, peer: str | None) -> Route:
         if isinstance(way, Refusal):
             return Route(_refusing(way), None)
         if not isinstance(way, _Way):
-            return Route(_answering(way), None)
+            return Route(self._answering(way, peer or ""), None)
         handler = way.handler
         if way.decode in _DIRECT and handler.is_async and not way.captured and self._gate is None:
             # The way of most messages: nothing stands between the link and the handler.
-            prepare = self._arrivals(channel, _DIRECT[way.decode])
-            return Route(MethodType(handler.function, self._sketch), prepare)
-        return Route(self._careful(way), self._arrivals(channel))
+            prepare = self._arrivals(channel, peer, _DIRECT[way.decode])
+            handle: Handle = MethodType(handler.function, self._sketch)
+        else:
+            prepare, handle = self._arrivals(channel, peer), self._careful(way)
+        return Route(handle, prepare, answered=self._answers(channel, peer))
 
     def _arrivals(
-        self, channel: str, prepare: Callable[[list[Any]], list[Any]] | None = None
+        self, channel: str, peer: str | None, prepare: Callable[[list[Any]], list[Any]] | None = None
     ) -> Callable[[list[Any]], list[Any]]:
-        awaiting = self.awaiting
+        awaiting, taps = self.awaiting, self._taps
 
         def arrive(items: list[Any]) -> list[Any]:
             if awaiting.anybody:
                 awaiting.came(channel, all_as_plain(items))
+            if taps.anybody:
+                taps.saw(CAME, peer, channel, items)
             return items if prepare is None else prepare(items)
 
         return arrive
+
+    def _answers(self, channel: str, peer: str | None) -> Callable[[list[Any]], None]:
+        taps = self._taps
+
+        def answered(values: list[Any]) -> None:
+            if taps.anybody:
+                taps.saw(ACKED, peer, channel, values)
+
+        return answered
+
+    def _answering(self, answer: Answer, peer: str) -> Handle:
+        async def handle(_channel: str, message: object) -> object:
+            no = refusal(self._whence(peer))
+            if no is not None:
+                raise _NoHandlerError(no)
+            return await answered_at_once(answer, message)
+
+        return handle
 
     def _careful(self, way: _Way) -> Handle:
         async def handle(channel: str, message: Any) -> object:
@@ -291,7 +323,9 @@ class Handling:
         if isinstance(way, Refusal):
             return way
         if not isinstance(way, _Way):
-            return _one(way)
+            return refusal(self._whence(peer)) or parts_of(way, item)
+        if self._taps.anybody:
+            self._taps.saw(CAME, peer, channel, (item,))
         try:
             value = way.decode(item)
         except PayloadError as exc:
@@ -413,17 +447,6 @@ class Handling:
 def _on_a_link(outcome: object | Refusal | Ending) -> object | Refusal:
     """Return an outcome without the end of a conversation: a link goes on."""
     return outcome.answer if isinstance(outcome, Ending) else outcome
-
-
-async def _one(answer: Callable[[], object]) -> AsyncGenerator[Any, None]:
-    yield answer()
-
-
-def _answering(answer: Callable[[], object]) -> Handle:
-    async def handle(_channel: str, _message: object) -> object:
-        return answer()
-
-    return handle
 
 
 def _refusing(refusal: Refusal) -> Handle:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from factory.following import Following
+from factory.inspection import reference
 from factory.supervised import Supervision
-from mesh.control import Answer, Control
+from mesh.control import Control
 from mesh.runtime import Registration, register
 from mesh.text import endpoint
 
@@ -42,15 +42,13 @@ async def present(
     registration: Registration | None = None
     control: Control | None = None
     following = Following(sketch, worker, supervision)
-
-    async def told() -> dict[str, Any]:
-        return facts(sketch, worker, registration, begun)
-
+    worker.inspection.record = lambda: registration.record if registration else None
     try:
         try:
             registration = register(sketch.name, **_known(sketch, worker, supervision, begun))
-            answers: dict[str, Answer] = {"$ledger": lambda _: worker.books(), "$info": lambda _: told()}
-            control = Control(sketch.name, answers)
+            control = Control(
+                sketch.name, {**worker.inspection.answers, "$wire": worker.inspection.wire.parts}
+            )
             await control.open(registration.socket)
             registration.update(control=str(registration.socket))
         except Exception as exc:  # whatever it is, the sketch has nothing to do with it
@@ -79,7 +77,7 @@ def _known(
     host, port = worker.where
     terms = supervision.terms if supervision is not None else None
     return {
-        "sketch": _reference(sketch),
+        "sketch": reference(sketch),
         "host": host,
         "port": port,
         "doors": tuple(door.url for door in sketch.me.doors),
@@ -88,35 +86,3 @@ def _known(
         "fleet": terms.fleet if terms else None,
         "run": terms.run if terms else None,
     }
-
-
-def facts(
-    sketch: FactoryLoop, worker: Worker, registration: Registration | None, begun: float
-) -> dict[str, Any]:
-    """Return what a worker says of itself: the answer to ``$info``."""
-    host, port = worker.where
-    plan = sketch.plan
-    return {
-        "name": sketch.name,
-        "sketch": _reference(sketch),
-        "pid": os.getpid(),
-        "uptime": round(time.time() - begun, 3),
-        "host": host,
-        "port": port,
-        "doors": [door.url for door in sketch.me.doors],
-        "grid": str(sketch.grid.path) if sketch.grid.path else None,
-        "fleet": registration.record.fleet if registration else None,
-        "run": registration.record.run if registration else None,
-        "target": getattr(sketch.target, "name", sketch.target),
-        "channels": [pattern.text for pattern, _ in plan.handlers],
-        "any_channel": plan.fallback is not None,
-        "rhythms": [name for name, _ in plan.rhythms],
-        "publishes": sorted(plan.publishes),
-        "subscriptions": worker.subscriptions(),
-        "links": worker.links(),
-    }
-
-
-def _reference(sketch: FactoryLoop) -> str:
-    """Return what a sketch runs, as the grid has it; else its class."""
-    return sketch.me.sketch or f"{type(sketch).__module__}:{type(sketch).__qualname__}"

@@ -19,6 +19,7 @@ from factory.doors import DEFAULT_PORT, Doors
 from factory.ending import cancel, to_its_end, wait_at_most, within
 from factory.errors import HookError, SetupError
 from factory.handling import Handling
+from factory.inspection import Inspection
 from factory.plan import Plan
 from factory.rhythms import beat
 from factory.threads import Threads
@@ -84,6 +85,8 @@ class Worker:
         self._rhythms: list[asyncio.Task[None]] = []
         self._threads = Threads(sketch.name)
         self._stopping = asyncio.Event()
+        self.publishing = Publishing(patience=sketch.patience, say=self._say)
+        self.inspection = Inspection(sketch, self)
         self._handling = Handling(
             sketch,
             plan,
@@ -94,9 +97,9 @@ class Worker:
             report=self._report,
             note=self._log.info,
             warn=self._log.warning,
-            reserved={"$ledger": self.books},
+            inspection=self.inspection,
+            whence=lambda peer: self.hub.whence(peer),
         )
-        self.publishing = Publishing(patience=sketch.patience, say=self._say)
         self._doors = Doors(
             sketch,
             self._handling,
@@ -319,6 +322,10 @@ class Worker:
     def links(self) -> list[dict[str, object]]:
         """Return what is known of each link."""
         return self._hub.peers() if self._hub is not None else []
+
+    def show_published(self, on: bool) -> None:
+        """Show what is published to who looks on, or no longer."""
+        self.publishing.watcher = self.inspection.taps.published if on else None
 
     def subscriptions(self) -> list[dict[str, object]]:
         """Return what is subscribed to."""

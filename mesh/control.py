@@ -22,11 +22,11 @@ from urllib.parse import quote
 from mesh.dialling import AbsentError
 from mesh.errors import AckTimeoutError, DeliveryError, PeerDownError
 from mesh.links.asking import Asking
-from mesh.links.dialler import Dialler
+from mesh.links.dialler import Dial, Dialler
 from mesh.links.hub import Hub
 from mesh.links.inbox import Route
 from mesh.links.requesting import request
-from mesh.node import NodeDoor
+from mesh.node import Node, NodeDoor
 from mesh.protocol.link import Delivery, Failed, Reason
 from mesh.protocol.values import Refusal
 from mesh.runtime import checked_socket
@@ -90,11 +90,11 @@ class Control:
 
 
 class Questions:
-    """The asking end; made by ``questions()``."""
+    """The asking end; made by ``questions()`` or ``questions_to()``."""
 
-    def __init__(self, name: str, path: Path, dialler: Dialler) -> None:
+    def __init__(self, name: str, where: str, dialler: Dialler) -> None:
         self._name = name
-        self._path = path
+        self._where = where
         self._dialler = dialler
 
     async def request(self, channel: str, msg: object = None, *, timeout: float | None = 5.0) -> Any:
@@ -129,7 +129,7 @@ class Questions:
             return AckTimeoutError(self._name, failure.waited, transmitted=failure.transmitted)
         if failure.reason in (Reason.PEER_DOWN, Reason.CLOSED):
             why = self._dialler.why_absent
-            return PeerDownError(self._name, str(self._path), failure.waited, why)
+            return PeerDownError(self._name, self._where, failure.waited, why)
         return DeliveryError(self._name, f"{self._name} has not answered ({failure.reason.value})")
 
 
@@ -142,11 +142,37 @@ async def questions(name: str, path: str | Path) -> AsyncIterator[Questions]:
         path: Its control socket.
 
     """
+    async with _asking(name, str(path), partial(_dial, str(path))) as asking:
+        yield asking
+
+
+@asynccontextmanager
+async def questions_to(node: Node, *, once: bool = False) -> AsyncIterator[Questions]:
+    """Ask a node about itself at its door, which may refuse it.
+
+    Args:
+        node: The node.
+        once: Dial once, instead of again and again until the time is over.
+
+    Raises:
+        NotAServerError: If it has no door.
+
+    """
+    from mesh.dialling import dial_link
+
+    async with _asking(node.name, node.link_uri, partial(dial_link, node), once=once) as asking:
+        yield asking
+
+
+@asynccontextmanager
+async def _asking(name: str, where: str, dial: Dial, *, once: bool = False) -> AsyncIterator[Questions]:
     who = f"$asks-{token_hex(4)}"
     hub = Hub(who, _Receiver(who, {}), notice=_ignore, changed=_ignore)
-    dialler = hub.dialler(name, str(path), partial(_dial, str(path)))
+    if once:
+        hub.give_up()
+    dialler = hub.dialler(name, where, dial)
     try:
-        yield Questions(name, Path(path), dialler)
+        yield Questions(name, where, dialler)
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE):
                 await hub.drain("done")
@@ -182,18 +208,13 @@ class _Receiver:
         answer = self._answers.get(channel)
         if answer is None:
             raise LookupError(self._unknown(channel))
-        found = answer(msg)
-        if inspect.isasyncgen(found):
-            await found.aclose()
-            raise TypeError(f"{channel} answers in parts; ask for them")
-        return await found if inspect.isawaitable(found) else found
+        return await answered_at_once(answer, msg)
 
     def asked(self, peer: str, channel: str, item: Any) -> AsyncGenerator[Any, None] | Refusal:
         answer = self._answers.get(channel)
         if answer is None:
             return Refusal("LookupError", self._unknown(channel))
-        found: Any = answer(item)
-        return _parts(found)
+        return parts_of(answer, item)
 
     async def recover(self, peer: str, channel: str, item: Any, error: BaseException) -> Refusal:
         return Refusal(type(error).__name__, str(error))
@@ -206,7 +227,23 @@ class _Receiver:
         return f"{self._name} answers nothing on {channel!r}{did_you_mean(channel, known)}"
 
 
-async def _parts(found: Any) -> AsyncGenerator[Any, None]:
+async def answered_at_once(answer: Answer, msg: Any) -> Any:
+    """Return the one answer to a message.
+
+    Raises:
+        TypeError: If it is answered in parts.
+
+    """
+    found = answer(msg)
+    if inspect.isasyncgen(found):
+        await found.aclose()
+        raise TypeError("it answers in parts; ask for them")
+    return await found if inspect.isawaitable(found) else found
+
+
+async def parts_of(answer: Answer, msg: Any) -> AsyncGenerator[Any, None]:
+    """Give the parts of the answer to a message, or the one that there is."""
+    found: Any = answer(msg)
     if not inspect.isasyncgen(found):
         yield await found if inspect.isawaitable(found) else found
         return

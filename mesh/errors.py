@@ -180,6 +180,8 @@ class PeerDownError(DeliveryError, ConnectionError):
         waited: Seconds that were spent waiting for it.
         transmitted: Whether the message had been sent, so that its outcome is
             unknown; ``False`` means that it certainly was not handled.
+        why: Why it was not there at the last try.
+        accepted: Whether something answered there, so that it is running.
 
     Args:
         peer: Name of the node.
@@ -218,6 +220,8 @@ class PeerDownError(DeliveryError, ConnectionError):
         super().__init__(peer, words)
         self.waited = waited
         self.transmitted = transmitted
+        self.why = why
+        self.accepted = accepted
 
 
 _SENT_BEFORE = "; the message was sent before, so it may or may not have been handled"

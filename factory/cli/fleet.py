@@ -6,7 +6,18 @@ from pathlib import Path
 
 import click
 
-from factory.cli import checking, logs, pins, running
+from factory.cli import (
+    checking,
+    examining,
+    logs,
+    looking,
+    making,
+    pins,
+    running,
+    sending,
+    topping,
+    watching,
+)
 from factory.cli.printing import Printing
 from factory.cli.shared import grid_option
 
@@ -19,7 +30,18 @@ def main(ctx: click.Context, path: Path | None) -> None:
     ctx.obj = path
 
 
-for command in (*running.COMMANDS, *logs.COMMANDS, *checking.COMMANDS, *pins.COMMANDS):
+for command in (
+    *running.COMMANDS,
+    *looking.COMMANDS,
+    *sending.COMMANDS,
+    *watching.COMMANDS,
+    *topping.COMMANDS,
+    *examining.COMMANDS,
+    *making.COMMANDS,
+    *logs.COMMANDS,
+    *checking.COMMANDS,
+    *pins.COMMANDS,
+):
     main.add_command(command)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from factory.cli.shared import NOT_REACHED, Duration, explained, grid_option, grid_path
+from factory.cli.shared import NOT_REACHED, Duration, explained, grid_option, grid_path, pattern
 
 if TYPE_CHECKING:
     from factory.fleet.logs import LogLine
@@ -24,19 +24,12 @@ LOOK = 0.1
 _PALETTE = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright_yellow", "bright_green")
 
 
-def _pattern(_ctx: click.Context, _param: click.Parameter, value: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if value is None else re.compile(value)
-    except re.error as exc:
-        raise click.BadParameter(f"{value!r} is no regular expression: {exc}") from exc
-
-
 @click.command()
 @grid_option
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the fleet is down.")
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only this node; may be given again.")
 @click.option("--since", type=Duration(), metavar="TIME", help="Only the last 30s, 5m, 1h.")
-@click.option("--grep", callback=_pattern, metavar="RE", help="Only lines that match a regular expression.")
+@click.option("--grep", callback=pattern, metavar="RE", help="Only lines that match a regular expression.")
 @click.option(
     "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of what is there."
 )

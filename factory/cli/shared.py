@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -17,6 +20,8 @@ R = TypeVar("R")
 
 # Only the newest click can be subscripted, and mypy asks for it.
 if TYPE_CHECKING:
+    from factory.looking.places import Place
+
     _AnyType = click.ParamType[float]
 else:
     _AnyType = click.ParamType
@@ -26,6 +31,9 @@ FAILED = 1
 
 USAGE = 2
 """Exit code: the command line or the grid is wrong."""
+
+LOSS = 3
+"""Exit code: something was lost, or there is a gap."""
 
 NOT_REACHED = 4
 """Exit code: a node or fleet that was named is unknown, down or not reached."""
@@ -45,10 +53,70 @@ grid_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
 
 
+def pattern(_ctx: click.Context, _param: click.Parameter, value: str | None) -> re.Pattern[str] | None:
+    """Return the regular expression that an option gives, or fail with a sentence that says what is wrong."""
+    try:
+        return None if value is None else re.compile(value)
+    except re.error as exc:
+        raise click.BadParameter(f"{value!r} is no regular expression: {exc}") from exc
+
+
+def node_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of nodes that begin so, for the shell: of the grid, and of what runs here."""
+    from mesh.runtime import workers
+
+    names: list[str] = []
+    before = ctx.find_root().params.get("path")
+    # A shell that completes is not to be told of mistakes; the command itself tells them.
+    with contextlib.suppress(mesh.MeshError):
+        for node in mesh.grid(ctx.params.get("path") or before):
+            names += (node.name, *node.aliases)
+    with contextlib.suppress(mesh.MeshError):
+        names += [record.name for record in workers()]
+    return sorted({name for name in names if name.startswith(incomplete)})
+
+
+def node_channels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return nodes that begin so, or, behind a slash, the channels of one as it says them itself."""
+    name, slash, start = incomplete.partition("/")
+    if not slash:
+        return node_names(ctx, param, incomplete)
+    from factory.looking.places import place, places
+    from factory.looking.survey import WITHIN, look
+
+    with contextlib.suppress(mesh.MeshError):
+        before = ctx.find_root().params.get("path")
+        found = place(name, places(mesh.grid(ctx.params.get("path") or before)))
+        info = asyncio.run(look(found, WITHIN)).info
+        channels = {*info.get("channels", ()), *info.get("publishes", ())}
+        return [f"{name}/{channel}" for channel in sorted(channels) if channel.startswith(start)]
+    return []
+
+
 def grid_path(path: Path | None) -> Path | None:
     """Return the grid that was given, behind the verb or before it."""
     before: Path | None = click.get_current_context().obj
     return path or before
+
+
+def all_places(path: Path | None) -> list[Place]:
+    """Return every node of the grid in use, and every other worker that runs here."""
+    from factory.looking.places import places
+
+    return places(mesh.grid(grid_path(path)))
+
+
+def node_and_channel(text: str, path: Path | None) -> tuple[Place, str]:
+    """Return the node and the channel of ``NODE/CHANNEL``; the channel is empty if there is none.
+
+    Raises:
+        NotReachedError: If there is no such node.
+
+    """
+    from factory.looking.places import place
+
+    name, _, channel = text.partition("/")
+    return place(name, all_places(path)), channel
 
 
 class Duration(_AnyType):
@@ -85,11 +153,12 @@ def explained(call: Callable[P, R]) -> Callable[P, R]:
 def code_of(exc: mesh.MeshError) -> int:
     """Return the exit code of an error."""
     from factory.fleet.errors import NoFleetError
+    from factory.looking.errors import NotReachedError, SilentNodeError
 
     if isinstance(exc, mesh.NackedError):
         return NOT_REACHED if exc.type == "LookupError" else FAILED
-    if isinstance(exc, mesh.UnknownNodeError | NoFleetError | mesh.PeerDownError):
+    if isinstance(exc, mesh.UnknownNodeError | NoFleetError | NotReachedError | mesh.PeerDownError):
         return NOT_REACHED
-    if isinstance(exc, mesh.AckTimeoutError):
+    if isinstance(exc, mesh.AckTimeoutError | SilentNodeError):
         return NO_ANSWER
     return USAGE if isinstance(exc, mesh.GridError) else FAILED

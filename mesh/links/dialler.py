@@ -31,6 +31,9 @@ class Same(Protocol):
         From then on whoever wants that dialler's peer gets that link, and the dialler ends.
         """
 
+    def on_wire(self, transport: Transport) -> None:
+        """Let whoever watches the wire see a connection that has just begun."""
+
 
 class Dialler:
     """Keeps one link connected for as long as somebody wants it.
@@ -231,6 +234,7 @@ class Dialler:
             return True
         self._is_absent = False
         begin = self._loop.time()
+        self._hub.on_wire(transport)
         core.dial(begin)
         self._dialled = transport
         try:

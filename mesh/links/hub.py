@@ -19,6 +19,7 @@ from mesh.protocol.books import Books, Forgotten, is_balanced, joined
 from mesh.protocol.link import HelloTerms, Link, LinkSettings, read_hello, read_refusal, refusal
 from mesh.text import printable
 from mesh.transport.base import Transport, TransportClosedError
+from mesh.transport.tapping import Tap, tap_of_process
 
 HELLO_TIMEOUT = 5.0
 """Seconds that a dialler may take for its first frame."""
@@ -90,6 +91,7 @@ class Hub:
         self._closing = False
         self._closed = False
         self._given_up = False
+        self._wire: Tap | None = None
 
     # -- dialling ------------------------------------------------------------------------
 
@@ -280,6 +282,7 @@ class Hub:
             Why it ended, for people.
 
         """
+        self.on_wire(transport)
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
                 frame = await transport.recv()
@@ -342,6 +345,25 @@ class Hub:
             await transport.send(frame)
         await transport.close("refused")
 
+    # -- the wire --------------------------------------------------------------------------
+
+    def tap(self, tap: Tap | None) -> None:
+        """Let a tap see the connections of every link, those to come as well.
+
+        Args:
+            tap: The tap; ``None`` for that of the process, if it has one.
+
+        """
+        self._wire = tap
+        for link in self._links.values():
+            if link.transport is not None:
+                link.transport.tap(tap or tap_of_process())
+
+    def on_wire(self, transport: Transport) -> None:
+        """Let the tap see a connection that has just begun."""
+        if self._wire is not None:
+            transport.tap(self._wire)
+
     # -- the whole -------------------------------------------------------------------------
 
     def give_up(self) -> None:
@@ -397,6 +419,14 @@ class Hub:
                 }
             )
         return known
+
+    def whence(self, peer: str) -> list[str]:
+        """Return from where all that call themselves so are connected now."""
+        return [
+            link.transport.peer
+            for link in self._links.values()
+            if link.core.peer == peer and link.transport is not None
+        ]
 
     def in_hand(self) -> list[tuple[str, str]]:
         """Return peer and channel of every message that is being handled or waits for it."""

@@ -50,12 +50,15 @@ class Route(NamedTuple):
             batch at once; ``None`` if they are taken as they come.
         recover: Returns what becomes of a message whose handling raised; ``None`` if the
             ``Receiver`` shall be asked.
+        answered: Called with what messages were answered, refusals included, of a batch at once;
+            ``None`` if nobody wants to know.
 
     """
 
     handle: Handle
     prepare: Callable[[list[Any]], list[Any]] | None
     recover: Callable[[Any, BaseException], Awaitable[Any | Refusal]] | None = None
+    answered: Callable[[list[Any]], None] | None = None
 
 
 class Receiver(Protocol):
@@ -120,6 +123,7 @@ class Inbox:
         self._work: Inbound | None = None
         self._done: list[Any] = []
         self._recovers: Callable[[Any, BaseException], Awaitable[Any | Refusal]] | None = None
+        self._answered: Callable[[list[Any]], None] | None = None
         self._retired = False
         self._shut = False
         self._over = False
@@ -224,7 +228,7 @@ class Inbox:
         return route
 
     async def _run(self) -> None:
-        handle, prepare, self._recovers = self._route()
+        handle, prepare, self._recovers, self._answered = self._route()
         while True:
             while not self._queue:
                 if self._retired:
@@ -293,6 +297,8 @@ class Inbox:
         if self._done and self._work is not None:
             values = self._done[:]
             self._done.clear()
+            if self._answered is not None:
+                self._answered(values)
             self._shell.core.ack(self._work, values, self._loop.time())
 
     async def _recover(self, work: Inbound, item: Any, exc: BaseException) -> None:
@@ -316,6 +322,8 @@ class Inbox:
         if not isinstance(outcome, Refusal):
             self._done.append(outcome)
         elif not work.closed:
+            if self._answered is not None:
+                self._answered([outcome])
             self._shell.core.nack(work, outcome.type, outcome.message, self._loop.time())
 
     async def _give_way(self) -> None:

@@ -168,6 +168,7 @@ class Publishing:
         grace: How long such a one is waited for, then.
         turn: How long publishers may go on.
         forgotten: Channels of which even the numbers were forgotten.
+        watcher: Called with the channel and value of all that is published; ``None`` if nobody looks on.
 
     """
 
@@ -175,6 +176,7 @@ class Publishing:
         self.grace = None if patience is None else min(patience, GRACE)
         self.turn = Turn()
         self.forgotten = 0
+        self.watcher: Callable[[str, object], None] | None = None
         self._say = say
         self._channels: dict[str, Channel] = {}
         self._most_channels = MOST_CHANNELS
@@ -185,6 +187,10 @@ class Publishing:
         self._flushing: asyncio.Handle | None = None
         self._stopped = False
         self._thread: int | None = None
+
+    def numbers(self) -> dict[str, int]:
+        """Return how many values were published on each channel, as far as it was not forgotten."""
+        return {name: channel.topic.next - 1 for name, channel in self._channels.items()}
 
     def begin(self) -> None:
         """From now on this thread has the event loop, and no other may publish."""
@@ -225,6 +231,8 @@ class Publishing:
             raise error or PayloadError(f"a {type(value).__name__} cannot be sent") from None
         if len(body) > MAX_VALUE:
             raise FrameTooLargeError(len(body), MAX_VALUE)
+        if self.watcher is not None:
+            self.watcher(found.name, value)
         if not latch and not topic.cursors:
             topic.skip()
             return Publication(self, found, 0, 0)

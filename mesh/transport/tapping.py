@@ -39,6 +39,11 @@ class Tap:
             self._sinks.remove(sink)
 
     @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """Who is told."""
+        return tuple(self._sinks)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nobody is told."""
         return not self._sinks

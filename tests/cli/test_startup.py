@@ -71,7 +71,7 @@ def test_completion_needs_neither_network_nor_grid() -> None:
 
 
 def test_the_help_of_mesh_needs_no_sketches_either() -> None:
-    assert not imported(MESH, "--help") & (NETWORK | GRIDS | {"asyncio", "factory.loop", "sketches"})
+    assert not imported(MESH, "--help") & (NETWORK | GRIDS | {"asyncio", "factory.loop", "rich", "sketches"})
 
 
 def test_an_unknown_sketch_needs_no_network() -> None:

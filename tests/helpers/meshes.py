@@ -90,11 +90,24 @@ class Source(factory.FactoryLoop):
 '''
 
 
-def mesh(*arguments: str | Path, cwd: Path = ROOT, env: Mapping[str, str | None] | None = None) -> Proc:
+def mesh(
+    *arguments: str | Path,
+    cwd: Path = ROOT,
+    env: Mapping[str, str | None] | None = None,
+    interactive: bool = False,
+) -> Proc:
     """Run ``mesh`` with the Python of the tests."""
     # From another folder it is found by its path, as it is when it is installed.
     found = {"PYTHONPATH": str(ROOT)} if cwd != ROOT else {}
-    return Proc(sys.executable, "-m", "factory.cli.fleet", *arguments, cwd=cwd, env={**found, **(env or {})})
+    return Proc(
+        sys.executable,
+        "-m",
+        "factory.cli.fleet",
+        *arguments,
+        cwd=cwd,
+        env={**found, **(env or {})},
+        interactive=interactive,
+    )
 
 
 def done(*arguments: str | Path, code: int = 0, within: float = DEADLINE) -> Proc:

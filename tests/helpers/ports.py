@@ -22,11 +22,11 @@ _RANGE = range(20_000, 32_000)
 _given: set[int] = set()
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, among: range = _RANGE) -> list[int]:
     """Return ports that nobody listens on, and that no other call has returned."""
     found: list[int] = []
     while len(found) < count:
-        port = random.choice(_RANGE)
+        port = random.choice(among)
         if port not in _given and not _taken(port):
             _given.add(port)
             found.append(port)

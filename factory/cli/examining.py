@@ -1,0 +1,87 @@
+"""``mesh doctor``: what is wrong, and what to type next."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import mesh
+from factory.cli.shared import FAILED, all_places, explained, grid_option, grid_path, json_option
+from mesh.text import did_you_mean, printable
+
+if TYPE_CHECKING:
+    from factory.looking.doctor import Finding
+
+
+@click.command()
+@grid_option
+@click.option("--explain", metavar="CODE", help="Tell more of one kind of finding.")
+@json_option
+@explained
+def doctor(path: Path | None, explain: str | None, as_json: bool) -> None:
+    """Look for what is wrong: in the grid, with the nodes, their links and ledgers.
+
+    Exits with 1 if there is anything, a node that is down included.
+    """
+    if explain is not None:
+        _explain(explain)
+        return
+    found, count = _examine(path)
+    if as_json:
+        document = {"ok": not found, "nodes": count, "findings": [asdict(one) for one in found]}
+        click.echo(json.dumps(document))
+    else:
+        for one in found:
+            click.echo(f"{one.code}  {printable(one.what)}")
+            click.echo(f"    next: {printable(one.next)}")
+        if not found:
+            click.echo(f"nothing is wrong with {'1 node' if count == 1 else f'{count} nodes'}")
+    if found:
+        click.echo(f"`mesh doctor --explain {found[0].code}` tells more", err=True)
+        sys.exit(FAILED)
+
+
+def _explain(code: str) -> None:
+    from factory.looking.doctor import KINDS
+
+    kind = KINDS.get(code.upper())
+    if kind is None:
+        raise click.UsageError(f"no finding has the code {code!r}{did_you_mean(code, KINDS)}")
+    click.echo(f"{code.upper()}: {kind[0]}\n\n{click.wrap_text(kind[1], 78)}")
+
+
+def _examine(path: Path | None) -> tuple[list[Finding], int]:
+    from factory.looking import doctor as rules
+    from factory.looking.books import books
+    from factory.looking.survey import WITHIN, survey
+
+    try:
+        places = all_places(path)
+    except mesh.GridError as exc:
+        return rules.of_grid(exc), 0
+
+    async def ask() -> Any:
+        return await asyncio.gather(survey(places), books(places, WITHIN))
+
+    seen, ledgers = asyncio.run(ask())
+    return rules.findings(seen, ledgers, _fleet(path)), len(seen)
+
+
+def _fleet(path: Path | None) -> dict[str, Any] | None:
+    """Return what the supervisor says, if there is one that answers."""
+    from factory.fleet import asking
+    from factory.fleet.errors import NoFleetError
+
+    try:
+        return asking.ask(asking.find(grid_path(path))[0], "status", timeout=1.0)
+    except (NoFleetError, mesh.MeshError):
+        return None
+
+
+COMMANDS = (doctor,)

@@ -1,0 +1,232 @@
+"""``mesh list``, ``info``, ``ledger``, ``ping`` and ``graph``: how the nodes are, now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from factory.cli.shared import (
+    LOSS,
+    NO_ANSWER,
+    NOT_REACHED,
+    Duration,
+    all_places,
+    code_of,
+    explained,
+    grid_option,
+    json_option,
+    node_names,
+)
+from mesh.text import printable
+
+if TYPE_CHECKING:
+    from factory.looking.survey import Seen
+
+_TIMEOUT = click.option(
+    "--timeout", type=Duration(), default="2s", show_default=True, metavar="TIME", help="How long to wait."
+)
+_NODES = click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
+
+
+def _survey(path: Path | None) -> list[Seen]:
+    from factory.looking.survey import survey
+
+    return asyncio.run(survey(all_places(path)))
+
+
+@click.command("list")
+@grid_option
+@json_option
+@explained
+def list_(path: Path | None, as_json: bool) -> None:
+    """Show every node of the grid, and every other worker that runs on this machine.
+
+    However a worker was started, it is there. A node is up, frozen (it runs and does not
+    answer), linked (known by its link with another one) or down.
+    """
+    from factory.cli.tables import show, span
+
+    rows = [one.as_dict() for one in _survey(path)]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    show(
+        ("NODE", "STATE", "WHERE", "#PID", "#UPTIME", "#LINKS", "SKETCH", "NOTE"),
+        [
+            (
+                row["node"],
+                row["state"],
+                row["where"],
+                row["pid"],
+                span(row["uptime"]),
+                None if row["links"] is None else f"{row['links_up']}/{row['links']}",
+                row["sketch"],
+                row["why"] or "",
+            )
+            for row in rows
+        ],
+    )
+
+
+@click.command()
+@click.argument("node", shell_complete=node_names)
+@grid_option
+@_TIMEOUT
+@json_option
+@explained
+def info(node: str, path: Path | None, timeout: float, as_json: bool) -> None:
+    """Show what a node says of itself: its channels, rhythms, links and subscriptions."""
+    from factory.looking.places import asking, place
+
+    found = place(node, all_places(path))
+
+    async def ask() -> dict[str, Any]:
+        async with asking(found, timeout) as questions:
+            answer: dict[str, Any] = await questions.request("$info", timeout=timeout)
+            return answer
+
+    facts = asyncio.run(ask())
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        if key in ("links", "subscriptions"):
+            continue
+        click.echo(f"{key.replace('_', ' ') + ':':<12} {_words(value)}")
+    for link in facts["links"]:
+        why = f" ({link['why']})" if link["why"] else ""
+        way = "to" if link["dialled"] else "from"
+        words = f"{way} {link['peer']} at {link['where']}: {link['state']}{why}"
+        click.echo(f"{'link:':<12} {printable(words)}")
+    for one in facts["subscriptions"]:
+        words = f"{one['channel']} of {one['source']} ({one['policy']}, {one['limit']})"
+        click.echo(f"{'subscribes:':<12} {printable(words)}")
+
+
+def _words(value: object) -> str:
+    if isinstance(value, list):
+        return printable(", ".join(map(str, value))) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else printable(str(value))
+
+
+@click.command()
+@_NODES
+@grid_option
+@_TIMEOUT
+@json_option
+@explained
+def ledger(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: bool) -> None:
+    """Show what became of every message, by node, peer and channel.
+
+    Exits with 3 if a line does not balance: a message was lost inside a worker.
+    """
+    from factory.cli.tables import show
+    from factory.looking.books import books, rows_of
+    from factory.looking.places import chosen
+
+    found = asyncio.run(books(chosen(nodes, all_places(path)), timeout))
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        columns = (
+            "NODE",
+            "PEER",
+            "WAY",
+            "CHANNEL",
+            "#TOTAL",
+            "#DONE",
+            "#REFUSED",
+            "#LOST",
+            "#OPEN",
+            "BALANCE",
+        )
+        show(columns, [row for one in found for row in rows_of(one)])
+        for one in found:
+            if one["why"]:
+                click.echo(f"{one['node']}: {one['why']}", err=True)
+    if any(one["balanced"] is False for one in found):
+        sys.exit(LOSS)
+
+
+@click.command()
+@_NODES
+@grid_option
+@click.option(
+    "-c", "count", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="How often."
+)
+@click.option(
+    "--interval",
+    type=Duration(),
+    default="1s",
+    show_default=True,
+    metavar="TIME",
+    help="From one to the next.",
+)
+@_TIMEOUT
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each answer.")
+@explained
+def ping(
+    nodes: tuple[str, ...], path: Path | None, count: int, interval: float, timeout: float, as_json: bool
+) -> None:
+    """Measure how long nodes take to answer, at the door where others reach them.
+
+    Exits with 4 if a node that was named is down, with 124 if it does not answer, and with 3
+    if it answers only sometimes.
+    """
+    from factory.looking.pinging import Pong, ping_all
+    from factory.looking.places import chosen
+
+    found = chosen(nodes, all_places(path))
+    width = max((len(place.name) for place in found), default=0)
+
+    def tell(pong: Pong) -> None:
+        if as_json:
+            click.echo(json.dumps(pong.as_dict()))
+        elif pong.error is None:
+            click.echo(f"{printable(pong.node):<{width}}  {pong.seconds * 1000:.2f} ms")
+        else:
+            click.echo(f"{printable(pong.node):<{width}}  {pong.error}", err=True)
+
+    pongs = asyncio.run(ping_all(found, count, interval, timeout, tell))
+    if nodes:
+        sys.exit(_code(pongs))
+
+
+def _code(pongs: list[Any]) -> int:
+    codes = []
+    for name in {pong.node for pong in pongs}:
+        mine = [pong for pong in pongs if pong.node == name]
+        errors = [pong.error for pong in mine if pong.error is not None]
+        codes.append(0 if not errors else LOSS if len(errors) < len(mine) else code_of(errors[0]))
+    return next((code for code in (NOT_REACHED, NO_ANSWER, LOSS) if code in codes), max(codes, default=0))
+
+
+@click.command()
+@grid_option
+@click.option(
+    "--format",
+    "how",
+    type=click.Choice(["ascii", "mermaid", "json"]),
+    default="ascii",
+    show_default=True,
+    help="For a terminal, for a document, for a program.",
+)
+@explained
+def graph(path: Path | None, how: str) -> None:
+    """Show who talks to whom: what the grid says, and the links that there are."""
+    from factory.looking import graph as drawing
+
+    seen = _survey(path)
+    edges = drawing.edges(seen)
+    draw = {"ascii": drawing.as_ascii, "mermaid": drawing.as_mermaid, "json": drawing.as_json}[how]
+    click.echo(draw(seen, edges))
+
+
+COMMANDS = (list_, info, ledger, ping, graph)

@@ -1,0 +1,1 @@
+"""Looking inside nodes that run, from another process."""

@@ -1,0 +1,225 @@
+"""``mesh list``, ``info``, ``ledger``, ``ping`` and ``graph`` on nodes that run, are frozen or down."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+from websockets.sync.server import serve
+
+from tests.helpers.lab import Lab, lab
+from tests.helpers.proc import DEADLINE, Proc
+
+# Many processes start, which takes its time on a machine that has other things to do.
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[tuple[Lab, Proc, Proc]]:
+    with lab() as found:
+        echo = found.run("echo", "Echo")
+        ticker = found.run("ticker", "Ticker")
+        # Once the ticker has its link, everybody knows it.
+        while not found.told("info", "ticker", "--json")["links"]:
+            pass
+        yield found, echo, ticker
+
+
+@pytest.fixture
+def there(nodes: tuple[Lab, Proc, Proc]) -> Lab:
+    return nodes[0]
+
+
+@pytest.fixture
+def frozen(nodes: tuple[Lab, Proc, Proc]) -> Iterator[Lab]:
+    found, echo, _ = nodes
+    echo.send_signal(signal.SIGSTOP)
+    yield found
+    echo.send_signal(signal.SIGCONT)
+
+
+# -- list ------------------------------------------------------------------------------------------
+
+
+def test_list_shows_nodes_that_were_started_by_hand_and_those_that_are_down(
+    nodes: tuple[Lab, Proc, Proc],
+) -> None:
+    found, echo, ticker = nodes
+    shown = found.done("list")
+    assert shown.stderr == []
+    head, *rows = [line.split() for line in shown.stdout]
+    assert head == ["NODE", "STATE", "WHERE", "PID", "UPTIME", "LINKS", "SKETCH", "NOTE"]
+    assert [row[:4] for row in rows] == [
+        ["echo", "up", f"localhost:{found.ports['echo']}", str(echo.pid)],
+        ["ticker", "up", "-", str(ticker.pid)],
+        ["spare", "down", f"localhost:{found.ports['spare']}", "-"],
+    ]
+    assert not any(line.endswith(" ") or "\x1b" in line for line in shown.stdout)
+
+
+def test_list_as_one_document(there: Lab) -> None:
+    rows = there.told("list", "--json")
+    assert [(row["node"], row["state"], row["in_grid"]) for row in rows] == [
+        ("echo", "up", True),
+        ("ticker", "up", True),
+        ("spare", "down", True),
+    ]
+    assert rows[1]["links_up"] == 1
+
+
+def test_list_shows_an_overridden_port_and_a_worker_that_is_not_in_the_grid() -> None:
+    with lab() as found:
+        other = found.ports["spare"]
+        found.run("echo", "Echo", "--port", str(other))
+        found.run("guest", "Ticker", "--target", "echo")
+        rows = {row["node"]: row for row in found.told("list", "--json")}
+        assert (rows["echo"]["state"], rows["echo"]["where"]) == ("up", f"localhost:{other}")
+        guest = rows["guest"]
+        assert (guest["state"], guest["in_grid"], guest["why"]) == ("up", False, "not in this grid")
+        assert found.done("ping", "echo").stdout[0].startswith("echo ")
+
+
+def test_list_answers_in_time_with_a_frozen_node_and_says_which(frozen: Lab) -> None:
+    (row,) = [row for row in frozen.told("list", "--json") if row["state"] == "frozen"]
+    assert row["node"] == "echo"
+    assert row["why"] == f"is stopped by a signal (pid {row['pid']}); `kill -CONT {row['pid']}` lets it go on"
+
+
+def test_list_knows_a_node_by_its_link_alone() -> None:
+    with lab() as found:
+        found.run("echo", "Echo")
+        found.run("ticker", "Ticker", elsewhere=True)
+
+        def ticker() -> Any:
+            return next(row for row in found.told("list", "--json") if row["node"] == "ticker")
+
+        end = time.monotonic() + DEADLINE
+        while ticker()["state"] != "linked":
+            assert time.monotonic() < end, ticker()
+        assert ticker()["why"] == "known by its link with echo"
+
+
+def test_list_asks_a_node_that_is_not_registered_here_at_its_address() -> None:
+    with lab() as found:
+        echo = found.run("echo", "Echo", elsewhere=True)
+        (row,) = [row for row in found.told("list", "--json") if row["node"] == "echo"]
+        assert (row["state"], row["pid"]) == ("up", echo.pid)
+        assert found.told("info", "echo", "--json")["pid"] == echo.pid
+
+
+def test_list_says_of_another_program_that_it_is_a_plain_server() -> None:
+    with lab() as found, serve(lambda _: None, "localhost", found.ports["spare"]) as server:
+        from threading import Thread
+
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            (row,) = [row for row in found.told("list", "--json") if row["node"] == "spare"]
+        finally:
+            server.shutdown()
+            thread.join()
+        assert (row["state"], row["why"]) == ("up", "a plain websocket server")
+
+
+# -- info ------------------------------------------------------------------------------------------
+
+
+def test_info_of_a_node_by_its_alias(there: Lab) -> None:
+    shown = there.done("info", "parrot")
+    assert shown.stderr == []
+    text = "\n".join(shown.stdout)
+    assert re.search(r"^channels: +echo, number, parts, slow$", text, re.MULTILINE)
+    assert re.search(r"^publishes: +crowd, said$", text, re.MULTILINE)
+    assert re.search(r"^link: +from ticker at 127.0.0.1:\d+: up$", text, re.MULTILINE)
+
+
+def test_info_of_an_unknown_node(there: Lab) -> None:
+    shown = there.done("info", "tiker", code=4)
+    assert (shown.stdout, shown.stderr) == ([], ["Error: unknown node 'tiker', did you mean 'ticker'?"])
+
+
+def test_info_of_a_node_that_is_down(there: Lab) -> None:
+    shown = there.done("info", "spare", "--timeout", "300ms", code=4)
+    assert shown.stdout == []
+    assert "spare could not be reached" in shown.stderr[0]
+
+
+def test_info_of_a_frozen_node(frozen: Lab) -> None:
+    assert "is stopped by a signal" in frozen.done("info", "echo", "--timeout", "300ms", code=124).stderr[0]
+
+
+# -- ledger ----------------------------------------------------------------------------------------
+
+
+def test_ledger_of_all_with_what_is_down_shown_as_down(there: Lab) -> None:
+    shown = there.done("ledger")
+    assert shown.stderr == ["spare: down"]
+    rows = [line.split() for line in shown.stdout]
+    assert any(row[:4] == ["ticker", "echo", "sent", "echo"] and row[-1] == "yes" for row in rows)
+    assert any(row[:4] == ["echo", "ticker", "received", "echo"] for row in rows)
+
+
+def test_ledger_of_one_as_a_document(there: Lab) -> None:
+    (book,) = there.told("ledger", "ticker", "--json")
+    line = book["peers"]["echo"]["sent"]["echo"]
+    assert (book["node"], book["balanced"]) == ("ticker", True)
+    assert line["acked"] + line["in_flight"] == line["sent"] > 0
+    assert "unknown node" in there.done("ledger", "nobody", code=4).stderr[0]
+
+
+# -- ping ------------------------------------------------------------------------------------------
+
+
+def test_ping_measures_each_answer(there: Lab) -> None:
+    rows = there.rows("ping", "echo", "ticker", "-c", "2", "--interval", "10ms", "--json")
+    assert sorted((row["node"], row["number"]) for row in rows) == [
+        (name, number) for name in ("echo", "ticker") for number in (1, 2)
+    ]
+    assert all(row["ms"] > 0 for row in rows)
+
+
+def test_ping_of_all_shows_what_is_down_and_exits_with_0(there: Lab) -> None:
+    shown = there.done("ping")
+    assert sorted(line.split()[0] for line in shown.stdout) == ["echo", "ticker"]
+    assert [line.split()[0] for line in shown.stderr] == ["spare"]
+
+
+def test_ping_of_a_node_that_is_down_or_silent(there: Lab, frozen: Lab) -> None:
+    there.done("ping", "spare", "--timeout", "300ms", code=4)
+    there.done("ping", "echo", "--timeout", "300ms", code=124)
+
+
+# -- graph -----------------------------------------------------------------------------------------
+
+
+def test_graph_as_lines_and_as_mermaid(there: Lab) -> None:
+    assert there.done("graph").stdout == ["ticker --> echo  target", "spare", "(spare is down)"]
+    assert there.done("graph", "--format", "mermaid").stdout == [
+        "flowchart LR",
+        '    n0["echo"]',
+        '    n1["ticker"]',
+        '    n2["spare (down)"]',
+        "    n1 --> n0",
+    ]
+
+
+def test_graph_as_a_document(frozen: Lab) -> None:
+    document = frozen.told("graph", "--format", "json")
+    assert [node["state"] for node in document["nodes"]] == ["frozen", "up", "down"]
+    (edge,) = document["edges"]
+    assert (edge["source"], edge["to"], edge["kind"]) == ("ticker", "echo", "target")
+
+
+# -- who may ask -------------------------------------------------------------------------------------
+
+
+def test_a_plain_client_of_this_machine_may_ask_what_is_no_stream(there: Lab) -> None:
+    with connect(f"ws://localhost:{there.ports['echo']}/$info") as client:
+        client.send("")
+        assert json.loads(client.recv())["name"] == "echo"

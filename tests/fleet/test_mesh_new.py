@@ -1,0 +1,134 @@
+"""``mesh new`` and ``mesh completion``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from factory.looking.making import CannotMakeError, class_name, with_node
+from mesh.errors import GridError
+from mesh.gridfile.load import parse_grid
+from tests.helpers.lab import lab
+from tests.helpers.meshes import mesh
+from tests.helpers.proc import Proc, finished
+
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(60)]
+
+
+def run(folder: Path, *arguments: str, code: int = 0) -> Proc:
+    proc = finished(mesh(*arguments, cwd=folder))
+    assert proc.process.returncode == code, proc
+    return proc
+
+
+def test_a_new_fleet_and_a_sketch_in_it_run(tmp_path: Path) -> None:
+    made = run(tmp_path, "new", "fleet", "lab")
+    assert made.stdout == []
+    assert made.stderr == ["made lab/grid.yaml and lab/hello.py; next: cd lab && mesh up"]
+    folder = tmp_path / "lab"
+    run(folder, "new", "sketch", "my-lamp", "--port", "9690")
+    assert "class MyLamp(factory.FactoryLoop):" in (folder / "my_lamp.py").read_text()
+    assert run(folder, "validate").stdout[0].endswith("grid.yaml: no mistakes; 2 nodes: hello and my-lamp")
+    with mesh("up", "my-lamp", cwd=folder) as up:
+        up.wait_for("my-lamp is ready on localhost:9690")
+        assert run(folder, "pub", "my-lamp", "on").stdout == ["got on"]
+        assert up.stop() == 0
+
+
+def test_what_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    run(tmp_path, "new", "fleet", "lab")
+    before = (tmp_path / "lab/grid.yaml").read_bytes()
+    assert "is there already" in run(tmp_path, "new", "fleet", "lab", code=1).stderr[0]
+    (tmp_path / "lab/taken.py").write_text("mine")
+    assert "is there already" in run(tmp_path / "lab", "new", "sketch", "taken", code=1).stderr[0]
+    assert (tmp_path / "lab/grid.yaml").read_bytes() == before
+    assert "there is no grid.yaml here" in run(tmp_path, "new", "sketch", "x", code=1).stderr[0]
+    assert "names that start with $" in run(tmp_path, "new", "fleet", "$x", code=2).stderr[-1]
+
+
+COMMENTED = """\
+# The grid of the lab.
+origins: [http://pi.local]   # who may come in
+
+nodes:
+    a:   # the first
+        port: 8001 # its port
+
+    b: {port: 8002}   # the last
+
+    # c comes here one day
+
+# the end
+groups: {}
+"""
+
+
+def test_comments_and_order_are_kept() -> None:
+    text = with_node(COMMENTED, "new", "new.py:New", 8003)
+    entry = "    new:\n      sketch: new.py:New\n      port: 8003\n"
+    assert text == COMMENTED.replace("# the last\n", f"# the last\n{entry}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nodes: {a: {port: 1}} # flow\n",
+        "nodes: {} # none\n",
+        "nodes:\n  a: {port: 1}",
+        "nodes:\r\n  a:\r\n    port: 1\r\n# end\r\n",
+        "nodes:\n  a:\n    port: 1\n    args:\n      text: |\n        one\n\n        two\n\n# end\n",
+        "nodes:\n  b: {port: 2}\n  a:\n    port: 1\n    peers:\n    - b\ngroups: {}\n",
+        "nodes:\n",
+        "nodes: # nobody yet\ngroups: {}\n",
+    ],
+)
+def test_a_node_is_added_whatever_the_grid_looks_like(text: str) -> None:
+    changed = with_node(text, "new", "new.py:New", 8003)
+    assert parse_grid(changed.encode()).node("new").port == 8003
+    assert len(changed) > len(text)
+    rest = iter(changed)
+    assert all(letter in rest for letter in text.strip())  # nothing is taken away
+    assert ("\r\n" in changed) == ("\r\n" in text)
+
+
+def test_a_node_is_not_added_twice_or_to_what_is_no_grid() -> None:
+    with pytest.raises(GridError, match="duplicate key"):
+        with_node("nodes:\n  a: {port: 1}\n", "a", "a.py:A", 8003)
+    with pytest.raises(CannotMakeError, match="no `nodes:`"):
+        with_node("groups: {}\n", "a", "a.py:A", 8003)
+
+
+def test_the_name_of_a_class() -> None:
+    assert [class_name(name) for name in ("lamp", "my-lamp", "my_lamp2")] == ["Lamp", "MyLamp", "MyLamp2"]
+
+
+# -- completion ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell(shell: str) -> None:
+    shown = run(Path.cwd(), "completion", shell)
+    assert shown.stderr == []
+    assert f"_MESH_COMPLETE={shell}_complete" in "\n".join(shown.stdout)
+    run(Path.cwd(), "completion", "dos", code=2)
+
+
+def test_names_are_completed_live() -> None:
+    with lab() as found:
+        found.run("guest", "Echo", "--port", str(found.ports["spare"]))
+
+        def completed(words: str) -> list[str]:
+            env = {
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(len(words.split()) - 1),
+                "_MESH_COMPLETE": "bash_complete",
+                "MESH_GRID": str(found.grid),
+            }
+            return [line.removeprefix("plain,") for line in finished(found.bare(env)).stdout]
+
+        assert completed("mesh info e") == ["echo"]
+        assert completed("mesh info g") == ["guest"]  # which the grid has not
+        assert completed("mesh echo guest/n") == ["guest/number"]
+        assert completed("mesh pub guest/s") == ["guest/said", "guest/slow"]
+        assert "list" in completed("mesh l")

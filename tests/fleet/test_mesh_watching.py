@@ -1,0 +1,188 @@
+"""``mesh echo``, ``hz`` and ``wire`` on nodes that run."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helpers.lab import Lab, lab
+from tests.helpers.proc import Proc
+
+# Many processes start, which takes its time on a machine that has other things to do.
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+
+LOOKS = r"looking on at (echo|spare|ticker); Ctrl-C ends it"
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[tuple[Lab, Proc]]:
+    with lab() as found:
+        echo = found.run("echo", "Echo")
+        found.run("spare", "Crowd")
+        yield found, echo
+
+
+@pytest.fixture
+def there(nodes: tuple[Lab, Proc]) -> Lab:
+    return nodes[0]
+
+
+# -- echo ------------------------------------------------------------------------------------------
+
+
+def test_echo_shows_what_comes_and_what_is_published_with_the_direction(there: Lab) -> None:
+    with there.mesh("echo", "parrot", "-n", "3") as looking:
+        looking.wait_for(LOOKS)
+        there.done("pub", "echo/echo", "hello")
+        there.done("pub", "echo/number", "7")
+        assert looking.wait() == 0
+        time = r"\d\d:\d\d:\d\d\.\d{3}"
+        assert [
+            bool(re.fullmatch(f"{time} {row}", line))
+            for row, line in zip(
+                [r"< echo/echo  hello  \[\$script-\w+\]", "> echo/said  hello", r"< echo/number  7  \[.+\]"],
+                looking.stdout,
+                strict=True,
+            )
+        ] == [True] * 3, looking
+        assert looking.stderr == ["looking on at echo; Ctrl-C ends it"]
+
+
+def test_echo_of_one_channel_with_the_acks_and_refusals(there: Lab) -> None:
+    with there.mesh("echo", "echo/number", "--acks", "-n", "4", "--json") as looking:
+        looking.wait_for(LOOKS)
+        there.done("pub", "echo/echo", "not this one")
+        there.done("pub", "echo/number", "7")
+        there.done("pub", "echo/number", "warm", code=1)
+        assert looking.wait() == 0
+        rows = [json.loads(line) for line in looking.stdout]
+        assert [(row["way"], row["channel"], row.get("data")) for row in rows] == [
+            ("<", "number", 7),
+            ("=", "number", 14.0),
+            ("<", "number", "warm"),
+            ("=", "number", None),
+        ]
+        assert rows[-1]["refused"]["type"] == "PayloadError"
+
+
+def test_echo_shows_only_what_matches(there: Lab) -> None:
+    with there.mesh("echo", "echo", "--filter", "^echo h", "-n", "1") as looking:
+        looking.wait_for(LOOKS)
+        for word in ("cold", "hot"):
+            there.done("pub", "echo/echo", word)
+        assert looking.wait() == 0
+        assert "hot" in looking.stdout[0]
+    assert "is no regular expression" in there.done("echo", "echo", "--filter", "(", code=2).stderr[-1]
+
+
+def test_echo_can_be_fed_to_pub(there: Lab) -> None:
+    with there.mesh("echo", "echo/echo", "--json", "-n", "2") as looking:
+        looking.wait_for(LOOKS)
+        there.done("pub", "echo/echo", "one")
+        there.done("pub", "echo/echo", '{"two": 2}')
+        looking.wait()
+        rows = looking.stdout
+    with there.mesh("pub", "echo", "--stdin", interactive=True) as feeding:
+        feeding.type("".join(f"{row}\n" for row in rows))
+        feeding.end_input()
+        assert feeding.wait() == 0
+        assert feeding.stdout == ["one", '{"two":2}']
+
+
+def test_echo_of_more_than_can_be_shown_counts_the_rest(there: Lab) -> None:
+    with there.mesh("echo", "spare/crowd", "--json") as looking:
+        looking.wait_for(LOOKS)
+        there.done("pub", "spare", "5000")
+        looking.wait_for("more came than could be shown")
+        assert looking.stop() == 0
+        rows = [json.loads(line) for line in looking.stdout]
+        shown = [row["data"] for row in rows if "data" in row]
+        assert len(shown) + sum(row.get("skipped", 0) for row in rows) == 5000
+        assert 0 < len(shown) < 5000
+        assert shown == sorted(shown)
+
+
+def test_echo_ends_in_time_or_says_that_nothing_came(there: Lab) -> None:
+    shown = there.done("echo", "echo", "--timeout", "200ms", code=124)
+    assert shown.stdout == []
+    assert shown.stderr == [
+        "looking on at echo; Ctrl-C ends it",
+        "Error: 0 of 1 rows came within 0.2 s",
+    ]
+
+
+def test_echo_of_a_node_that_is_down_unknown_or_ends(there: Lab) -> None:
+    assert "ticker does not run" in there.done("echo", "ticker", code=4).stderr[0]
+    assert "did you mean 'echo'?" in there.done("echo", "ecko", code=4).stderr[0]
+    with lab() as other:
+        echo = other.run("echo", "Echo")
+        with other.mesh("echo", "echo") as looking:
+            looking.wait_for(LOOKS)
+            echo.stop()
+            assert looking.wait() == 4
+            assert looking.stderr[-1].startswith("Error: echo ")
+
+
+def test_echo_ends_on_ctrl_c_and_leaves_no_tap_behind(there: Lab) -> None:
+    for _ in range(9):  # one more than there may be at a time
+        with there.mesh("echo", "echo") as looking:
+            looking.wait_for(LOOKS)
+            assert looking.stop(signal.SIGINT) == 0
+
+
+# -- hz --------------------------------------------------------------------------------------------
+
+
+def test_hz_counts_everything(there: Lab) -> None:
+    with there.mesh("hz", "spare/crowd", "--once", "--window", "3s", "--json") as measuring:
+        measuring.wait_for(LOOKS)
+        there.done("pub", "spare", "5000")
+        assert measuring.wait() == 0
+        (row,) = [json.loads(line) for line in measuring.stdout]
+        assert (row["node"], row["way"], row["channel"], row["count"]) == ("spare", ">", "crowd", 5000)
+
+
+def test_hz_of_all_that_run_here(there: Lab) -> None:
+    with there.mesh("hz", "--window", "100ms") as measuring:
+        measuring.wait_for("looking on at echo")
+        measuring.wait_for("looking on at spare")
+        there.done("pub", "echo/echo", "x", "-t", "5")
+        measuring.wait_for(r"^< echo/echo  [\d.]+/s$")
+        measuring.wait_for(r"^> echo/said  [\d.]+/s$")
+        assert measuring.stop() == 0
+
+
+# -- wire ------------------------------------------------------------------------------------------
+
+
+def test_wire_shows_the_links_of_a_node_that_runs_and_those_that_begin(there: Lab) -> None:
+    with there.mesh("wire", "echo") as looking:
+        looking.wait_for(LOOKS)
+        there.done("pub", "echo/echo", "hello wire")
+        looking.wait_for(r"^\[ wire \] [\d:.]+ < .* Received data: \d+ B .*hello wire")
+        looking.wait_for(r"^\[ wire \] [\d:.]+ > .* Sending data: \d+ B .*hello wire")
+        assert looking.stop() == 0
+        assert looking.stderr == ["looking on at echo; Ctrl-C ends it"]
+
+
+def test_wire_of_a_link_that_breaks_and_comes_back() -> None:
+    with lab() as found:
+        found.run("echo", "Echo")
+        ticker = found.run("ticker", "Ticker")
+        with found.mesh("wire", "echo") as looking:
+            looking.wait_for(r"> .* Sending data")  # on the link that was there
+            ticker.stop()
+            looking.wait_for("Connection over")
+            mark = looking.mark
+            found.run("ticker", "Ticker")
+            looking.wait_for(r"< .* Received data: .*ticker", since=mark)  # its first word on the new one
+            looking.wait_for(r"< .* Received data: .*echo.*tick", since=mark)
+            assert looking.stop() == 0
+
+
+def test_wire_of_a_node_that_does_not_run_here(there: Lab) -> None:
+    assert there.done("wire", "ticker", code=4).stdout == []
