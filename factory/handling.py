@@ -89,7 +89,7 @@ class _Way:
         return self.decode is as_it_comes and self.handler.is_async and not self.captured
 
 
-_Found = _Way | Refusal | Callable[[], object]
+_Found = _Way | Refusal | Answer
 
 
 def _sent_by(peer: str, way: _Found) -> _Found:

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 
 from factory.output import discard_output
 from mesh.protocol.lines import LineSplitter
@@ -39,15 +39,10 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
     if is_typed and sys.stdout.isatty():
         with suppress(ImportError):
             from prompt_toolkit import PromptSession
-            from prompt_toolkit.input import create_input
             from prompt_toolkit.patch_stdout import patch_stdout
 
-            keys = create_input()
-            # Raw all the time, also while something is printed: what is typed then would be shown by the
-            # terminal in the midst of it, and Ctrl-D would be lost.
-            keys.cooked_mode = nullcontext  # type: ignore[method-assign]
-            session: PromptSession[str] = PromptSession(prompt, input=keys)
-            with keys.raw_mode(), patch_stdout(), suppress(EOFError):
+            session: PromptSession[str] = PromptSession(prompt)
+            with patch_stdout(), suppress(EOFError):
                 while True:
                     # What is pasted may be many lines, and bytes that are no text come as surrogates.
                     for line in _END.split(await session.prompt_async()):

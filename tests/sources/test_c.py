@@ -425,7 +425,7 @@ def test_c11_nobody_reads_what_it_shows(tmp_path: Path) -> None:
 def test_c11_on_a_terminal_it_prompts(goodbye: bytes) -> None:
     with arduino("echo", "--tcp", "0") as echo:
         command = [sys.executable, str(LAUNCHER), "line", "--tcp", str(line_port(echo))]
-        steps = [(PROMPTS, b"hello\r"), (b"You sent: hello", goodbye)]
+        steps = [(PROMPTS, b"hello\r"), (b"You sent: hello", b""), (PROMPTS, goodbye)]
         code, shown = on_a_terminal(command, steps)
         assert code == 0, shown
 
