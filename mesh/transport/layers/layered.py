@@ -68,6 +68,7 @@ class Layered(Transport):
         # What came and has not passed the layers yet, and what is told when it has.
         self._work: deque[Iterator[list[bytes]]] = deque()
         self._endings: list[Callable[[], object]] = []
+        self._is_behind = False
         self._unfinished = ""
         self._due: asyncio.Handle | None = None
         self.writable = inner.writable
@@ -188,6 +189,7 @@ class Layered(Transport):
                 yield pieces
             return
         layer = self._layers[at]
+        is_last = at + 1 == len(self._layers)
         for piece in pieces:
             try:
                 messages = layer.inbound(piece)
@@ -195,7 +197,10 @@ class Layered(Transport):
                 error = _as_layer_error(layer, exc)
                 yield from self._through(at + 1, error.messages)
                 raise _FaultError(at, error) from exc
-            yield from self._through(at + 1, messages)
+            if not is_last:
+                yield from self._through(at + 1, messages)
+            elif messages:
+                yield messages
 
     def _rests(self) -> Iterator[list[bytes]]:
         """Yield what the layers have left when nothing more comes."""
@@ -236,12 +241,15 @@ class Layered(Transport):
             error = fault.error
             self._fail(str(error), fault.at + 1, _farewell(self._layers[fault.at], error))
         if self._work:
+            self._is_behind = True
             self._inner.pause_reading()
             self._go_on_soon()
             return
-        if not self._held_back:
+        if self._is_behind and not self._held_back:
+            self._is_behind = False
             self._inner.resume_reading()
-        self._tell_endings()
+        if self._endings:
+            self._tell_endings()
 
     def _go_on_soon(self) -> None:
         if self._due is None and not self._held_back:
