@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 
 from factory.cli.shared import Duration, all_places, explained, grid_option, json_option
-from factory.cli.streaming import run_until_stopped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,6 +41,9 @@ def top(path: Path | None, every: float, once: bool, by: str, as_json: bool) -> 
 
     Where there is no terminal it looks once.
     """
+    import asyncio
+
+    from factory.cli.streaming import run_until_stopped
     from factory.cli.tables import show
     from factory.looking.topping import Top, ordered
 
@@ -58,6 +59,8 @@ def top(path: Path | None, every: float, once: bool, by: str, as_json: bool) -> 
 
 async def _twice(looking: Top, path: Path | None, every: float) -> list[Row]:
     # Rates need two looks.
+    import asyncio
+
     await looking.look(all_places(path))
     await asyncio.sleep(every)
     return await looking.look(all_places(path))
@@ -84,6 +87,8 @@ class _Screen:
     """The live screen, until ``q``."""
 
     def __init__(self, path: Path | None, every: float, by: str) -> None:
+        import asyncio
+
         self._path = path
         self._every = every
         self._by = by
@@ -93,6 +98,8 @@ class _Screen:
         self._rows: list[Row] = []
 
     async def run(self) -> None:
+        import asyncio
+
         from rich.console import Console
         from rich.live import Live
 
@@ -141,6 +148,7 @@ class _Screen:
 @contextlib.contextmanager
 def _keys(pressed: Callable[[str], object]) -> Iterator[None]:
     """Call with each key that is pressed, while the block lasts; the terminal is as before behind it."""
+    import asyncio
     import termios
     import tty
 
