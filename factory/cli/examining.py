@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -57,6 +56,8 @@ def _explain(code: str) -> None:
 
 
 def _examine(path: Path | None) -> tuple[list[Finding], int]:
+    import asyncio
+
     from factory.looking import doctor as rules
     from factory.looking.books import books
     from factory.looking.survey import WITHIN, survey

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -34,6 +33,8 @@ _NODES = click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=n
 
 
 def _survey(path: Path | None) -> list[Seen]:
+    import asyncio
+
     from factory.looking.survey import survey
 
     return asyncio.run(survey(all_places(path)))
@@ -81,6 +82,8 @@ def list_(path: Path | None, as_json: bool) -> None:
 @explained
 def info(node: str, path: Path | None, timeout: float, as_json: bool) -> None:
     """Show what a node says of itself: its channels, rhythms, links and subscriptions."""
+    import asyncio
+
     from factory.looking.places import asking, place
 
     found = place(node, all_places(path))
@@ -127,6 +130,8 @@ def ledger(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: b
 
     Exits with 3 if a line does not balance: a message was lost inside a worker.
     """
+    import asyncio
+
     from factory.cli.tables import show
     from factory.looking.books import books, rows_of
     from factory.looking.places import chosen
@@ -180,6 +185,8 @@ def ping(
     Exits with 4 if a node that was named is down, with 124 if it does not answer, and with 3
     if it answers only sometimes.
     """
+    import asyncio
+
     from factory.looking.pinging import Pong, ping_all
     from factory.looking.places import chosen
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncGenerator
@@ -24,7 +23,6 @@ from factory.cli.shared import (
     node_channels,
     node_names,
 )
-from factory.cli.streaming import run_until_stopped
 
 if TYPE_CHECKING:
     from factory.looking.places import Place
@@ -78,6 +76,7 @@ def pub(
 
     Exits with 1 if a message was refused, with 3 if what comes by --stdin has a gap.
     """
+    from factory.cli.streaming import run_until_stopped
     from factory.looking.sending import Message, hint, publish
 
     if (data is None) is not stdin:
@@ -131,6 +130,8 @@ class _Lines:
         self.gap = 0
 
     async def messages(self) -> AsyncGenerator[Message, None]:
+        import asyncio
+
         from factory.looking.sending import Message
 
         reader = asyncio.StreamReader(limit=16 * 1024 * 1024)
@@ -202,6 +203,7 @@ def request(to: str, data: str, path: Path | None, is_text: bool, timeout: float
 
     Exits with 1 if it is refused, with 4 if the node is not there, with 124 if no answer came.
     """
+    from factory.cli.streaming import run_until_stopped
     from factory.looking.rows import data_fields, value_words
     from factory.looking.sending import Message, parts
     from mesh.errors import AckTimeoutError

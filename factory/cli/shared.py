@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import sys
@@ -78,6 +77,8 @@ def node_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 
 def node_channels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return nodes that begin so, or, behind a slash, the channels of one as it says them itself."""
+    import asyncio
+
     name, slash, start = incomplete.partition("/")
     if not slash:
         return node_names(ctx, param, incomplete)

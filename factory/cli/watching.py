@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sys
@@ -25,7 +24,6 @@ from factory.cli.shared import (
     node_names,
     pattern,
 )
-from factory.cli.streaming import run_until_stopped
 from mesh.text import printable
 
 if TYPE_CHECKING:
@@ -68,6 +66,8 @@ def echo(
 
     Exits with 124 if --timeout is over before a row came, or before -n rows did.
     """
+    import asyncio
+
     from factory.looking.watching import first_of, watch_all
 
     wanted = [node_and_channel(target, path) for target in targets]
@@ -90,6 +90,10 @@ def _began(node: str) -> None:
 
 
 def _until_enough(main: Coroutine[Any, Any, None], timeout: float | None) -> None:
+    import asyncio
+
+    from factory.cli.streaming import run_until_stopped
+
     async def limited() -> None:
         with suppress(_Enough):
             limit = asyncio.timeout(timeout)
@@ -144,6 +148,8 @@ class _Shown:
 
     async def say_now_and_then(self) -> None:
         """Tell what was skipped, but not with each row."""
+        import asyncio
+
         while True:
             await asyncio.sleep(SAY_EVERY)
             self.say_skipped()
@@ -171,6 +177,8 @@ def hz(targets: tuple[str, ...], path: Path | None, window: float, once: bool, a
 
     Without a name, those of all nodes that run here. All are counted, also at full speed.
     """
+    import asyncio
+
     from factory.looking.watching import first_of, watch_all
 
     wanted = [node_and_channel(target, path) for target in targets] or [

@@ -71,6 +71,12 @@ class Top:
         ledgers += [None] * (len(seen) - len(ledgers))
         return [self._row(one, book, now, before) for one, book in zip(seen, ledgers, strict=True)]
 
+    async def look_twice(self, places: Sequence[Place], pause: float) -> list[Row]:
+        """Return a row for each node, with rates: they need two looks."""
+        await self.look(places)
+        await asyncio.sleep(pause)
+        return await self.look(places)
+
     def _row(
         self,
         one: Seen,
