@@ -136,7 +136,7 @@ class _Shown:
             if self._as_json:
                 click.echo(json.dumps(found))
             else:
-                where = f"{node}/{found['channel']}"
+                where = _where(node, found["channel"])
                 peer = f"  [{found['peer']}]" if found["peer"] else ""
                 click.echo(f"{found['at'][11:23]} {found['way']} {printable(where)}  {text}{printable(peer)}")
             self.rows += 1
@@ -230,13 +230,18 @@ def hz(targets: tuple[str, ...], path: Path | None, window: float, once: bool, a
     _until_enough(main(), None)
 
 
+def _where(node: str, channel: str) -> str:
+    """Return a channel as one types it."""
+    return f"{node}/{channel}" if channel else node
+
+
 def _tell_rate(node: str, way: str, channel: str, count: int, took: float, *, as_json: bool) -> None:
     rate = count / took
     if as_json:
         found = {"node": node, "way": way, "channel": channel, "count": count, "hz": round(rate, 3)}
         click.echo(json.dumps(found))
     else:
-        click.echo(f"{way} {printable(f'{node}/{channel}')}  {rate:,.1f}/s")
+        click.echo(f"{way} {printable(_where(node, channel))}  {rate:,.1f}/s")
 
 
 @click.command()
