@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
-from vcdvcd import VCDVCD
 
 from factory.cli.fleet import main
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import DEADLINE, ROOT, Proc, arduino
+from tests.helpers.vcd import VCDVCD
 
 pytestmark = pytest.mark.fleet
 

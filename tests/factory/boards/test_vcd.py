@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vcdvcd import VCDVCD
-
 from factory.boards import SimBoard
 from factory.boards.vcd import VcdWriter, date_text
 from tests.helpers.boards import board
+from tests.helpers.vcd import VCDVCD
 
 DATE = date_text(2026, 3, 1, "12:34:56")
 
