@@ -112,7 +112,7 @@ class Questions:
 
         """
         link = await self._dialler.first_contact(timeout)
-        delivery = Delivery(patience=timeout, ack_timeout=timeout, at_most_once=True)
+        delivery = Delivery(patience=timeout, ack_timeout=timeout, at_most_once=True, from_start=True)
         return await request(link, channel, msg, delivery, peer=self._name, explain=self._explain)
 
     def ask(self, channel: str, msg: object = None, *, patience: float | None = 5.0) -> Ask:

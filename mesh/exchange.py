@@ -25,7 +25,7 @@ from mesh.errors import MeshError
 from mesh.protocol.books import PlainTaken, TakenBooks
 from mesh.protocol.lines import LF, MAX_LINE, LineSplitter
 from mesh.protocol.values import Refusal, Wire, message_to_wire, refusal_to_wire, text_or_bytes
-from mesh.suspending import watched
+from mesh.suspending import CHECK_EVERY, SLICE, watched
 from mesh.text import printable
 from mesh.transport.base import Transport
 
@@ -37,12 +37,6 @@ EACH: Final = 64
 
 MOST_HELD: Final = 64 * 1024
 """Bytes of answers that are written in one go."""
-
-SLICE: Final = 0.005
-"""Seconds that one client may keep the event loop before others get their turn."""
-
-CHECK_EVERY: Final = 32
-"""Messages between two looks at the clock."""
 
 _SHOWN = 40
 

@@ -179,7 +179,7 @@ class Node:
 
         """
         door = self.link_door
-        return self.uri() if door is None else door.url
+        return self._address("") if door is None else door.url
 
     def check(self, path: str = "") -> None:
         """Check that this node can be dialled, and that a channel of it can be named.
@@ -211,6 +211,9 @@ class Node:
 
         """
         check_channel(path)
+        return self._address(path)
+
+    def _address(self, path: str) -> str:
         if not self.port:
             raise NotAServerError(self.name)
         return _uri("wss" if self.tls else "ws", self.socket, self.port, path)

@@ -147,7 +147,7 @@ class Outgoing:
 
         async def start() -> Asking:
             try:
-                link, explain = await self._contact(node, patience)
+                link, explain = await self._contact(node, node.link_uri, patience)
             except NotALinkError as exc:
                 raise NotALinkError(
                     node.name,
@@ -181,7 +181,7 @@ class Outgoing:
         if where in self._plain and self._is_plain(where, node.uri(channel)):
             return None
         try:
-            link, explain = await self._contact(node, patience)
+            link, explain = await self._contact(node, where, patience)
         except NotALinkError:
             self._plain[where] = asyncio.get_running_loop().time()
             return None
@@ -194,14 +194,14 @@ class Outgoing:
             )
         return link, name, explain
 
-    async def _contact(self, node: Node, patience: float | None) -> tuple[LinkShell, Explain]:
+    async def _contact(self, node: Node, where: str, patience: float | None) -> tuple[LinkShell, Explain]:
         """Return the link with a node, once it was accepted, and what turns failures into errors.
 
         Raises:
             NotALinkError: If the node speaks no ``sketchmesh.v1``.
 
         """
-        dialler = self._hub.dialler(node.name, node.link_uri, lambda: dial_link(node))
+        dialler = self._hub.dialler(node.name, where, lambda: dial_link(node))
         link = await dialler.first_contact(patience)
         return link, lambda failure: explained(failure, node, dialler)
 

@@ -1,13 +1,19 @@
-"""What happens when a coroutine suspends: whoever runs it is told."""
+"""Giving way: how long one may go on, and that who runs a coroutine is told when it suspends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from types import coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 T = TypeVar("T")
+
+SLICE: Final = 0.005
+"""Seconds that the messages of one client or channel may keep the event loop before others get their turn."""
+
+CHECK_EVERY: Final = 32
+"""Messages between two looks at the clock."""
 
 
 @coroutine

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from factory.looking.errors import NotReachedError
-from factory.looking.places import Place, asking
+from factory.looking.errors import NotReachedError, SilentNodeError
+from factory.looking.places import Place, asking, silence
 from mesh.errors import NackedError, PeerDownError
 
 REACH = 2.0
@@ -49,6 +49,8 @@ async def watch(
                 part(found.name, first)
                 async for one in ask:
                     part(found.name, one)
+    except TimeoutError as exc:
+        raise SilentNodeError(f"{found.name} {silence(found, REACH)}") from exc
     except NackedError as exc:
         raise NotReachedError(f"{found.name} does not show it: {exc.reason}") from exc
     except PeerDownError as exc:

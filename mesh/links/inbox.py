@@ -12,17 +12,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from mesh.protocol.values import Refusal
-from mesh.suspending import watched
+from mesh.suspending import CHECK_EVERY, SLICE, watched
 
 if TYPE_CHECKING:
     from mesh.links.shell import LinkShell
     from mesh.protocol.link.inbound import Inbound
-
-SLICE = 0.005
-"""Seconds that a channel may keep the event loop before others get their turn."""
-
-CHECK_EVERY = 32
-"""Messages between two looks at the clock."""
 
 SMALL = 1024
 """Length of an answer up to which it may wait for others, to be answered in one go."""

@@ -377,6 +377,7 @@ async def test_b31_gather_from_a_group_and_from_names() -> None:
 
 async def test_gather_stops_at_a_count() -> None:
     async with several("a", "b", "c") as (asker, nodes):
+        await asker.gather([node.name for node in nodes], "the links are up from here on")
         slow = Slow({"a": 0.0, "b": 0.5, "c": 0.0})
         answers = await gathering.gather(nodes, slow(asker), count=2, deadline=None, stall=None)
         assert dict(answers) == {"a": "a", "c": "c"}

@@ -146,6 +146,17 @@ def test_hz_counts_everything(there: Lab) -> None:
         assert (row["node"], row["way"], row["channel"], row["count"]) == ("spare", ">", "crowd", 5000)
 
 
+def test_hz_says_that_a_node_is_frozen(nodes: tuple[Lab, Proc]) -> None:
+    found, echo = nodes
+    echo.send_signal(signal.SIGSTOP)
+    try:
+        done = found.done("hz", "echo", "--once", "--window", "100ms", code=124)
+    finally:
+        echo.send_signal(signal.SIGCONT)
+    assert done.stdout == []
+    assert "echo is stopped by a signal" in done.stderr[-1]
+
+
 def test_hz_of_all_that_run_here(there: Lab) -> None:
     with there.mesh("hz", "--window", "100ms") as measuring:
         measuring.wait_for("looking on at echo")
