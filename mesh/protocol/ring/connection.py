@@ -1,0 +1,94 @@
+"""One connection to a neighbour, or to who may become one. Pure bookkeeping."""
+
+from __future__ import annotations
+
+import enum
+from math import inf
+
+from mesh.protocol.link.liveness import Liveness
+from mesh.protocol.ring.records import HEARTBEAT_FRAME, frames
+
+
+class Stage(enum.Enum):
+    """Where a connection stands."""
+
+    DIALLING = "dialling"
+    """It is being opened."""
+    GREETING = "greeting"
+    """HELLO or WELCOME has not come yet."""
+    OPEN = "open"
+    """Both ends know each other."""
+
+
+class Connection:
+    """What is known of one connection.
+
+    Args:
+        id: What it is called.
+        name: Who is at the other end; empty until its ``HELLO``.
+        outward: Whether this member dialled it.
+        due: Until when it has to be open.
+
+    Attributes:
+        incarnation: Which process of that name.
+        going: Whether the other end said ``BYE``.
+        writable: Whether it takes messages.
+
+    """
+
+    __slots__ = ("_out", "due", "going", "id", "incarnation", "life", "name", "outward", "stage", "writable")
+
+    def __init__(self, id: int, name: str, due: float, *, outward: bool) -> None:
+        self.id = id
+        self.name = name
+        self.incarnation = ""
+        self.outward = outward
+        self.stage = Stage.DIALLING if outward else Stage.GREETING
+        self.due = due
+        self.life: Liveness | None = None
+        self.going = False
+        self.writable = True
+        self._out: list[bytes] = []
+
+    def open(self, heartbeat: float, timeout: float, now: float) -> None:
+        """Both ends know each other now."""
+        self.stage = Stage.OPEN
+        self.due = inf
+        self.life = Liveness(heartbeat, timeout, now)
+
+    def put(self, record: bytes) -> None:
+        """Send a record with the next frame."""
+        self._out.append(record)
+
+    def take_frames(self, now: float) -> list[bytes]:
+        """Return what is to be sent."""
+        if not self._out:
+            return []
+        out, self._out = self._out, []
+        if self.life is not None:
+            self.life.sent(now)
+        return frames(out)
+
+    def beat(self, now: float) -> list[bytes]:
+        """Return a heartbeat if one is due."""
+        if self.life is not None and self.life.beat_due(now) and not self._out:
+            return [HEARTBEAT_FRAME]
+        return []
+
+    def heard(self, now: float) -> None:
+        """Take note of a sign of life."""
+        if self.life is not None:
+            self.life.heard(now)
+
+    def next_deadline(self) -> float:
+        """Return when to look at it again."""
+        return min(self.due, self.life.next_deadline()) if self.life is not None else self.due
+
+    def why_dead(self, now: float) -> str | None:
+        """Return why it is to be given up, if it is."""
+        if now >= self.due:
+            what = "no answer" if self.outward else "no HELLO came"
+            self.due = inf
+            return what
+        silence = self.life.silence(now) if self.life is not None else None
+        return None if silence is None else f"nothing was heard for {silence:.2f} s"
