@@ -29,11 +29,12 @@ class Lane:
 
     """
 
-    __slots__ = ("_delivered", "_queue", "_room", "in_hand", "seen")
+    __slots__ = ("_base", "_delivered", "_queue", "_room", "in_hand", "seen")
 
     def __init__(self, room: int) -> None:
         self._room = room
         self._queue: deque[Run] = deque()
+        self._base = 0
         self._delivered = 0
         self.seen = 0
         self.in_hand = 0
@@ -51,6 +52,7 @@ class Lane:
             before it, or too many are here, so that it was not taken.
 
         """
+        self._base = max(self._base, run.base)
         if run.first > self.seen + 1 and run.first != run.base:
             return None
         if self._queue and run.last - self._queue[0].first >= MOST_KEPT:
@@ -89,4 +91,7 @@ class Lane:
         if run.last > self._delivered:
             self._queue.appendleft(run.part(self._delivered + 1, run.last + 1))
             run = run.part(run.first, self._delivered + 1)
+        # The newest that is known: a copy that waited here is the only one that goes on, and who
+        # has missed what was settled meanwhile takes it only if it is told so.
+        run.base = max(run.base, min(self._base, run.first))
         return run

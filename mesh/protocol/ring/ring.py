@@ -88,6 +88,7 @@ class Ring:
         self._successor: Connection | None = None
         # Who comes after the successor, as far as it has told.
         self._known: list[str] = []
+        self._said: list[str] = []
         self._search: Search | None = None
         self._probe_at = inf
         self._probed = 0
@@ -256,7 +257,8 @@ class Ring:
         elif connection.outward:
             self._dial_failed(connection.name, now)
         elif self._inward.get(connection.name) is connection:
-            was_predecessor = connection.name == self.predecessor
+            # Once we have said goodbye, our predecessor goes round us.
+            was_predecessor = connection.name == self.predecessor and self._farewell_at is None
             del self._inward[connection.name]
             if was_predecessor:
                 self._events.append(Lost(connection.name, "predecessor", reason))
@@ -457,9 +459,11 @@ class Ring:
         if self._successor is None:
             return
         self._known = known
-        record = encode(Successors(self._to_tell()))
-        for connection in self._inward.values():
-            connection.put(record)
+        told, self._said = self._said, self._to_tell()
+        if told != self._said:  # else it would go round for ever
+            record = encode(Successors(self._said))
+            for connection in self._inward.values():
+                connection.put(record)
 
     def _to_tell(self) -> list[str]:
         return list(self.successors[: self.settings.successors])
@@ -469,8 +473,9 @@ class Ring:
         if not going:
             self.traffic.successor_changed(now, None, lone=False)
         recent = [name for name, at in self._rolled.items() if now - at < self.settings.recent]
-        recent.sort(key=self.order.ahead)
-        alive = [name for name in (first, *self._known, *recent) if name and name != lost]
+        # Who has just lost its predecessor is most likely the one behind the gap.
+        recent.sort(key=self._rolled.__getitem__, reverse=True)
+        alive = [name for name in (first, *recent, *self._known) if name and name != lost]
         others = [name for name in self.order.others if name != lost]
         if lost and not going:
             others.append(lost)
