@@ -255,7 +255,7 @@ class Ring:
             self._successor = None
             self._begin_search(now, lost=connection.name)
         elif connection.outward:
-            self._dial_failed(connection.name, now)
+            self._dialled(connection.name, now)
         elif self._inward.get(connection.name) is connection:
             # Once we have said goodbye, our predecessor goes round us.
             was_predecessor = connection.name == self.predecessor and self._farewell_at is None
@@ -265,7 +265,8 @@ class Ring:
                 self.traffic.roll(repair=False)
         self._look(now)
 
-    def _dial_failed(self, name: str, now: float) -> None:
+    def _dialled(self, name: str, now: float) -> None:
+        """Take note that nothing more is to be expected of a dial."""
         if self._search is not None:
             self._search.failed(name, now)
             self._go_on_searching(now)
@@ -389,7 +390,7 @@ class Ring:
         connection.incarnation = welcome.incarnation
         if not self._is_wanted(connection.name):
             self._hang_up(connection, "not needed")
-            self._dial_failed(connection.name, now)
+            self._dialled(connection.name, now)
             return
         connection.open(self.settings.heartbeat, self.settings.timeout, now)
         self._adopt(connection, welcome.successors, now)
@@ -435,7 +436,6 @@ class Ring:
 
     def _adopt(self, connection: Connection, successors: list[str], now: float) -> None:
         old, self._successor = self._successor, connection
-        self._search = None
         self._probed = 0
         self._probe_at = now + self._pause()
         if old is not None:
@@ -447,6 +447,8 @@ class Ring:
         self.traffic.successor_changed(now, connection.put, lone=False)
         self.traffic.writable = connection.writable
         self._look(now)
+        # A roll may have found one far ahead: whoever is nearer is looked for still.
+        self._dialled(connection.name, now)
 
     def _learn(self, names: Sequence[str]) -> None:
         """Take note of who comes after the successor, and tell those before us."""
@@ -489,19 +491,25 @@ class Ring:
         if search is None or not self.is_started:
             return
         while (name := search.due(now)) is not None:
-            self._dial(name, now)
-        if search.is_over and not any(
-            one.outward and one.stage is not Stage.OPEN for one in self._connections.values()
-        ):
+            if self._is_wanted(name):
+                self._dial(name, now)
+            else:
+                search.failed(name, now)
+        dialling = any(one.outward and one.stage is not Stage.OPEN for one in self._connections.values())
+        if search.is_over and not dialling:
             self._search = None
-            self._known = []
-            self._probed = 0
-            self._probe_at = now + self._pause()
-            if self._successor is not None:  # it has said goodbye, and nobody else is there
-                old, self._successor = self._successor, None
-                self._hang_up(old, "nobody else is there")
-            self.traffic.successor_changed(now, None, lone=True)
-            self._look(now)
+            if self._successor is None or self._successor.going:
+                self._be_lone(now)
+
+    def _be_lone(self, now: float) -> None:
+        self._known = []
+        self._probed = 0
+        self._probe_at = now + self._pause()
+        if self._successor is not None:
+            old, self._successor = self._successor, None
+            self._hang_up(old, "nobody else is there")
+        self.traffic.successor_changed(now, None, lone=True)
+        self._look(now)
 
     def _pause(self) -> float:
         return self.settings.probe * self._random.uniform(0.8, 1.2)

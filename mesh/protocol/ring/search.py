@@ -41,7 +41,7 @@ class Search:
         return name
 
     def failed(self, name: str, now: float) -> None:
-        """Take note that somebody did not answer; the next one is due at once."""
+        """Take note that nothing is to be expected of somebody; the next one is due at once."""
         if name in self._waiting:
             self._waiting.discard(name)
             self.next_at = now
