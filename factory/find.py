@@ -21,6 +21,9 @@ from factory.errors import SketchError, SketchNotFoundError
 from factory.loop import FactoryLoop
 from mesh.text import closest, did_you_mean, listing
 
+CORE = ("clock", "iopin", "buzzer")
+"""The sketches that a hint names, for the whole list is long."""
+
 
 def shipped() -> dict[str, type[FactoryLoop]]:
     """Return the shipped sketches by name, in the order of the lessons."""
@@ -52,9 +55,8 @@ def find_sketch(reference: str, base: Path) -> type[FactoryLoop]:
     near = did_you_mean(reference, known).replace(",", ";", 1)
     if Path(base, f"{reference}.py").is_file():
         near = f"; did you mean the file, {reference}.py?"
-    raise SketchNotFoundError(
-        f"unknown sketch, please choose {listing(known, 'or')}{near or f' (got {reference!r})'}"
-    )
+    got = f" (got {reference!r}); arduino.py --help lists them all"
+    raise SketchNotFoundError(f"unknown sketch, please choose {listing(CORE, 'or')}{near or got}")
 
 
 def same_sketch(one: str, one_base: Path, other: str, other_base: Path) -> bool:

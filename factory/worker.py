@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from factory.circulating import Circulating
 from factory.errors import FactoryError, HookError, SetupError
 from factory.eventloop import loop_factory
 from factory.handling import Handling
@@ -103,8 +104,9 @@ class Worker:
             report=self._report,
             note=self._log.info,
             warn=self._log.warning,
-            reserved={"$ledger": self.books},
+            reserved={"$ledger": self.books, "$ring": lambda: self.circulating.status()},
         )
+        self.circulating = Circulating(sketch.name, sketch.grid, self._handling, self._log.info)
         self.publishing = Publishing(patience=sketch.patience, say=self._say)
         self._feeds = Feeds(self.publishing)
         self._subscribing: Subscribing | None = None
@@ -179,6 +181,8 @@ class Worker:
                 # It has a port for those that subscribe to it.
                 await self._serve(None, None)
         self._subscribe(wanted)
+        if self._door is not None and self.circulating.is_wanted:
+            self.circulating.rings.start()
         self._hooks_begun = True
         for name in self._plan.on_start:
             if not self._stopping.is_set():
@@ -252,6 +256,7 @@ class Worker:
         late = await _wait([*self._rhythms, *asks], DRAIN)
         if self._hub is not None:
             drain.append(asyncio.create_task(self._hub.drain(STOPPING), name="drain links"))
+        drain.append(asyncio.create_task(self.circulating.leave(), name="leave the rings"))
         left = max(begun + DRAIN - asyncio.get_running_loop().time(), 0.1)
         await _wait(drain, left)
         slow = {*self._in_hand(), *(task.get_name() for task in self._rhythms if task in late)}
@@ -261,6 +266,7 @@ class Worker:
                 f"{'; what it had in hand is not acknowledged' if self._in_hand() else ''}"
             )
         await self._cancel([*drain, *asks, *self._rhythms])
+        await self._within(CLOSING, self.circulating.close(), "closing the rings")
         if self._door is not None:
             await self._within(CLOSING, self._door.close(), "closing the door")
         hooks = self._run_stop_hooks()
@@ -398,7 +404,8 @@ class Worker:
             own_hosts={host, me.host},
             allowed_origins=self._sketch.grid.origins,
             link=self.hub.accept,
-            reserved={"$ledger"},
+            ring=self.circulating.rings.accept if self.circulating.is_wanted else None,
+            reserved={"$ledger", "$ring"},
             feeds=self._feeds,
         )
         # To its end, for of a door that is half open nobody could give back the port.

@@ -11,11 +11,14 @@ from mesh.errors import (
     MeshError,
     NackedError,
     NameTakenError,
+    NoReceiptError,
     NotAServerError,
     OutcomeUnknownError,
     PayloadError,
     PeerDownError,
     ProtocolError,
+    RingError,
+    RingLeftError,
     ServeError,
     UnknownNodeError,
     VersionMismatchError,
@@ -23,6 +26,7 @@ from mesh.errors import (
 from mesh.gathering import Gathered
 from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
 from mesh.node import Node
+from mesh.rings.shell import Receipt
 from mesh.streams import Ask
 from mesh.subscription import Subscription
 
@@ -41,6 +45,7 @@ __all__ = [
     "MeshError",
     "NackedError",
     "NameTakenError",
+    "NoReceiptError",
     "Node",
     "NotAServerError",
     "OutcomeUnknownError",
@@ -48,7 +53,10 @@ __all__ = [
     "Peer",
     "PeerDownError",
     "ProtocolError",
+    "Receipt",
     "Registry",
+    "RingError",
+    "RingLeftError",
     "ServeError",
     "StaticRegistry",
     "Subscription",

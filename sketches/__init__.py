@@ -3,6 +3,7 @@
 from sketches.buzzer import Buzzer
 from sketches.clock import Clock
 from sketches.iopin import IOPin
+from sketches.ringchat import RingChat
 
 # In the order of the lessons; the launcher lists them so.
-__all__ = ["Clock", "IOPin", "Buzzer"]  # noqa: RUF022
+__all__ = ["Clock", "IOPin", "Buzzer", "RingChat"]  # noqa: RUF022

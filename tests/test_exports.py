@@ -28,6 +28,7 @@ PUBLIC = {
         "MeshError",
         "NackedError",
         "NameTakenError",
+        "NoReceiptError",
         "Node",
         "NotAServerError",
         "OutcomeUnknownError",
@@ -35,7 +36,10 @@ PUBLIC = {
         "Peer",
         "PeerDownError",
         "ProtocolError",
+        "Receipt",
         "Registry",
+        "RingError",
+        "RingLeftError",
         "ServeError",
         "StaticRegistry",
         "Subscription",
@@ -60,7 +64,7 @@ PUBLIC = {
         "on_stop",
         "reactive",
     },
-    sketches: {"Buzzer", "Clock", "IOPin"},
+    sketches: {"Buzzer", "Clock", "IOPin", "RingChat"},
 }
 PACKAGES = pytest.mark.parametrize("package", PUBLIC, ids=lambda package: package.__name__)
 
@@ -83,7 +87,7 @@ def test_the_public_names_are_sorted(package: ModuleType) -> None:
 
 
 def test_the_sketches_stand_in_the_order_of_the_lessons() -> None:
-    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer"]
+    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", "RingChat"]
 
 
 @PACKAGES

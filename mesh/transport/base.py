@@ -92,6 +92,13 @@ class Transport(ABC):
         """
         return None
 
+    def arrivals(self) -> int | None:
+        """Return how many pieces of data have arrived, also those that wait for a lost one before them.
+
+        A number that grows proves that the peer lives. ``None`` when the transport cannot tell.
+        """
+        return None
+
     # -- pushed ---------------------------------------------------------------------------
 
     def start(self, user: User) -> None:

@@ -27,8 +27,12 @@ from websockets.protocol import Side, State
 
 from mesh.node import MAX_MESSAGE
 from mesh.protocol.link import SUBPROTOCOL
+from mesh.protocol.ring.records import SUBPROTOCOL as RING
 from mesh.transport.base import Transport
 from mesh.transport.framing import Cutter, Masker, apply_mask, head
+
+FRAMED: Final = frozenset((SUBPROTOCOL, RING))
+"""The subprotocols that consist of frames."""
 
 MAX_UNREAD: Final = MAX_MESSAGE + 4 * 2**20
 """Bytes that wait in the write buffer of a client that does not read; beyond it the client is cut off."""
@@ -61,6 +65,8 @@ _LARGE: Final = 16 * 1024
 # Offset of tcpi_last_data_recv, in milliseconds, in Linux's struct tcp_info: eight
 # bytes of flags, then 32-bit fields of which it is the twelfth (linux/tcp.h).
 _LAST_DATA_RECV = 8 + 4 * 11
+# Likewise of tcpi_data_segs_in: behind 24 fields of 32 bits, four of 64 and four more of 32.
+_DATA_SEGS_IN = 8 + 4 * 24 + 8 * 4 + 4 * 4
 
 
 class LinkConnection(Connection):
@@ -168,7 +174,7 @@ class LinkConnection(Connection):
         if wire is None:
             if self.state is State.CONNECTING:
                 self._is_ahead = not data.endswith(b"\r\n\r\n")
-            elif self.subprotocol == SUBPROTOCOL and self.state is State.OPEN:
+            elif self.subprotocol in FRAMED and self.state is State.OPEN:
                 wire = self._begin_link()  # before anybody has asked for it
         if wire is not None and not wire.cutter.is_done:
             messages, data = wire.cutter.feed(data)
@@ -302,16 +308,24 @@ class WebsocketTransport(Transport):
 
     def silence(self) -> float | None:
         """Return the seconds since the kernel last got bytes from the peer; Linux only."""
+        milliseconds = self._tcp_info(_LAST_DATA_RECV)
+        return None if milliseconds is None else milliseconds / 1000
+
+    def arrivals(self) -> int | None:
+        """Return how many segments with data the kernel has got, in or out of order; Linux only."""
+        return self._tcp_info(_DATA_SEGS_IN)
+
+    def _tcp_info(self, offset: int) -> int | None:
+        """Return a field of what the kernel knows of the connection."""
         if self._socket is None or not sys.platform.startswith("linux"):
             return None
         try:
-            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV + 4)
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, offset + 4)
         except OSError:
             return None
-        if len(info) < _LAST_DATA_RECV + 4:
+        if len(info) < offset + 4:
             return None
-        (milliseconds,) = struct.unpack_from("=I", info, _LAST_DATA_RECV)
-        return float(milliseconds / 1000)
+        return int(struct.unpack_from("=I", info, offset)[0])
 
     # -- what the connection calls -----------------------------------------------------------
 

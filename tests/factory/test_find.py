@@ -44,7 +44,7 @@ def test_a_shipped_sketch_by_its_name_in_any_case(word: str, tmp_path: Path) -> 
 
 
 def test_the_shipped_sketches_in_the_order_of_the_lessons() -> None:
-    assert list(shipped()) == ["clock", "iopin", "buzzer"]
+    assert list(shipped()) == ["clock", "iopin", "buzzer", "ringchat"]
 
 
 @pytest.mark.source("B40")
@@ -52,8 +52,15 @@ def test_the_shipped_sketches_in_the_order_of_the_lessons() -> None:
     ("word", "words"),
     [
         ("buzer", "unknown sketch, please choose clock, iopin or buzzer; did you mean 'buzzer'?"),
-        ("toaster", "unknown sketch, please choose clock, iopin or buzzer (got 'toaster')"),
-        ("", "unknown sketch, please choose clock, iopin or buzzer (got '')"),
+        (
+            "toaster",
+            "unknown sketch, please choose clock, iopin or buzzer (got 'toaster'); "
+            "arduino.py --help lists them all",
+        ),
+        (
+            "",
+            "unknown sketch, please choose clock, iopin or buzzer (got ''); arduino.py --help lists them all",
+        ),
     ],
 )
 def test_an_unknown_sketch(word: str, words: str, tmp_path: Path) -> None:

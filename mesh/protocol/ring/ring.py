@@ -171,10 +171,7 @@ class Ring:
         """
         if self.is_leaving:
             raise LocalProtocolError(f"{self.name} leaves the ring {self.group} and sends nothing more")
-        taken = self.traffic.circulate(owner, item, now, patience)
-        if taken:
-            self.traffic.send()
-        return taken
+        return self.traffic.circulate(owner, item, now, patience)
 
     def cancel(self, owner: Any, now: float) -> None:
         """Give a message up; some may have taken it. Nothing happens if it is settled."""
@@ -550,6 +547,7 @@ class Ring:
 
     def data_to_send(self, now: float) -> list[tuple[int, bytes]]:
         """Return frames and the connections they are for, in order."""
+        self.traffic.send()  # not sooner, so that what is circulated together travels together
         found, self._beats = self._beats, []
         for connection in self._connections.values():
             if connection.stage is not Stage.DIALLING:
