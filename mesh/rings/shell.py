@@ -273,7 +273,8 @@ class RingShell:
         """Look at short intervals: growth says that a neighbour has lived since the last look."""
         self._note_arrivals()
         if not self.core.has_left:
-            self._poll = self._loop.call_later(self.core.settings.heartbeat, self._look_for_arrivals)
+            pause = self.core.settings.heartbeat / 2
+            self._poll = self._loop.call_later(pause, self._look_for_arrivals)
 
     def _note_arrivals(self) -> None:
         now = self._loop.time()

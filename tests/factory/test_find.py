@@ -54,8 +54,10 @@ def test_the_shipped_sketches_in_the_order_of_the_lessons() -> None:
         ("buzer", "unknown sketch, please choose clock, iopin or buzzer; did you mean 'buzzer'?"),
         (
             "toaster",
-            "unknown sketch, please choose clock, iopin or buzzer (got 'toaster'); "
-            "arduino.py --help lists them all",
+            (
+                "unknown sketch, please choose clock, iopin or buzzer (got 'toaster'); "
+                "arduino.py --help lists them all"
+            ),
         ),
         (
             "",

@@ -33,10 +33,23 @@ class Connection:
         incarnation: Which process of that name.
         going: Whether the other end said ``BYE``.
         writable: Whether it takes messages.
+        sent_at: When something was sent last.
 
     """
 
-    __slots__ = ("_out", "due", "going", "id", "incarnation", "life", "name", "outward", "stage", "writable")
+    __slots__ = (
+        "_out",
+        "due",
+        "going",
+        "id",
+        "incarnation",
+        "life",
+        "name",
+        "outward",
+        "sent_at",
+        "stage",
+        "writable",
+    )
 
     def __init__(self, id: int, name: str, due: float, *, outward: bool) -> None:
         self.id = id
@@ -48,13 +61,15 @@ class Connection:
         self.life: Liveness | None = None
         self.going = False
         self.writable = True
+        self.sent_at = 0.0
         self._out: list[bytes] = []
 
     def open(self, heartbeat: float, timeout: float, now: float) -> None:
         """Both ends know each other now."""
         self.stage = Stage.OPEN
         self.due = inf
-        self.life = Liveness(heartbeat, timeout, now)
+        # Who was dialled answers heartbeats; its own timer is for when none comes.
+        self.life = Liveness(heartbeat if self.outward else 1.5 * heartbeat, timeout, now)
 
     def put(self, record: bytes) -> None:
         """Send a record with the next frame."""
@@ -65,15 +80,27 @@ class Connection:
         if not self._out:
             return []
         out, self._out = self._out, []
+        self._sent(now)
+        return frames(out)
+
+    def _sent(self, now: float) -> None:
+        self.sent_at = now
         if self.life is not None:
             self.life.sent(now)
-        return frames(out)
 
     def beat(self, now: float) -> list[bytes]:
         """Return a heartbeat if one is due."""
         if self.life is not None and self.life.beat_due(now) and not self._out:
+            self._sent(now)
             return [HEARTBEAT_FRAME]
         return []
+
+    def answer(self, now: float, heartbeat: float) -> list[bytes]:
+        """Return a heartbeat in answer to one: it takes TCP's acknowledgement with it."""
+        if self.outward or self.stage is not Stage.OPEN or self._out or now - self.sent_at < heartbeat / 2:
+            return []
+        self._sent(now)
+        return [HEARTBEAT_FRAME]
 
     def heard(self, now: float) -> None:
         """Take note of a sign of life."""

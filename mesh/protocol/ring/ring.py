@@ -25,6 +25,7 @@ from mesh.protocol.ring.connection import Connection, Stage
 from mesh.protocol.ring.events import Changed, Dial, Event, HangUp, Left, Lost, Told
 from mesh.protocol.ring.order import Order
 from mesh.protocol.ring.records import (
+    HEARTBEAT_FRAME,
     VERSION,
     Bye,
     Hello,
@@ -289,6 +290,9 @@ class Ring:
         if connection is None:
             return
         connection.heard(now)
+        if data == HEARTBEAT_FRAME:
+            self._beats += [(id, frame) for frame in connection.answer(now, self.settings.heartbeat)]
+            return
         try:
             for record in decode_frame(data):
                 if id not in self._connections:

@@ -30,8 +30,8 @@ class RingSettings:
 
     """
 
-    heartbeat: float = 0.1
-    timeout: float = 0.5
+    heartbeat: float = 0.125
+    timeout: float = 0.55
     dial_timeout: float = 0.5
     hello_timeout: float = 5.0
     stagger: float = 0.1
