@@ -244,6 +244,9 @@ class Ring:
 
     def connection_lost(self, id: int, now: float, reason: str) -> None:
         """Take note that a connection is gone, or could not be dialled."""
+        self._lose(id, now, reason, silent=False)
+
+    def _lose(self, id: int, now: float, reason: str, *, silent: bool) -> None:
         connection = self._connections.pop(id, None)
         if connection is None:
             return
@@ -251,7 +254,8 @@ class Ring:
             if not connection.going:
                 self._events.append(Lost(connection.name, "successor", reason))
             self._successor = None
-            self._begin_search(now, lost=connection.name)
+            # It may live, and only its connection be gone: if it is dead, that is said at once.
+            self._begin_search(now, lost=connection.name, first="" if silent else connection.name)
         elif connection.outward:
             self._dialled(connection.name, now)
         elif self._inward.get(connection.name) is connection:
@@ -478,7 +482,8 @@ class Ring:
         recent = [name for name, at in self._rolled.items() if now - at < self.settings.recent]
         # Who has just lost its predecessor is most likely the one behind the gap.
         recent.sort(key=self._rolled.__getitem__, reverse=True)
-        alive = [name for name in (first, *recent, *self._known) if name and name != lost]
+        known = [name for name in (*recent, *self._known) if name != lost]
+        alive = [first, *known] if first else known
         others = [name for name in self.order.others if name != lost]
         if lost and not going:
             others.append(lost)
@@ -581,7 +586,7 @@ class Ring:
             why = connection.why_dead(now)
             if why is not None and connection.id in self._connections:
                 self._events.append(HangUp(connection.id, why))
-                self.connection_lost(connection.id, now, why)
+                self._lose(connection.id, now, why, silent=True)
             else:
                 self._beats += [(connection.id, frame) for frame in connection.beat(now)]
         self._go_on_searching(now)
