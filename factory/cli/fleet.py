@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 import mesh
+from factory.cli import ring
 from factory.cli.printing import Printing
 from factory.fitting import check_sketches
 from mesh.gridfile import grid as load_grid
@@ -63,3 +64,7 @@ def validate(ctx: click.Context, file: Path | None, path: Path | None, as_json: 
         counted = "1 node" if len(names) == 1 else f"{len(names)} nodes"
         shown = file or path or ctx.obj or grid.path
         click.echo(f"{shown}: no mistakes; {counted}: {listing(names)}")
+
+
+for command in ring.COMMANDS:
+    main.add_command(command)

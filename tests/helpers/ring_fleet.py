@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.helpers.fleet import write_grid
-from tests.helpers.proc import LAUNCHER, Proc
+from tests.helpers.proc import LAUNCHER, ROOT, Proc, finished
 
 NAMES = [
     "ann",
@@ -82,6 +82,13 @@ class Member:
         """Return when it first said something after a moment."""
         lines = list(self.proc.lines)
         return next((line.at for line in lines if line.at >= since and re.search(pattern, line.text)), None)
+
+
+def mesh_ring(*arguments: str | Path) -> Proc:
+    """Run ``mesh ring`` to its end, as the console script does once the package is installed."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = 'mesh'"
+    code += "; from factory.cli.fleet import main; main()"
+    return finished(Proc(sys.executable, "-c", code, "ring", *arguments))
 
 
 def wanted(names: list[str]) -> dict[str, tuple[str, str]]:

@@ -444,6 +444,7 @@ class Ring:
         self._probed = 0
         self._probe_at = now + self._pause()
         if old is not None:
+            old.put(encode(Bye(connection.name)))  # so that it does not take us for dead
             self._hang_up(old, f"{connection.name} is nearer")
         for other in list(self._connections.values()):
             if other.outward and other is not connection and not self._is_wanted(other.name):
