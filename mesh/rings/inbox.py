@@ -16,6 +16,9 @@ Handle = Callable[[str, Any], Awaitable[bool]]
 Handled = Callable[[str, str, int, bool], None]
 """Takes note of sender, incarnation, how many were handled, and whether they were refused."""
 
+TURN = 32
+"""Messages that are handled before others get their turn."""
+
 _decode = msgspec.msgpack.Decoder().decode
 
 
@@ -40,6 +43,7 @@ class Inbox:
             self.task = loop.create_task(self._run(), name=f"ring messages of {self._sender}")
 
     async def _run(self) -> None:
+        told = 0
         try:
             while self._waiting:
                 incarnation, raw = self._waiting.popleft()
@@ -50,5 +54,9 @@ class Inbox:
                 else:
                     taken = await self._handle(self._sender, item)
                 self._handled(self._sender, incarnation, 1, not taken)
+                told += 1
+                if told >= TURN:
+                    told = 0
+                    await asyncio.sleep(0)  # who handles quickly must not keep others waiting
         finally:
             self.task = None

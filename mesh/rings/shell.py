@@ -87,6 +87,7 @@ class RingShell:
         self._rolls: dict[int, asyncio.Future[tuple[str, ...]]] = {}
         self._room: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
         self._poll: asyncio.TimerHandle | None = None
         self._pumping = False
         self.left = asyncio.Event()
@@ -115,14 +116,8 @@ class RingShell:
             raise PayloadError(f"a {type(msg).__name__} cannot be sent round a ring: {exc}") from exc
         begun = self._loop.time()
         owner: asyncio.Future[tuple[str, ...]] = self._loop.create_future()
-        try:
-            async with asyncio.timeout(patience):
-                while not self._try(owner, item, begun, patience):
-                    room: asyncio.Future[None] = self._loop.create_future()
-                    self._room.append(room)
-                    await room
-        except TimeoutError:
-            raise NoReceiptError(self.core.group, self._loop.time() - begun) from None
+        if not self._try(owner, item, begun, patience):
+            await self._wait_for_room(owner, item, begun, patience)
         try:
             return Receipt(await owner, self._loop.time() - begun)
         finally:
@@ -136,11 +131,21 @@ class RingShell:
             taken = self.core.circulate(owner, item, now, left)
         except LocalProtocolError as exc:
             raise RingLeftError(self.core.group) from exc
-        if taken and not self._pumping:
-            # In a moment, so that what is circulated in one go travels in one go.
-            self._pumping = True
-            self._loop.call_soon(self.pump)
+        if taken:
+            self._pump_soon()
         return taken
+
+    async def _wait_for_room(self, owner: object, item: bytes, begun: float, patience: float | None) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    room: asyncio.Future[None] = self._loop.create_future()
+                    self._room.append(room)
+                    await room
+                    if self._try(owner, item, begun, patience):
+                        return
+        except TimeoutError:
+            raise NoReceiptError(self.core.group, self._loop.time() - begun) from None
 
     async def members(self, timeout: float = 2.0) -> tuple[str, ...]:
         """Return who is in the ring besides this member, in its order.
@@ -241,6 +246,12 @@ class RingShell:
 
     # -- the core --------------------------------------------------------------------------------
 
+    def _pump_soon(self) -> None:
+        """Pump in a moment: what is circulated or handled in one go travels in one go."""
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self.pump)
+
     def pump(self) -> None:
         """Do what the core says, and see that it is woken in time."""
         self._pumping = False
@@ -256,15 +267,17 @@ class RingShell:
             if event is None:
                 break
             self._happened(event)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         due = core.next_deadline()
-        if due < inf and not core.has_left:
+        # A timer that rings too early costs less than one that is set anew with each message.
+        if due < self._timer_at and not core.has_left:
+            if self._timer is not None:
+                self._timer.cancel()
             self._timer = self._loop.call_at(due, self._wake)
+            self._timer_at = due
 
     def _wake(self) -> None:
         self._timer = None
+        self._timer_at = inf
         self._note_arrivals()
         self.core.handle_timer(self._loop.time())
         self.pump()
@@ -336,7 +349,7 @@ class RingShell:
 
     def _handled(self, sender: str, incarnation: str, count: int, refused: bool) -> None:
         self.core.handled(sender, incarnation, count, self._loop.time(), refused=refused)
-        self.pump()
+        self._pump_soon()
 
     # -- the end -----------------------------------------------------------------------------------
 
