@@ -16,8 +16,11 @@ Handle = Callable[[str, Any], Awaitable[bool]]
 Handled = Callable[[str, str, int, bool], None]
 """Takes note of sender, incarnation, how many were handled, and whether they were refused."""
 
-TURN = 32
+TURN = 64
 """Messages that are handled before others get their turn."""
+
+SLICE = 0.002
+"""Seconds after which they get it in any case; so long what is handled is not told."""
 
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -43,20 +46,35 @@ class Inbox:
             self.task = loop.create_task(self._run(), name=f"ring messages of {self._sender}")
 
     async def _run(self) -> None:
-        told = 0
+        loop = asyncio.get_running_loop()
+        told_at = loop.time()
+        incarnation, counts = "", [0, 0]
         try:
             while self._waiting:
-                incarnation, raw = self._waiting.popleft()
-                try:
-                    item = _decode(raw)
-                except (msgspec.MsgspecError, RecursionError, ValueError):
-                    taken = False  # its sender's mistake, and every member says so in its books
-                else:
-                    taken = await self._handle(self._sender, item)
-                self._handled(self._sender, incarnation, 1, not taken)
-                told += 1
-                if told >= TURN:
-                    told = 0
+                whose, raw = self._waiting.popleft()
+                if whose != incarnation:
+                    self._tell(incarnation, counts)
+                    incarnation = whose
+                counts[await self._taken(raw)] += 1
+                if sum(counts) >= TURN or loop.time() - told_at > SLICE:
+                    self._tell(incarnation, counts)
                     await asyncio.sleep(0)  # who handles quickly must not keep others waiting
+                    told_at = loop.time()
         finally:
+            self._tell(incarnation, counts)
             self.task = None
+
+    async def _taken(self, raw: Raw) -> bool:
+        try:
+            item = _decode(raw)
+        except (msgspec.MsgspecError, RecursionError, ValueError):
+            return False  # its sender's mistake, and every member says so in its books
+        return await self._handle(self._sender, item)
+
+    def _tell(self, incarnation: str, counts: list[int]) -> None:
+        refused, taken = counts
+        counts[:] = 0, 0
+        if taken:
+            self._handled(self._sender, incarnation, taken, False)
+        if refused:
+            self._handled(self._sender, incarnation, refused, True)

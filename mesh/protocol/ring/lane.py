@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Raw
 
-from mesh.protocol.ring.records import MAX_WINDOW, Run
+from mesh.protocol.ring.records import FRAME_TARGET, MAX_WINDOW, Run
 
 MOST_KEPT: Final = 2 * MAX_WINDOW
 """Messages of a sender that are kept for slow handlers: a window, and one that the sender gave up."""
@@ -72,7 +72,8 @@ class Lane:
 
     def deliver(self) -> list[Raw]:
         """Return the messages of the first run that are now to be handled."""
-        if not self._queue:
+        if not self._queue or self.in_hand > self._room // 2:
+            # Not for each place that gets free: what is let through in handfuls travels in handfuls.
             return []
         run = self._queue[0]
         begin = max(run.first, self._delivered + 1)
@@ -84,14 +85,38 @@ class Lane:
         return run.items[begin - run.first : begin - run.first + count]
 
     def forward(self) -> Run | None:
-        """Return what may go on to the successor, and forget it."""
+        """Return what may go on to the successor, joined if it was sent in pieces, and forget it."""
+        run = self._next()
+        if run is None:
+            return None
+        pieces = [run]
+        size = sum(map(len, run.items))
+        while self._queue and size < FRAME_TARGET:
+            head = self._queue[0]
+            if (
+                head.first != pieces[-1].last + 1
+                or head.hops != run.hops
+                or head.last - run.first >= MAX_WINDOW
+            ):
+                break
+            following = self._next()
+            if following is None:
+                break
+            pieces.append(following)
+            size += sum(map(len, following.items))
+        # The newest base that is known: a copy that waited here is the only one that goes on, and who
+        # has missed what was settled meanwhile takes it only if it is told so.
+        run.base = max(run.base, min(self._base, run.first))
+        if len(pieces) > 1:
+            run.items = [item for piece in pieces for item in piece.items]
+        return run
+
+    def _next(self) -> Run | None:
+        """Take the first run off the queue, as far as it was delivered."""
         if not self._queue or self._queue[0].first > self._delivered:
             return None
         run = self._queue.popleft()
         if run.last > self._delivered:
             self._queue.appendleft(run.part(self._delivered + 1, run.last + 1))
             run = run.part(run.first, self._delivered + 1)
-        # The newest that is known: a copy that waited here is the only one that goes on, and who
-        # has missed what was settled meanwhile takes it only if it is told so.
-        run.base = max(run.base, min(self._base, run.first))
         return run

@@ -43,5 +43,5 @@ class RingSettings:
     patience: float = 10.0
     window: int = 1024
     window_bytes: int = 4 * 2**20
-    room: int = 64
+    room: int = 256
     successors: int = 4

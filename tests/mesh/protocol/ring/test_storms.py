@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from mesh.protocol.ring import RingSettings
 from tests.helpers.ring_sim import Sim, names, storm
 
 SIZES = (1, 2, 3, 5, 8)
@@ -23,13 +24,16 @@ FOUND = [
 
 
 def run(seed: int) -> None:
-    sim = Sim(names(Random(seed).choice(SIZES)), seed)
+    random = Random(seed)
+    size = random.choice(SIZES)
+    settings = RingSettings(room=random.choice((1, 8, 64, 256)), window=random.choice((8, 1024)))
+    sim = Sim(names(size), seed, settings=settings)
     done: object = "nothing yet"
     try:
         done = storm(sim)
         sim.check_calm()
     except AssertionError as exc:
-        exc.add_note(f"seed {seed}: storm(Sim(names({len(sim.members)}), {seed})); done: {done}")
+        exc.add_note(f"seed {seed}; done: {done}")
         raise
 
 
