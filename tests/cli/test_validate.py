@@ -126,7 +126,7 @@ nodes:
             ":3:45: argument 'bell': expected bool, got str; Buzzer.setup(",
             f":5:15: {tmp_path / 'bad.py'}:2: ",
             ":6:15: there is no file ",
-            ":8:15: no sketch is called 'toaster'; choose clock, iopin or buzzer",
+            ":8:15: no sketch is called 'toaster'; choose clock, iopin, buzzer or ringchat",
         ],
         strict=True,
     ):

@@ -126,10 +126,13 @@ class Process:
 
     def arrived(self, id: int, data: bytes | None) -> None:
         if data is None:
-            self.pipes.pop(id, None)
-            self.call(lambda now: self.ring.connection_lost(id, now, "connection closed"))
+            self.call(lambda now: self.ended(id, now))
         else:
             self.call(lambda now: self.ring.receive(id, data, now))
+
+    def ended(self, id: int, now: float) -> None:
+        self.pipes.pop(id, None)
+        self.ring.connection_lost(id, now, "connection closed")
 
     def pump(self) -> None:
         sim, ring = self.sim, self.ring

@@ -64,6 +64,8 @@ class Lane:
             old_end = min(old_end, self._queue[0].first)
         if run.first < old_end:
             self._queue.appendleft(run.part(run.first, old_end))
+            # Whether it was delivered, or settled before this member came: it is not to be now.
+            self._delivered = max(self._delivered, old_end - 1)
         new = run.last + 1 - fresh
         if new > 0:
             self._queue.append(run if fresh == run.first else run.part(fresh, run.last + 1))

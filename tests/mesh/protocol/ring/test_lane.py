@@ -78,6 +78,17 @@ def test_a_copy_that_waited_goes_on_with_the_newest_base() -> None:
     assert onward.base == 2, "else who has missed the first would not take the second"
 
 
+def test_what_was_settled_before_this_member_came_is_not_delivered_late() -> None:
+    lane = Lane(1)
+    lane.in_hand = 1
+    assert lane.take(run(5, 1, base=5)) == (1, 0)
+    assert lane.take(run(3, 2, base=3)) == (0, 2), "an old copy that was still under way"
+    lane.in_hand = 0
+    assert delivered(lane) == []
+    lane.forward()
+    assert delivered(lane) == [5]
+
+
 def test_pieces_are_joined_again_if_they_came_the_same_way() -> None:
     lane = Lane(10)
     lane.take(run(1, 1, hops=("bob",)))
