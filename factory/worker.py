@@ -399,6 +399,8 @@ class Worker:
         host = socket or me.host
         if port is None:
             port = me.port if me.port is not None else self._port_of_environment() or DEFAULT_PORT
+        if self.circulating.is_wanted:
+            self.circulating.rings.prepare()
         self._door = door = Door(
             self._handling,
             own_hosts={host, me.host},

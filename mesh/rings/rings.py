@@ -56,12 +56,16 @@ class Rings:
         self._shells: dict[str, RingShell] = {}
         self._random = Random()
 
-    def start(self) -> None:
-        """Look for the other members of every ring; the node is to serve already."""
+    def prepare(self) -> None:
+        """Be there for those who dial, before the node serves; on the event loop."""
         incarnation = token_hex(8)
         for group in rings_of(self._name, self._grid):
             self._shells[group.name] = self._shell(group, incarnation)
-            self._shells[group.name].start()
+
+    def start(self) -> None:
+        """Look for the other members of every ring; the node is to serve already."""
+        for shell in self._shells.values():
+            shell.start()
 
     def _shell(self, group: Group, incarnation: str) -> RingShell:
         core = Ring(

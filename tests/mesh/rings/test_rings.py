@@ -87,6 +87,7 @@ async def ring(
     members = {name: Member(network, grid_of(), name, settings) for name in names}
     try:
         for member in members.values():
+            member.rings.prepare()
             member.rings.start()
         if len(members) > 1:
             await until(lambda: closed(members))
