@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from mesh.errors import LocalProtocolError, RemoteProtocolError
 from mesh.protocol.ring.connection import Connection, Stage
 from mesh.protocol.ring.events import Changed, Dial, Event, HangUp, Left, Lost, Told
+from mesh.protocol.ring.meeting import why_refused
 from mesh.protocol.ring.order import Order
 from mesh.protocol.ring.records import (
     HEARTBEAT_FRAME,
@@ -41,7 +41,7 @@ from mesh.protocol.ring.records import (
     encode,
     refusal,
 )
-from mesh.protocol.ring.search import Search
+from mesh.protocol.ring.seeker import Seeker
 from mesh.protocol.ring.settings import RingSettings
 from mesh.protocol.ring.traffic import Traffic
 
@@ -80,7 +80,6 @@ class Ring:
         self.incarnation = incarnation
         self.order = Order(members, name)
         self.settings = settings or RingSettings()
-        self._random = random
         self._events: deque[Event] = deque()
         self.traffic = Traffic(name, incarnation, self.settings, self._events.append)
         self._connections: dict[int, Connection] = {}
@@ -90,10 +89,7 @@ class Ring:
         # Who comes after the successor, as far as it has told.
         self._known: list[str] = []
         self._said: list[str] = []
-        self._search: Search | None = None
-        self._probe_at = inf
-        self._probed = 0
-        self._rolled: dict[str, float] = {}
+        self._seeker = Seeker(self.order, self.settings, random, self._dial, self._is_wanted)
         self._farewell_at: float | None = None
         self._told: set[tuple[str, str]] = set()
         self._neighbours = ("", "", False)
@@ -269,9 +265,8 @@ class Ring:
 
     def _dialled(self, name: str, now: float) -> None:
         """Take note that nothing more is to be expected of a dial."""
-        if self._search is not None:
-            self._search.failed(name, now)
-            self._go_on_searching(now)
+        self._seeker.dialled(name, now)
+        self._go_on_searching(now)
 
     def _hang_up(self, connection: Connection, reason: str) -> None:
         """Close a connection of which nobody wants to hear any more."""
@@ -320,8 +315,8 @@ class Ring:
                 self.traffic.run_came(record)
             case Roll() if connection.name in self._inward:
                 if self.traffic.roll_came(record, now) and record.sender in self.order:
-                    self._rolled[record.sender] = now
-                    if self._search is not None:
+                    self._seeker.saw_roll(record.sender, now)
+                    if self._seeker.is_seeking:
                         self._consider(record.sender, now)
             case Hello(terms) if not connection.outward and connection.stage is Stage.GREETING:
                 self._hello_came(connection, terms, now)
@@ -345,21 +340,13 @@ class Ring:
     # -- meeting -----------------------------------------------------------------------------------
 
     def _why_refused(self, terms: Terms) -> tuple[str, str] | None:
-        """Return code and reason to refuse who says hello."""
-        if terms.v != VERSION:
-            return "version", f"{self.name} speaks version {VERSION}, {terms.name} speaks {terms.v}"
-        if terms.group != self.group:
-            return "group", f"{self.name} is in the ring {self.group}, {terms.name} asks for {terms.group}"
-        if terms.members != self.order.digest:
-            return "members", f"{self.name} and {terms.name} have different lists of members of {self.group}"
-        if terms.name == self.name or terms.name not in self.order:
-            return "name", f"{terms.name} cannot be dialling {self.name}"
-        if not self.is_started:
+        why = why_refused(terms, self.group, self.name, self.order)
+        if why is None and not self.is_started:
             return "closing", f"{self.name} is not ready yet"
-        if self._farewell_at is not None:
+        if why is None and self._farewell_at is not None:
             # Not before it has said goodbye: cut off from the ring, it would wait for its receipts in vain.
             return "closing", f"{self.name} is going away"
-        return None
+        return why
 
     def _hello_came(self, connection: Connection, terms: Terms, now: float) -> None:
         why = self._why_refused(terms)
@@ -441,8 +428,7 @@ class Ring:
 
     def _adopt(self, connection: Connection, successors: list[str], now: float) -> None:
         old, self._successor = self._successor, connection
-        self._probed = 0
-        self._probe_at = now + self._pause()
+        self._seeker.watch(now)
         if old is not None:
             old.put(encode(Bye(connection.name)))  # so that it does not take us for dead
             self._hang_up(old, f"{connection.name} is nearer")
@@ -480,54 +466,25 @@ class Ring:
         going = self._successor is not None  # it has said goodbye, and is there until another is found
         if not going:
             self.traffic.successor_changed(now, None, lone=False)
-        recent = [name for name, at in self._rolled.items() if now - at < self.settings.recent]
-        # Who has just lost its predecessor is most likely the one behind the gap.
-        recent.sort(key=self._rolled.__getitem__, reverse=True)
-        known = [name for name in (*recent, *self._known) if name != lost]
-        alive = [first, *known] if first else known
-        others = [name for name in self.order.others if name != lost]
-        if lost and not going:
-            others.append(lost)
-        settings = self.settings
-        self._search = Search(alive, others, settings.stagger, settings.spread, now)
-        self._probe_at = inf
+        self._seeker.begin(now, self._known, first=first, lost=lost, may_live=not going)
         self._go_on_searching(now)
 
     def _go_on_searching(self, now: float) -> None:
-        search = self._search
-        if search is None or not self.is_started:
+        if not self.is_started:
             return
-        while (name := search.due(now)) is not None:
-            if self._is_wanted(name):
-                self._dial(name, now)
-            else:
-                search.failed(name, now)
+        self._seeker.go_on(now)
         dialling = any(one.outward and one.stage is not Stage.OPEN for one in self._connections.values())
-        if search.is_over and not dialling:
-            self._search = None
-            if self._successor is None or self._successor.going:
-                self._be_lone(now)
+        if not dialling and self._seeker.is_over() and (self._successor is None or self._successor.going):
+            self._be_lone(now)
 
     def _be_lone(self, now: float) -> None:
         self._known = []
-        self._probed = 0
-        self._probe_at = now + self._pause()
+        self._seeker.watch(now)
         if self._successor is not None:
             old, self._successor = self._successor, None
             self._hang_up(old, "nobody else is there")
         self.traffic.successor_changed(now, None, lone=True)
         self._look(now)
-
-    def _pause(self) -> float:
-        return self.settings.probe * self._random.uniform(0.8, 1.2)
-
-    def _probe(self, now: float) -> None:
-        """Dial one of the gap."""
-        self._probe_at = now + self._pause()
-        gap = self.order.gap(self.successor)
-        if gap:
-            self._dial(gap[self._probed % len(gap)], now)
-            self._probed += 1
 
     # -- leaving -------------------------------------------------------------------------------------
 
@@ -570,11 +527,11 @@ class Ring:
 
     def next_deadline(self) -> float:
         """Return when ``handle_timer()`` is due; infinity if never."""
-        found = min(self._probe_at, self.traffic.next_deadline())
+        found = self.traffic.next_deadline()
+        if self.is_started:
+            found = min(found, self._seeker.next_deadline())
         for connection in self._connections.values():
             found = min(found, connection.next_deadline())
-        if self._search is not None and self._search.has_more:
-            found = min(found, self._search.next_at)
         if self._farewell_at is not None and not self.has_left:
             found = min(found, self._farewell_at)
         return found
@@ -591,7 +548,6 @@ class Ring:
             else:
                 self._beats += [(connection.id, frame) for frame in connection.beat(now)]
         self._go_on_searching(now)
-        if now >= self._probe_at:
-            self._probe(now)
+        self._seeker.probe(now, self.order.gap(self.successor))
         self.traffic.handle_timer(now)
         self._go_on_leaving(now)
