@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """A ring of nothing but asyncio streams: the core of sketchmesh's rings, and a few lines of sockets.
 
-    python examples/ring/node.py 8781 8782 8783     # this node's port first, then the others'
+    .venv/bin/python examples/ring/node.py 8781 8782 8783     # this node's port first, then the others'
 
 What is typed goes round; what comes round is printed. For real use there is `ringchat`, which
 speaks websocket, finds its neighbours in the grid and tells what it does.
