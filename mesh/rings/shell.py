@@ -183,6 +183,7 @@ class RingShell:
         with contextlib.suppress(RemoteProtocolError):
             self.core.receive(number, hello, self._loop.time())
         self.pump()
+        transport.hasten()
         transport.start(_Use(self, number))
         return await asyncio.shield(ended)
 
@@ -201,6 +202,7 @@ class RingShell:
             return
         self._transports[id] = transport
         self.core.connected(id, self._loop.time())
+        transport.hasten()
         transport.start(_Use(self, id))
         self.pump()
 

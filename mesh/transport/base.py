@@ -99,6 +99,9 @@ class Transport(ABC):
         """
         return None
 
+    def hasten(self) -> None:  # noqa: B027
+        """Have what is lost sent again sooner, where the system can: for little data that matters soon."""
+
     # -- pushed ---------------------------------------------------------------------------
 
     def start(self, user: User) -> None:

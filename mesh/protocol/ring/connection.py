@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import enum
 from math import inf
+from typing import Final
 
 from mesh.protocol.link.liveness import Liveness
 from mesh.protocol.ring.records import HEARTBEAT_FRAME, frames
+
+MOST_PROBES: Final = 2
+"""Dials to a neighbour of which nothing is heard."""
 
 
 class Stage(enum.Enum):
@@ -34,6 +38,7 @@ class Connection:
         going: Whether the other end said ``BYE``.
         writable: Whether it takes messages.
         sent_at: When something was sent last.
+        probes: How often the other end was dialled again since it was heard.
 
     """
 
@@ -46,6 +51,7 @@ class Connection:
         "life",
         "name",
         "outward",
+        "probes",
         "sent_at",
         "stage",
         "writable",
@@ -62,6 +68,7 @@ class Connection:
         self.going = False
         self.writable = True
         self.sent_at = 0.0
+        self.probes = 0
         self._out: list[bytes] = []
 
     def open(self, heartbeat: float, timeout: float, now: float) -> None:
@@ -106,6 +113,13 @@ class Connection:
         """Take note of a sign of life."""
         if self.life is not None:
             self.life.heard(now)
+            self.probes = 0
+
+    def probe_at(self, suspect: float) -> float:
+        """Return when the other end is to be dialled again, because nothing is heard of it."""
+        if self.life is None or self.probes >= MOST_PROBES:
+            return inf
+        return self.life.heard_at + suspect * (1 + self.probes / 3)
 
     def next_deadline(self) -> float:
         """Return when to look at it again."""

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mesh.errors import LocalProtocolError, RemoteProtocolError
-from mesh.protocol.ring.connection import Connection, Stage
+from mesh.protocol.ring.connection import MOST_PROBES, Connection, Stage
 from mesh.protocol.ring.events import Changed, Dial, Event, HangUp, Left, Lost, Told
 from mesh.protocol.ring.meeting import why_refused
 from mesh.protocol.ring.order import Order
@@ -198,8 +198,8 @@ class Ring:
         self._connections[self._ids] = connection
         return connection
 
-    def _dial(self, name: str, now: float) -> None:
-        if not any(one.outward and one.name == name for one in self._connections.values()):
+    def _dial(self, name: str, now: float, *, again: bool = False) -> None:
+        if again or not any(one.outward and one.name == name for one in self._connections.values()):
             connection = self._new(name, now + self.settings.dial_timeout, outward=True)
             self._events.append(Dial(connection.id, name))
 
@@ -254,7 +254,7 @@ class Ring:
             self._begin_search(now, lost=connection.name, first="" if silent else connection.name)
         elif connection.outward:
             self._dialled(connection.name, now)
-        elif self._inward.get(connection.name) is connection:
+        elif self._inward.get(connection.name) is connection and not self._fall_back(connection):
             # Once we have said goodbye, our predecessor goes round us.
             was_predecessor = connection.name == self.predecessor and self._farewell_at is None
             del self._inward[connection.name]
@@ -262,6 +262,14 @@ class Ring:
                 self._events.append(Lost(connection.name, "predecessor", reason))
                 self.traffic.roll(repair=False)
         self._look(now)
+
+    def _fall_back(self, lost: Connection) -> bool:
+        """Use an older connection of a predecessor again, if there is one."""
+        for connection in self._connections.values():
+            if not connection.outward and connection.name == lost.name and not connection.going:
+                self._inward[lost.name] = connection
+                return True
+        return False
 
     def _dialled(self, name: str, now: float) -> None:
         """Take note that nothing more is to be expected of a dial."""
@@ -359,8 +367,12 @@ class Ring:
             connection.put(refusal(*why))
             self._refuse(connection, now, f"refused ({why[0]}: {why[1]})")
             return
-        if other is not None:
-            self._hang_up(other, f"{terms.name} has dialled again")
+        if other is not None and other.incarnation != terms.incarnation:
+            self._hang_up(other, f"{terms.name} was started again")
+        # An older connection of the same process stays: it may be the one that its dialler keeps.
+        older = [one for one in self._connections.values() if not one.outward and one.name == terms.name]
+        if len(older) > MOST_PROBES:
+            self._hang_up(older[0], f"{terms.name} has dialled again")
         connection.name, connection.incarnation = terms.name, terms.incarnation
         before = self.order.nearest_behind(self._inward)
         nearer = before if before and self.order.ahead(before) > self.order.ahead(terms.name) else ""
@@ -380,7 +392,12 @@ class Ring:
             self._refuse(connection, now, f"dialled {connection.name}, but {welcome.name} answers there")
             return
         connection.incarnation = welcome.incarnation
-        if not self._is_wanted(connection.name):
+        for other in self._connections.values():
+            if other.name == connection.name and other.incarnation == connection.incarnation:
+                other.heard(now)
+        # Our successor was dialled again because nothing was heard of it: its old connection has trouble.
+        again = connection.name == self.successor and not (self._successor and self._successor.going)
+        if not again and not self._is_wanted(connection.name):
             self._hang_up(connection, "not needed")
             self._dialled(connection.name, now)
             return
@@ -531,7 +548,7 @@ class Ring:
         if self.is_started:
             found = min(found, self._seeker.next_deadline())
         for connection in self._connections.values():
-            found = min(found, connection.next_deadline())
+            found = min(found, connection.next_deadline(), connection.probe_at(self.settings.suspect))
         if self._farewell_at is not None and not self.has_left:
             found = min(found, self._farewell_at)
         return found
@@ -545,6 +562,9 @@ class Ring:
             if why is not None and connection.id in self._connections:
                 self._events.append(HangUp(connection.id, why))
                 self._lose(connection.id, now, why, silent=True)
+            elif now >= connection.probe_at(self.settings.suspect):
+                connection.probes += 1
+                self._dial(connection.name, now, again=True)
             else:
                 self._beats += [(connection.id, frame) for frame in connection.beat(now)]
         self._go_on_searching(now)

@@ -14,6 +14,8 @@ class RingSettings:
             dead sooner and costs traffic.
         timeout: Silence after which a neighbour is given up. Shorter finds the frozen sooner, and
             is more often wrong about a wire that loses packets.
+        suspect: Silence after which a neighbour is dialled again, to hear of it on another way; a second
+            time after a third as long again.
         dial_timeout: Time that a dial may take until the neighbour has welcomed us.
         hello_timeout: Time that a dialler may take for its first frame.
         stagger: Pause between dials to members that were told to be alive.
@@ -32,6 +34,7 @@ class RingSettings:
 
     heartbeat: float = 0.125
     timeout: float = 0.55
+    suspect: float = 0.3
     dial_timeout: float = 0.5
     hello_timeout: float = 5.0
     stagger: float = 0.1
