@@ -32,7 +32,7 @@ class RingSettings:
 
     """
 
-    heartbeat: float = 0.125
+    heartbeat: float = 0.14
     timeout: float = 0.55
     suspect: float = 0.3
     dial_timeout: float = 0.5
