@@ -60,7 +60,10 @@ class Lane:
         fresh = max(run.first, self.seen + 1)
         old_end = min(fresh, run.last + 1)
         if self._queue:
-            # Of what is still here one copy goes on, and that is enough.
+            # Of what is still here one copy goes on, and that is enough; but as one of this trip, for
+            # the members of an earlier one may stand elsewhere now, and would take it for astray.
+            if self._queue[0].first < fresh:
+                self._renew(run)
             old_end = min(old_end, self._queue[0].first)
         if run.first < old_end:
             self._queue.appendleft(run.part(run.first, old_end))
@@ -71,6 +74,22 @@ class Lane:
             self._queue.append(run if fresh == run.first else run.part(fresh, run.last + 1))
             self.seen = run.last
         return max(new, 0), len(run.items) - max(new, 0)
+
+    def _renew(self, run: Run) -> None:
+        """Let what is here of a run that came again have come with it."""
+        queue, self._queue = self._queue, deque()
+        for old in queue:
+            begin, end = max(old.first, run.first), min(old.last, run.last) + 1
+            if begin >= end:
+                self._queue.append(old)
+                continue
+            if old.first < begin:
+                self._queue.append(old.part(old.first, begin))
+            renewed = old.part(begin, end)
+            renewed.hops = run.hops
+            self._queue.append(renewed)
+            if end <= old.last:
+                self._queue.append(old.part(end, old.last + 1))
 
     def deliver(self) -> list[Raw]:
         """Return the messages of the first run that are now to be handled."""

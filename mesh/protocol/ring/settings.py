@@ -22,6 +22,8 @@ class RingSettings:
         spread: Pause between dials to all others.
         probe: Pause between dials into the gap. Shorter finds newcomers sooner and costs traffic.
         settle: Rolls that ask for repair within this time cause one repair.
+        resend: Time without any receipt after which everything is sent again without being asked, twice as
+            long each time: for what nobody has thought of.
         recent: How long a roll's sender is remembered as one to dial first, if the successor is lost.
         farewell: Time that the neighbours get to go round a member that leaves.
         patience: Time after which a message without a receipt is given up.
@@ -41,6 +43,7 @@ class RingSettings:
     spread: float = 0.02
     probe: float = 1.0
     settle: float = 0.02
+    resend: float = 3.0
     recent: float = 0.3
     farewell: float = 0.5
     patience: float = 10.0

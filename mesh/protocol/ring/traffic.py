@@ -27,6 +27,9 @@ from mesh.protocol.ring.records import MAX_ITEM, MAX_WINDOW, Roll, Run, encode
 from mesh.protocol.ring.settings import RingSettings
 from mesh.protocol.ring.window import Entry, Window
 
+MOST_RESEND: Final = 30.0
+"""Seconds between two times that everything is sent again without being asked, at the most."""
+
 MOST_INCARNATIONS: Final = 8
 """Incarnations of one sender whose messages are told apart from new ones."""
 
@@ -61,6 +64,9 @@ class Traffic:
         self._rolls = 0
         self._repair_at = inf
         self._repaired_at = -inf
+        self._resend_at = inf
+        self._resend = settings.resend
+        self._resend_base = 0
         self._wants_room = False
         self.out: Callable[[bytes], object] | None = None
         self.writable = True
@@ -83,8 +89,15 @@ class Traffic:
             return False
         self.counts["circulated"] += 1
         due = inf if patience is None else now + patience
+        if not len(self._window):
+            self._watch(now)
         self._window.add(Entry(owner, Raw(item), len(item), now, due))
         return True
+
+    def _watch(self, now: float) -> None:
+        self._resend = self._settings.resend
+        self._resend_at = now + self._resend
+        self._resend_base = self._window.base
 
     def cancel(self, owner: Any, now: float) -> None:
         """Give a message up; nothing happens if it is settled."""
@@ -266,7 +279,7 @@ class Traffic:
 
     def next_deadline(self) -> float:
         """Return when ``handle_timer()`` is due."""
-        return min(self._repair_at, self._window.next_due())
+        return min(self._repair_at, self._resend_at, self._window.next_due())
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
@@ -275,5 +288,19 @@ class Traffic:
         if now >= self._repair_at:
             self._repair_at = inf
             self._repaired_at = now
+            self._window.rewind()
+            self.send()
+        if now >= self._resend_at:
+            self._look_for_progress(now)
+
+    def _look_for_progress(self, now: float) -> None:
+        """Send again what nobody has asked for again, if nothing at all comes back."""
+        if not len(self._window):
+            self._resend_at = inf
+        elif self._window.base > self._resend_base:
+            self._watch(now)
+        else:
+            self._resend = min(2 * self._resend, MOST_RESEND)
+            self._resend_at = now + self._resend
             self._window.rewind()
             self.send()

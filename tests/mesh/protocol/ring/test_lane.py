@@ -89,6 +89,22 @@ def test_what_was_settled_before_this_member_came_is_not_delivered_late() -> Non
     assert delivered(lane) == [5]
 
 
+def test_a_copy_that_waited_goes_on_as_one_of_the_last_trip() -> None:
+    lane = Lane(1)
+    lane.take(run(1, 4, hops=("bob",)))
+    assert delivered(lane) == [1]
+    lane.forward()
+    lane.take(run(3, 1, base=1, hops=("cat",)))
+    ways = []
+    for _ in range(3):
+        lane.in_hand = 0
+        delivered(lane)
+        onward = lane.forward()
+        assert onward is not None
+        ways.append((onward.first, *onward.hops))
+    assert ways == [(2, "bob"), (3, "cat"), (4, "bob")]
+
+
 def test_pieces_are_joined_again_if_they_came_the_same_way() -> None:
     lane = Lane(10)
     lane.take(run(1, 1, hops=("bob",)))

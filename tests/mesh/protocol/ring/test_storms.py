@@ -6,6 +6,7 @@ Whenever faults stop there is one ring, nobody missing, all receipts in, nothing
 from __future__ import annotations
 
 import time
+from math import inf
 from random import Random
 
 import pytest
@@ -19,6 +20,7 @@ FOUND = [
     0,  # a member that left waited for its receipts and was let into no ring
     10,  # the same with many messages
     12510,  # an old copy was delivered that had been settled before its taker came
+    1152,  # a copy that waited went on with the names of a trip in another order, and was dropped
     1138,  # a copy that waited at a slow member went on with the base of long ago
 ]
 """Seeds that have failed once."""
@@ -27,7 +29,11 @@ FOUND = [
 def run(seed: int) -> None:
     random = Random(seed)
     size = random.choice(SIZES)
-    settings = RingSettings(room=random.choice((1, 8, 64, 256)), window=random.choice((8, 1024)))
+    settings = RingSettings(
+        room=random.choice((1, 8, 64, 256)),
+        window=random.choice((8, 1024)),
+        resend=random.choice((inf, inf, 3.0)),
+    )
     sim = Sim(names(size), seed, settings=settings)
     done: object = "nothing yet"
     try:
