@@ -55,7 +55,12 @@ class Inbox:
                 if whose != incarnation:
                     self._tell(incarnation, counts)
                     incarnation = whose
-                counts[await self._taken(raw)] += 1
+                try:
+                    item = _decode(raw)
+                except (msgspec.MsgspecError, RecursionError, ValueError):
+                    counts[0] += 1  # its sender's mistake, and every member says so in its books
+                else:
+                    counts[await self._handle(self._sender, item)] += 1
                 if sum(counts) >= TURN or loop.time() - told_at > SLICE:
                     self._tell(incarnation, counts)
                     await asyncio.sleep(0)  # who handles quickly must not keep others waiting
@@ -63,13 +68,6 @@ class Inbox:
         finally:
             self._tell(incarnation, counts)
             self.task = None
-
-    async def _taken(self, raw: Raw) -> bool:
-        try:
-            item = _decode(raw)
-        except (msgspec.MsgspecError, RecursionError, ValueError):
-            return False  # its sender's mistake, and every member says so in its books
-        return await self._handle(self._sender, item)
 
     def _tell(self, incarnation: str, counts: list[int]) -> None:
         refused, taken = counts

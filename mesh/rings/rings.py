@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from secrets import token_hex
 from typing import Any
@@ -80,10 +81,7 @@ class Rings:
         async def dial(name: str, timeout: float) -> Transport:
             return await self._dial(self._grid.node(name), timeout)
 
-        async def handle(sender: str, item: Any) -> bool:
-            return await self._handle(group.name, sender, item)
-
-        return RingShell(core, dial, handle, self._notice)
+        return RingShell(core, dial, partial(self._handle, group.name), self._notice)
 
     def ring(self, group: str) -> RingShell:
         """Return the member of a ring.
