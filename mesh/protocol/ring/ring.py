@@ -319,9 +319,9 @@ class Ring:
 
     def _record_came(self, connection: Connection, record: Record, now: float) -> None:
         match record:
-            case Run() if connection.name in self._inward:
+            case Run() if not connection.outward and connection.stage is Stage.OPEN:
                 self.traffic.run_came(record)
-            case Roll() if connection.name in self._inward:
+            case Roll() if not connection.outward and connection.stage is Stage.OPEN:
                 if self.traffic.roll_came(record, now) and record.sender in self.order:
                     self._seeker.saw_roll(record.sender, now)
                     if self._seeker.is_seeking:
