@@ -9,10 +9,8 @@ class Search:
     """Goes through the candidates, each once.
 
     Args:
-        alive: Those that were told to be alive, the best first.
-        others: All others.
-        stagger: Seconds between dials to the former.
-        spread: Seconds between dials to the latter.
+        names: The candidates, the best first; a name that comes again counts once.
+        pause: Seconds between two dials, unless the earlier one fails sooner.
         now: When it begins.
 
     Attributes:
@@ -20,14 +18,10 @@ class Search:
 
     """
 
-    def __init__(
-        self, alive: Iterable[str], others: Iterable[str], stagger: float, spread: float, now: float
-    ) -> None:
+    def __init__(self, names: Iterable[str], pause: float, now: float) -> None:
         # A dict keeps the order and each name once.
-        pauses = dict.fromkeys(alive, stagger)
-        for name in others:
-            pauses.setdefault(name, spread)
-        self._left = list(pauses.items())[::-1]
+        self._left = list(dict.fromkeys(names))[::-1]
+        self._pause = pause
         self._waiting: set[str] = set()
         self.next_at = now
 
@@ -35,9 +29,9 @@ class Search:
         """Return who is to be dialled now."""
         if not self._left or now < self.next_at:
             return None
-        name, pause = self._left.pop()
+        name = self._left.pop()
         self._waiting.add(name)
-        self.next_at = now + pause
+        self.next_at = now + self._pause
         return name
 
     def failed(self, name: str, now: float) -> None:

@@ -69,13 +69,12 @@ class Seeker:
         """
         recent = [name for name, at in self._rolled.items() if now - at < self._settings.recent]
         recent.sort(key=self._rolled.__getitem__, reverse=True)
-        alive = [name for name in (*recent, *known) if name != lost]
-        others = [name for name in self._order.others if name != lost]
-        if lost and may_live:
-            others.append(lost)
+        names = [name for name in (*recent, *known, *self._order.others) if name != lost]
         if first:
-            alive.insert(0, first)
-        self._search = Search(alive, others, self._settings.stagger, self._settings.spread, now)
+            names.insert(0, first)
+        if lost and may_live:
+            names.append(lost)
+        self._search = Search(names, self._settings.spread, now)
         self._probe_at = inf
 
     def go_on(self, now: float) -> None:

@@ -18,8 +18,8 @@ class RingSettings:
             time after a third as long again.
         dial_timeout: Time that a dial may take until the neighbour has welcomed us.
         hello_timeout: Time that a dialler may take for its first frame.
-        stagger: Pause between dials to members that were told to be alive.
-        spread: Pause between dials to all others.
+        spread: Pause between dials to candidates for the successor. Shorter finds one sooner when the nearest
+            do not answer; if they merely answer late, a farther one is the successor for a moment.
         probe: Pause between dials into the gap. Shorter finds newcomers sooner and costs traffic.
         settle: Rolls that ask for repair within this time cause one repair.
         resend: Time without any receipt after which everything is sent again without being asked, twice as
@@ -39,8 +39,7 @@ class RingSettings:
     suspect: float = 0.3
     dial_timeout: float = 0.5
     hello_timeout: float = 5.0
-    stagger: float = 0.1
-    spread: float = 0.02
+    spread: float = 0.01
     probe: float = 1.0
     settle: float = 0.02
     resend: float = 3.0
