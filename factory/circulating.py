@@ -9,6 +9,7 @@ from factory.trouble import is_cancellation
 from mesh.errors import GridError
 from mesh.gridfile import Grid
 from mesh.links.inbox import Route
+from mesh.protocol.books import Books
 from mesh.protocol.values import Refusal
 from mesh.rings.dialling import dial_ring
 from mesh.rings.rings import Rings, rings_of
@@ -59,6 +60,10 @@ class Circulating:
     def status(self) -> dict[str, object]:
         """Return what the rings look like from here."""
         return self._rings.status() if self._rings is not None else {"node": self._name, "rings": {}}
+
+    def books(self) -> Books:
+        """Return the ledger of the rings."""
+        return self._rings.books() if self._rings is not None else {}
 
     async def _came_round(self, group: str, sender: str, item: Any) -> bool:
         """Handle a message; return whether it was taken well."""

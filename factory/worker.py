@@ -402,6 +402,7 @@ class Worker:
         whole = self._hub.books() if self._hub is not None else {}
         if self._peers is not None:
             whole = joined(whole, self._peers.books(), mark="sent to")
+        whole = joined(whole, self.circulating.books(), mark="of the rings")
         return joined(whole, self._doors.books(), mark="of the door")
 
     @property

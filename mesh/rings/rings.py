@@ -13,8 +13,10 @@ from typing import Any
 from mesh.errors import GridError, RemoteProtocolError
 from mesh.gridfile import Grid, Group
 from mesh.node import Node
+from mesh.protocol.books import Books
 from mesh.protocol.ring import Ring, RingSettings
 from mesh.protocol.ring.records import Hello, decode_frame, frames, refusal
+from mesh.rings.books import books
 from mesh.rings.shell import Receipt, RingShell
 from mesh.text import listing
 from mesh.transport.base import Transport, TransportClosedError
@@ -135,6 +137,10 @@ class Rings:
     def status(self) -> dict[str, object]:
         """Return what each ring looks like from here, and its books."""
         return {"node": self._name, "rings": {name: _status(shell) for name, shell in self._shells.items()}}
+
+    def books(self) -> Books:
+        """Return the ledger of all rings."""
+        return {name: lines for shell in self._shells.values() for name, lines in books(shell).items()}
 
     async def leave(self) -> None:
         """Leave every ring in good order; cancel it to be done with it."""

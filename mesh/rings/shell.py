@@ -70,6 +70,9 @@ class RingShell:
         handle: Handles what comes round.
         notice: Called with a sentence for people when the ring changes.
 
+    Attributes:
+        waiting: How many messages wait for room to be sent.
+
     """
 
     def __init__(self, core: Ring, dial: Open, handle: Handle, notice: Callable[[str], None]) -> None:
@@ -86,6 +89,7 @@ class RingShell:
         self._inboxes: dict[str, Inbox] = {}
         self._rolls: dict[int, asyncio.Future[tuple[str, ...]]] = {}
         self._room: list[asyncio.Future[None]] = []
+        self.waiting = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
         self._poll: asyncio.TimerHandle | None = None
@@ -136,6 +140,8 @@ class RingShell:
         return taken
 
     async def _wait_for_room(self, owner: object, item: bytes, begun: float, patience: float | None) -> None:
+        given_up = self.core.traffic.never_sent
+        self.waiting += 1
         try:
             async with asyncio.timeout(patience):
                 while True:
@@ -145,7 +151,16 @@ class RingShell:
                     if self._try(owner, item, begun, patience):
                         return
         except TimeoutError:
+            given_up(Reason.NO_RECEIPT)
             raise NoReceiptError(self.core.group, self._loop.time() - begun) from None
+        except RingLeftError:
+            given_up(Reason.CLOSED)
+            raise
+        except asyncio.CancelledError:
+            given_up(Reason.CANCELLED)
+            raise
+        finally:
+            self.waiting -= 1
 
     async def members(self, timeout: float = 2.0) -> tuple[str, ...]:
         """Return who is in the ring besides this member, in its order.

@@ -391,7 +391,8 @@ class Sim:
             ends = ("receipted", "no receipt", "cancelled", "closed")
             settled = sum(counts[end] for end in ends)
             assert counts["circulated"] == settled + one.ring.traffic.in_flight, (one.incarnation, counts)
-            assert counts["taken"] >= counts["handled"] + counts["refused"] + one.ring.traffic.in_hand
+            under_way = one.ring.traffic.in_hand + one.ring.traffic.kept
+            assert counts["taken"] == counts["handled"] + counts["refused"] + under_way, one.incarnation
 
     def check_calm(self, seconds: float = 40.0) -> float:
         """End all faults; check that one ring comes of it, with all that was owed; return how long."""

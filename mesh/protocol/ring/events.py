@@ -17,6 +17,8 @@ class Reason(enum.StrEnum):
     """``cancel()`` was called."""
     CLOSED = "closed"
     """The member left before the receipt came."""
+    TOO_LARGE = "too large"
+    """It was larger than a ring takes."""
 
 
 class Dial(Struct, frozen=True):

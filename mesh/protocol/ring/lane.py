@@ -44,6 +44,11 @@ class Lane:
         """Whether nothing is on its way here."""
         return not self._queue and not self.in_hand
 
+    @property
+    def kept(self) -> int:
+        """Messages that were taken, and that the handlers have no room for yet."""
+        return sum(max(run.last - max(run.first - 1, self._delivered), 0) for run in self._queue)
+
     def take(self, run: Run) -> tuple[int, int] | None:
         """Take a run.
 

@@ -83,6 +83,7 @@ class Traffic:
 
         """
         if len(item) > MAX_ITEM:
+            self.never_sent(Reason.TOO_LARGE)
             raise FrameTooLargeError(len(item), MAX_ITEM, peer="the ring")
         if not self._window.has_room:
             self._wants_room = True
@@ -93,6 +94,11 @@ class Traffic:
             self._watch(now)
         self._window.add(Entry(owner, Raw(item), len(item), now, due))
         return True
+
+    def never_sent(self, reason: Reason) -> None:
+        """Count a message that was given up before there was room for it."""
+        self.counts["circulated"] += 1
+        self.counts[reason.value] += 1
 
     def _watch(self, now: float) -> None:
         self._resend = self._settings.resend
@@ -139,6 +145,11 @@ class Traffic:
     def in_hand(self) -> int:
         """Messages that were given to the handlers, and are not handled."""
         return sum(lane.in_hand for lanes in self._lanes.values() for lane in lanes.values())
+
+    @property
+    def kept(self) -> int:
+        """Messages that were taken, and that the handlers have no room for yet."""
+        return sum(lane.kept for lanes in self._lanes.values() for lane in lanes.values())
 
     # -- what comes ------------------------------------------------------------------------
 

@@ -60,6 +60,16 @@ async def test_a_broken_hello_is_refused_and_the_member_goes_on(wire: tuple[Echo
     assert (await sketch.circulate("chat", "still here")).seen == ()
 
 
+async def test_what_was_circulated_is_in_the_ledger(wire: tuple[Echo, Transport]) -> None:
+    sketch, _ = wire
+    await sketch.circulate("chat", "hello")
+    async with mesh.connect(sketch.serving) as asker:
+        books = await asker.request("please", "$ledger")
+    assert list(books["peers"]["chat (ring)"]["sent"]) == ["chat"]
+    line = books["peers"]["chat (ring)"]["sent"]["chat"]
+    assert {key: value for key, value in line.items() if value} == {"sent": 1, "acked": 1, "balanced": True}
+
+
 async def test_a_stranger_who_says_nothing_does_not_hold_up_the_end(
     wire: tuple[Echo, Transport], caplog: pytest.LogCaptureFixture
 ) -> None:

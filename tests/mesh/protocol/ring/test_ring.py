@@ -138,7 +138,8 @@ def test_what_is_too_large_is_refused_at_once() -> None:
     sim = started(2)
     with pytest.raises(FrameTooLargeError):
         sim.processes["n0"].ring.circulate(0, bytes(MAX_ITEM + 1), sim.now, None)
-    assert sim.processes["n0"].ring.traffic.counts["circulated"] == 0
+    counts = sim.processes["n0"].ring.traffic.counts
+    assert counts["circulated"] == counts["too large"] == 1
 
 
 # -- deaths ----------------------------------------------------------------------------
