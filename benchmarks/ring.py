@@ -14,26 +14,26 @@ import itertools
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 
 import factory
 import mesh
 from benchmarks.machine import describe
 from factory.eventloop import loop_factory
+from factory.typed import typed_lines
 from tests.helpers.ports import free_ports
 from tests.helpers.ring_sim import Sim, names
 
 HOPS = 8
 PAYLOAD = "x" * 64
-AT_ONCE = 512
-"""Messages on their way at any time."""
+AT_ONCE = 1024
+"""Messages on their way at any time: as many as a member of a ring may have without a receipt."""
 
 
 # -- in memory -------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class Gossip(factory.FactoryLoop):
         """Say nothing: what is printed is the figure."""
 
     @factory.reactive("ring")
-    async def hear(self, channel: str, msg: str) -> None:
+    async def hear(self, channel: str, msg: object) -> None:
         """Count."""
         self.count += 1
 
@@ -129,8 +129,15 @@ async def flow(send: Callable[[int], Awaitable[None]], seconds: float) -> float:
     return next(numbers) / (time.perf_counter() - begun)
 
 
-async def ring_member(name: str, ports: list[int], seconds: float) -> None:
-    """Be a member; the first one sends, and prints how fast it was."""
+async def in_turns(send: Callable[[int], Awaitable[None]]) -> None:
+    """Send for as many seconds as each line of standard input says, and print how fast that was."""
+    print("ready", flush=True)
+    async for seconds in typed_lines():
+        print(await flow(send, float(seconds)), flush=True)
+
+
+async def ring_member(name: str, ports: list[int]) -> None:
+    """Be a member; the first one sends."""
     nodes = [mesh.Node(f"n{at}", port=port) for at, port in enumerate(ports)]
     group = mesh.Group("ring", tuple(node.name for node in nodes), "ring")
     grid = mesh.Grid(nodes, groups={"ring": group})
@@ -146,16 +153,15 @@ async def ring_member(name: str, ports: list[int], seconds: float) -> None:
             if len(receipt.seen) != HOPS - 1:
                 raise AssertionError(f"message {number} was seen by {receipt.seen}")
 
-        await flow(send, seconds / 4)
-        print(await flow(send, seconds), flush=True)
+        await in_turns(send)
 
 
-async def relay_member(at: int, ports: list[int], seconds: float) -> None:
-    """Pass each message to the next; the first one sends, and prints how fast it was."""
+async def relay_member(at: int, ports: list[int]) -> None:
+    """Pass each message to the next; the first one sends."""
     waiting: dict[str, asyncio.Future[None]] = {}
 
-    async def patiently() -> object:
-        for _ in range(200):
+    async def patiently() -> ClientConnection:
+        for _ in range(400):
             try:
                 return await connect(f"ws://localhost:{ports[(at + 1) % HOPS]}", compression=None, proxy=None)
             except OSError:
@@ -168,7 +174,7 @@ async def relay_member(at: int, ports: list[int], seconds: float) -> None:
         following = await onward
         async for message in connection:
             if at:
-                await following.send(message)  # type: ignore[attr-defined]
+                await following.send(message)
             else:
                 waiting.pop(str(message).partition(" ")[0]).set_result(None)
 
@@ -176,66 +182,86 @@ async def relay_member(at: int, ports: list[int], seconds: float) -> None:
         following = await onward
         if at:
             await asyncio.Event().wait()
-        await asyncio.sleep(1.0)
+        numbers = itertools.count()
 
-        async def send(number: int) -> None:
+        async def send(_: int) -> None:
+            number = next(numbers)
             back = waiting[str(number)] = asyncio.get_running_loop().create_future()
-            await following.send(f"{number} {PAYLOAD}")  # type: ignore[attr-defined]
+            await following.send(f"{number} {PAYLOAD}")
             await back
 
-        print(await flow(send, seconds), flush=True)
+        await send(0)  # once round: so all are linked
+        await in_turns(send)
 
 
-def race(kind: str, seconds: float) -> float:
-    """Return how many messages a second go once round eight processes."""
-    ports = [str(port) for port in free_ports(HOPS)]
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
-        members = []
-        for at in reversed(range(HOPS)):
-            words = [
-                sys.executable,
-                "-m",
-                "benchmarks.ring",
-                "--member",
-                f"{kind}:{at}",
-                "--seconds",
-                str(seconds),
-            ]
-            member = subprocess.Popen(  # noqa: S603
-                [*words, *ports],
+class Course:
+    """Eight processes that do nothing until they are told to run for a while.
+
+    Both kinds are there all the time and run in short turns, so that whatever else the machine
+    does meets both alike.
+
+    Args:
+        kind: ``ring`` or ``relay``.
+        stack: Ends the processes.
+
+    """
+
+    def __init__(self, kind: str, stack: ExitStack) -> None:
+        ports = [str(port) for port in free_ports(HOPS)]
+        words = [sys.executable, "-m", "benchmarks.ring", *ports, "--member"]
+        members = [
+            subprocess.Popen(  # noqa: S603
+                [*words, f"{kind}:{at}"],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=(Path(folder) / f"{at}").open("wb"),
+                text=True,
                 cwd=Path(__file__).parents[1],
             )
-            stack.callback(member.wait)
+            for at in range(HOPS)
+        ]
+        for member in members:
+            stack.enter_context(member)
             stack.callback(member.kill)
-            members.append(member)
-        out, _ = members[-1].communicate(timeout=60 + 3 * seconds)
-        if not out.strip():
-            raise AssertionError((Path(folder) / "0").read_text())
-        return float(out)
+        self._first = members[0]
+        self._answer()
+
+    def _answer(self) -> str:
+        assert self._first.stdout is not None
+        line = self._first.stdout.readline()
+        if not line:
+            raise AssertionError("the first member has ended; it has said why")
+        return line
+
+    def run(self, seconds: float) -> float:
+        """Return how many messages a second go once round."""
+        assert self._first.stdin is not None
+        self._first.stdin.write(f"{seconds}\n")
+        self._first.stdin.flush()
+        return float(self._answer())
 
 
 def round_eight(rounds: int, seconds: float) -> None:
     """Print how fast messages go round."""
-    speeds: dict[str, list[float]] = {"ring": [], "relay": []}
-    for _ in range(rounds):
-        for kind, found in speeds.items():
-            found.append(race(kind, seconds))
-    ratio = statistics.median(a / b for a, b in zip(speeds["ring"], speeds["relay"], strict=True))
+    with ExitStack() as stack:
+        courses = {kind: Course(kind, stack) for kind in ("ring", "relay")}
+        for course in courses.values():
+            course.run(seconds)  # to warm up
+        found = [{kind: course.run(seconds) for kind, course in courses.items()} for _ in range(rounds)]
     print("\n| once round 8 processes | messages a second |\n|---|---|")
     for kind, what in (("ring", "ring, `circulate()`"), ("relay", "plain `websockets` relays")):
-        low, middle, high = min(speeds[kind]), statistics.median(speeds[kind]), max(speeds[kind])
-        print(f"| {what} | {middle:,.0f} ({low:,.0f} to {high:,.0f}) |")
-    print(f"| the ring is faster by (median of the rounds) | {ratio:.1f} |")
+        speeds = [one[kind] for one in found]
+        print(f"| {what} | {statistics.median(speeds):,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f}) |")
+    ratios = [one["ring"] / one["relay"] for one in found]
+    row = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+    print(f"| the ring is faster by, median of {rounds} rounds | {row} |")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ring", description=__doc__)
     parser.add_argument("--trials", type=int, default=200, help="trials of each fault (200)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often messages are sent round (5)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each time (3)")
+    parser.add_argument("--rounds", type=int, default=15, help="turns in which messages are sent round (15)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each turn is (1)")
     parser.add_argument("--member", help=argparse.SUPPRESS)
     parser.add_argument("ports", nargs="*", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -243,9 +269,9 @@ def main() -> None:
         kind, _, at = given.member.partition(":")
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             if kind == "ring":
-                runner.run(ring_member(f"n{at}", given.ports, given.seconds))
+                runner.run(ring_member(f"n{at}", given.ports))
             else:
-                runner.run(relay_member(int(at), given.ports, given.seconds))
+                runner.run(relay_member(int(at), given.ports))
         return
     print(describe())
     if given.trials:

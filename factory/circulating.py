@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from factory.trouble import is_cancellation
 from mesh.errors import GridError
 from mesh.gridfile import Grid
 from mesh.links.inbox import Route
 from mesh.protocol.books import Books
-from mesh.protocol.values import Refusal
 from mesh.rings.dialling import dial_ring
 from mesh.rings.rings import Rings, rings_of
 
@@ -32,10 +30,9 @@ class Circulating:
     def __init__(self, name: str, grid: Grid, handling: Handling, notice: Callable[[str], object]) -> None:
         self._name = name
         self._handling = handling
-        self._routes: dict[str, Route] = {}
         self._rings: Rings | None = None
         if rings_of(name, grid):
-            self._rings = Rings(name, grid, dial_ring, self._came_round, lambda text: _nothing(notice(text)))
+            self._rings = Rings(name, grid, dial_ring, self._route, lambda text: _nothing(notice(text)))
 
     @property
     def rings(self) -> Rings:
@@ -65,22 +62,8 @@ class Circulating:
         """Return the ledger of the rings."""
         return self._rings.books() if self._rings is not None else {}
 
-    async def _came_round(self, group: str, sender: str, item: Any) -> bool:
-        """Handle a message; return whether it was taken well."""
-        route = self._routes.get(group)
-        if route is None:
-            route = self._routes[group] = self._handling.values(group, None)
-        message = item
-        if route.prepare is not None:
-            (message,) = route.prepare([item])
-        try:
-            await route.handle(group, message)
-        except BaseException as exc:
-            if is_cancellation(exc):
-                raise
-            assert route.recover is not None
-            return not isinstance(await route.recover(message, exc), Refusal)
-        return True
+    def _route(self, group: str) -> Route:
+        return self._handling.values(group, None)
 
     async def leave(self) -> None:
         """Leave in good order."""

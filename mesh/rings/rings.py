@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from random import Random
 from secrets import token_hex
-from typing import Any
 
 from mesh.errors import GridError, RemoteProtocolError
 from mesh.gridfile import Grid, Group
+from mesh.links.inbox import Route
 from mesh.node import Node
 from mesh.protocol.books import Books
 from mesh.protocol.ring import Ring, RingSettings
@@ -34,8 +34,7 @@ class Rings:
         name: The node.
         grid: The grid, with its groups.
         dial: Opens a connection to a node, in so many seconds.
-        handle: Handles what comes round: called with the group, the sender and the message;
-            returns whether it was taken well.
+        route: Returns where what comes round in a group goes.
         notice: Called with a sentence for people when a ring changes.
         settings: How rings behave.
 
@@ -46,14 +45,14 @@ class Rings:
         name: str,
         grid: Grid,
         dial: DialNode,
-        handle: Callable[[str, str, Any], Awaitable[bool]],
+        route: Callable[[str], Route],
         notice: Callable[[str], None],
         settings: RingSettings | None = None,
     ) -> None:
         self._name = name
         self._grid = grid
         self._dial = dial
-        self._handle = handle
+        self._route = route
         self._notice = notice
         self._settings = settings
         self._shells: dict[str, RingShell] = {}
@@ -83,7 +82,7 @@ class Rings:
         async def dial(name: str, timeout: float) -> Transport:
             return await self._dial(self._grid.node(name), timeout)
 
-        return RingShell(core, dial, partial(self._handle, group.name), self._notice)
+        return RingShell(core, dial, cache(partial(self._route, group.name)), self._notice)
 
     def ring(self, group: str) -> RingShell:
         """Return the member of a ring.

@@ -22,6 +22,7 @@ from mesh.errors import (
     RemoteProtocolError,
     RingLeftError,
 )
+from mesh.links.inbox import Route
 from mesh.protocol.ring import (
     Changed,
     Dial,
@@ -39,7 +40,7 @@ from mesh.protocol.ring import (
     Told,
 )
 from mesh.protocol.ring.records import encode
-from mesh.rings.inbox import Handle, Inbox
+from mesh.rings.inbox import Inbox
 from mesh.text import printable
 from mesh.transport.base import Transport
 
@@ -67,7 +68,7 @@ class RingShell:
     Args:
         core: The core.
         dial: Opens connections.
-        handle: Handles what comes round.
+        route: Returns where what comes round goes.
         notice: Called with a sentence for people when the ring changes.
 
     Attributes:
@@ -75,10 +76,12 @@ class RingShell:
 
     """
 
-    def __init__(self, core: Ring, dial: Open, handle: Handle, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self, core: Ring, dial: Open, route: Callable[[], Route], notice: Callable[[str], None]
+    ) -> None:
         self.core = core
         self._dial = dial
-        self._handle = handle
+        self._route = route
         self._notice = notice
         self._loop = asyncio.get_running_loop()
         self._transports: dict[int, Transport] = {}
@@ -323,7 +326,7 @@ class RingShell:
             case Taken(sender, incarnation, items):
                 inbox = self._inboxes.get(sender)
                 if inbox is None:
-                    inbox = self._inboxes[sender] = Inbox(sender, self._handle, self._handled)
+                    inbox = self._inboxes[sender] = Inbox(sender, self.core.group, self._route, self._handled)
                 inbox.put(incarnation, items)
             case Receipted(owners, seen):
                 for owner in owners:
@@ -384,10 +387,11 @@ class RingShell:
             if handle is not None:
                 handle.cancel()
         tasks = [inbox.task for inbox in self._inboxes.values() if inbox.task is not None]
-        tasks += self._dials.values()
-        for task in tasks:
+        for inbox in self._inboxes.values():
+            inbox.shut()
+        for task in self._dials.values():
             task.cancel()
-        await asyncio.gather(*tasks, *self._closing, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._dials.values(), *self._closing, return_exceptions=True)
 
 
 class _Use:

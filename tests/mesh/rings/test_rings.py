@@ -12,9 +12,11 @@ import pytest
 from mesh.dialling import AbsentError
 from mesh.errors import FrameTooLargeError, GridError, NoReceiptError, PayloadError, RingLeftError
 from mesh.gridfile import Grid, Group
+from mesh.links.inbox import Route
 from mesh.node import Node
 from mesh.protocol.ring import RingSettings
 from mesh.protocol.ring.records import MAX_ITEM
+from mesh.protocol.values import Refusal
 from mesh.rings.rings import Rings
 from mesh.rings.shell import RingShell
 from mesh.transport.base import Transport
@@ -27,10 +29,10 @@ class Member:
     def __init__(self, network: MemoryNetwork, grid: Grid, name: str, settings: RingSettings | None) -> None:
         self.name = name
         self.network = network
-        self.got: list[tuple[str, str, Any]] = []
+        self.got: list[tuple[str, Any]] = []
         self.notices: list[str] = []
         self.hold: asyncio.Event | None = None
-        self.rings = Rings(name, grid, self._dial, self._handle, self.notices.append, settings)
+        self.rings = Rings(name, grid, self._dial, self._route, self.notices.append, settings)
         network.listen(name, self._accept)
 
     async def _dial(self, node: Node, timeout: float) -> Transport:
@@ -43,11 +45,23 @@ class Member:
     async def _accept(self, transport: Transport) -> None:
         await self.rings.accept(transport)
 
-    async def _handle(self, group: str, sender: str, item: Any) -> bool:
+    def _route(self, group: str) -> Route:
+        return Route(self._handle, None, self._recover)
+
+    async def _handle(self, group: str, item: Any) -> None:
         if self.hold is not None:
             await self.hold.wait()
-        self.got.append((group, sender, item))
-        return bool(item != "refuse")
+        self.got.append((group, item))
+        if item == "refuse":
+            raise ValueError(item)
+        if item == "cancel":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+    async def _recover(self, item: Any, error: BaseException) -> Refusal:
+        return Refusal(type(error).__name__, str(error))
 
     @property
     def ring(self) -> RingShell:
@@ -105,7 +119,7 @@ async def test_a_receipt_names_who_took_the_message() -> None:
         assert receipt.seen == ("cat", "ann")
         assert receipt.seconds >= 0
         await until(lambda: all(len(members[name].got) == 1 for name in ("ann", "cat")))
-        assert members["ann"].got == members["cat"].got == [("chat", "bob", {"text": "hi"})]
+        assert members["ann"].got == members["cat"].got == [("chat", {"text": "hi"})]
         assert members["bob"].got == []
 
 
@@ -117,7 +131,7 @@ async def test_many_at_once_keep_their_order() -> None:
         # The last receipt may be in before the last handler has run.
         await until(lambda: all(len(members[name].got) == 3000 for name in ("bob", "cat")))
         for name in ("bob", "cat"):
-            assert [item for _, _, item in members[name].got] == list(range(3000))
+            assert [item for _, item in members[name].got] == list(range(3000))
 
 
 async def test_a_member_alone_has_its_receipt_at_once() -> None:
@@ -149,7 +163,7 @@ async def test_who_waits_for_room_gets_it_or_the_error() -> None:
         hold.set()
         assert len(await asyncio.gather(*work)) == 10
         await until(lambda: len(members["cat"].got) == 10)
-        assert [item for _, _, item in members["cat"].got] == list(range(10))
+        assert [item for _, item in members["cat"].got] == list(range(10))
 
 
 async def test_a_cancelled_caller_leaves_no_trace_in_the_books() -> None:
@@ -204,6 +218,13 @@ async def test_what_a_handler_refuses_is_in_its_own_books() -> None:
         await until(lambda: members["bob"].ring.core.traffic.counts["refused"] == 1)
 
 
+async def test_a_handler_that_cancels_its_task_costs_that_message_alone() -> None:
+    async with ring() as members:
+        for item in ("cancel", "next"):
+            await members["ann"].rings.circulate("chat", item, 5.0)
+        await until(lambda: line(members["bob"], "received") == {"received": 2, "handled": 1, "refused": 1})
+
+
 async def test_what_cannot_be_sent_is_said_at_once() -> None:
     async with ring(("ann",)) as members:
         with pytest.raises(PayloadError, match="object cannot be sent round a ring"):
@@ -227,9 +248,9 @@ async def test_a_break_is_mended_and_nothing_is_lost() -> None:
         await asyncio.gather(*work)
         await until(lambda: closed(members))
         assert (await ann.rings.circulate("chat", "end", 5.0)).seen == ("bob", "cat")
-        await until(lambda: all(("chat", "ann", "end") in members[name].got for name in ("bob", "cat")))
+        await until(lambda: all(("chat", "end") in members[name].got for name in ("bob", "cat")))
         for name in ("bob", "cat"):
-            assert [item for _, _, item in members[name].got] == [*range(100), "end"]
+            assert [item for _, item in members[name].got] == [*range(100), "end"]
 
 
 async def test_everybody_is_named_to_who_asks() -> None:
