@@ -12,7 +12,7 @@ from mesh.errors import MeshError, NackedError
 from mesh.gridfile import Group
 from mesh.text import printable
 
-WITHIN = 0.5
+WITHIN = 1.0
 """Seconds that a member may take to answer."""
 
 View = Mapping[str, Any]
@@ -34,7 +34,7 @@ async def look_round(group: Group, among: Sequence[Place]) -> dict[str, View | s
             async with asyncio.timeout(WITHIN), asking(found, WITHIN, once=True) as node:
                 answer = await node.request("$ring", timeout=WITHIN)
         except (SilentNodeError, TimeoutError):
-            return "it does not answer"
+            return f"it has not answered within {WITHIN:g} s"
         except NotReachedError:
             return "it does not run"
         except NackedError as exc:

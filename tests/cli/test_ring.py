@@ -78,7 +78,13 @@ def test_a_ring_of_which_nobody_runs_is_open(tmp_path: Any) -> None:
     )
     done = mesh_ring("--once", "--grid", grid)
     assert done.process.returncode == 1
-    assert done.stdout == ["ring chat: open, 0 of 1 members", "  ann is not there: it does not run"]
+    first, second = done.stdout
+    assert first == "ring chat: open, 0 of 1 members"
+    # Which of the two it is, only a machine that is quick can tell.
+    assert second in (
+        "  ann is not there: it does not run",
+        "  ann is not there: it has not answered within 1 s",
+    )
 
 
 @pytest.mark.fleet
