@@ -14,6 +14,7 @@ from mesh.transport.base import Transport, TransportClosedError
 from mesh.transport.layers import Layered
 from mesh.transport.logged import LoggingTransport
 from mesh.transport.memory import MemoryNetwork
+from tests.helpers.proc import DEADLINE
 from tests.helpers.transports import MESSAGES, STREAMS, Pair
 
 # The one of the documents is a transport of somebody else's.
@@ -124,7 +125,7 @@ class Pushed:
         self.news.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while not condition():
                 self.news.clear()
                 await self.news.wait()

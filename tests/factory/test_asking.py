@@ -15,6 +15,7 @@ import mesh
 from mesh import gathering
 from mesh.dialling import NotALinkError
 from mesh.protocol.link import LinkSettings
+from tests.helpers.proc import DEADLINE
 from tests.helpers.sketch_bench import logged, made
 
 
@@ -185,7 +186,7 @@ async def test_break_runs_finally() -> None:
         async for part in asker.ask("archive", "x", "forever"):
             if part == 2:
                 break
-        await asyncio.wait_for(archive.over.wait(), 5)
+        await asyncio.wait_for(archive.over.wait(), DEADLINE)
 
 
 async def test_what_finally_raises_is_told() -> None:
@@ -236,7 +237,7 @@ async def test_the_asker_stops_in_the_midst() -> None:
         await asker._worker.finish()
         with pytest.raises(mesh.DeliveryError):
             await whole(ask)
-        await asyncio.wait_for(archive.over.wait(), 5)
+        await asyncio.wait_for(archive.over.wait(), DEADLINE)
 
 
 # -- request

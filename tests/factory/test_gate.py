@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.gate import Gate
+from tests.helpers.proc import DEADLINE
 
 
 class Crowd:
@@ -185,7 +186,7 @@ async def test_an_error_inside_leaves_the_gate_free() -> None:
     with pytest.raises(ValueError, match="oops"):
         async with gate.enter("alone", exclusive=True):
             raise ValueError("oops")
-    async with asyncio.timeout(5), gate.enter("alone", exclusive=True):
+    async with asyncio.timeout(DEADLINE), gate.enter("alone", exclusive=True):
         assert gate._alone
 
 

@@ -44,7 +44,6 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 
 
 @pytest.mark.usefixtures("each_loop")
-@pytest.mark.timeout(60)
 def test_a_receiver_killed_in_mid_stream_gets_the_rest_once_it_is_back(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     before, after = tmp_path / "before", tmp_path / "after"
@@ -93,7 +92,6 @@ def test_a_sender_killed_in_mid_stream_disturbs_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("each_loop")
-@pytest.mark.timeout(60)
 def test_a_receiver_that_stands_still_is_noticed_and_nothing_is_handled_twice(tmp_path: Path) -> None:
     handled = tmp_path / "handled"
     with start_sink(tmp_path, journal=handled, more={"tell_at": 200}) as sink:

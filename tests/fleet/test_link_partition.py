@@ -99,7 +99,6 @@ def network(require_tool: RequireTool) -> Iterator[Network]:
 
 
 @pytest.mark.usefixtures("each_loop")
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("size", [0, 64 * 1024])
 def test_a_partition_is_noticed_at_both_ends_and_heals(network: Network, tmp_path: Path, size: int) -> None:
     handled = tmp_path / "handled"

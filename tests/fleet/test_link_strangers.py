@@ -210,7 +210,6 @@ def test_who_says_nothing_after_hello_is_dropped_within_three_seconds(sink: Proc
 
 
 @pytest.mark.usefixtures("each_loop")
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("kind", ["plain", "link"])
 def test_a_flood_of_pings_that_never_reads_is_bounded(sink: Proc, tmp_path: Path, kind: str) -> None:
     port = serving_port(sink)

@@ -16,8 +16,7 @@ from websockets.sync.server import serve
 from tests.helpers.lab import Lab, lab
 from tests.helpers.proc import DEADLINE, Proc
 
-# Many processes start, which takes its time on a machine that has other things to do.
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.fleet
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.helpers.lab import lab
 from tests.helpers.meshes import mesh
 from tests.helpers.proc import Proc, finished
 
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.fleet
 
 
 def run(folder: Path, *arguments: str, code: int = 0) -> Proc:

@@ -10,8 +10,7 @@ import pytest
 
 from tests.helpers.lab import Lab, lab
 
-# Many processes start, which takes its time on a machine that has other things to do.
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.fleet
 
 
 @pytest.fixture(scope="module")

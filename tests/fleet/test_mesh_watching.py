@@ -12,8 +12,7 @@ import pytest
 from tests.helpers.lab import Lab, lab
 from tests.helpers.proc import Proc
 
-# Many processes start, which takes its time on a machine that has other things to do.
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.fleet
 
 LOOKS = r"looking on at (echo|spare|ticker); Ctrl-C ends it"
 

@@ -16,7 +16,7 @@ import pytest
 
 from mesh import descriptors
 from mesh.descriptors import Hush, raise_limit, reserve
-from tests.helpers.proc import Proc, finished
+from tests.helpers.proc import DEADLINE, Proc, finished
 from tests.helpers.responder import RecordingResponder, open_door
 
 pytestmark = pytest.mark.integration
@@ -159,7 +159,7 @@ def test_150_clients_on_60_descriptors_make_no_noise() -> None:
         clients = []
         for _ in range(150):
             clients.append(one := stack.enter_context(socket.create_connection(("127.0.0.1", port))))
-            one.settimeout(10)
+            one.settimeout(DEADLINE)
             one.sendall(
                 b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -14,6 +14,7 @@ from mesh import outgoing as outgoing_module
 from mesh.protocol.books import MAX_NAME
 from mesh.protocol.link import LinkSettings
 from tests.helpers.ports import free_ports
+from tests.helpers.proc import DEADLINE
 from tests.helpers.server import Behaviour, closes, drops, echoes, keeps_still, server
 from tests.helpers.sketch_bench import made
 
@@ -122,7 +123,7 @@ async def test_the_options_of_a_stream_are_heeded(
     async with (
         server(echoes, echoes, behaviour) as there,
         mesh.connect(there.node) as peer,
-        asyncio.timeout(5),
+        asyncio.timeout(DEADLINE),
     ):
         assert await peer.stream("x", "other") == ["x"]
         with pytest.raises(error) as caught:
@@ -155,7 +156,7 @@ async def test_a_stream_has_its_own_patience_toward_a_plain_server() -> None:
         async def loop(self, channel: str, msg: Any) -> Any:
             return msg
 
-    async with made(Sender).running(port=0) as sender, server(echoes) as there, asyncio.timeout(5):
+    async with made(Sender).running(port=0) as sender, server(echoes) as there, asyncio.timeout(DEADLINE):
         assert await sender.stream(there.node, "a", "c", quiet=True) == ["a"]
         there.server.close()
         await there.server.wait_closed()
@@ -168,7 +169,11 @@ async def test_a_stream_has_its_own_patience_toward_a_plain_server() -> None:
 
 
 async def test_a_request_to_a_plain_server_ends_in_time_even_behind_a_message_without_an_answer() -> None:
-    async with server(echoes, keeps_still) as there, mesh.connect(there.node) as peer, asyncio.timeout(5):
+    async with (
+        server(echoes, keeps_still) as there,
+        mesh.connect(there.node) as peer,
+        asyncio.timeout(DEADLINE),
+    ):
         before = asyncio.ensure_future(peer.stream("never answered", "c"))
         await asyncio.sleep(0.2)
         with pytest.raises(mesh.AckTimeoutError) as caught:

@@ -27,7 +27,8 @@ from mesh.peers import Peers
 from mesh.protocol.books import is_balanced
 from mesh.protocol.link import Delivery
 from mesh.protocol.values import Refusal, Wire, refusal_to_wire
-from tests.helpers.log import DEADLINE, Log
+from tests.helpers.log import Log
+from tests.helpers.proc import DEADLINE
 from tests.helpers.raw import Script, hangs_up, http, is_silent, raw_server, says
 from tests.helpers.server import Record, closes, drops, echoes, held, keeps_still, server
 

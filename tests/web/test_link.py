@@ -140,7 +140,6 @@ await peer.close();
 """
 
 
-@pytest.mark.timeout(60)
 def test_many_keep_their_order_and_large_ones_fit_the_window(tmp_path: Path, js: str) -> None:
     handled = tmp_path / "handled"
     with start_sink(tmp_path, journal=handled) as sink, node(js, tmp_path, MANY, uri(sink)) as client:

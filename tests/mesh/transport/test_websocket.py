@@ -19,8 +19,8 @@ from mesh.protocol.link import SUBPROTOCOL
 from mesh.transport import websocket as websocket_module
 from mesh.transport.base import Transport, TransportClosedError
 from mesh.transport.websocket import CLOSE_LIMIT, CLOSE_TIMEOUT, LONG_READ
-from tests.helpers.log import DEADLINE, Log
-from tests.helpers.proc import SCALE
+from tests.helpers.log import Log
+from tests.helpers.proc import DEADLINE, SCALE
 from tests.helpers.raw import handshake
 from tests.helpers.responder import RecordingResponder
 
