@@ -115,7 +115,7 @@ async def test_a_real_shortage_of_asyncio_is_understood(
 ) -> None:
     # Also that the try after the end, on a closed socket, is not heard of.
     monkeypatch.setattr("asyncio.constants.ACCEPT_RETRY_DELAY", 0.05)
-    monkeypatch.setattr(descriptors, "RETRY", 0.3)
+    monkeypatch.setattr(descriptors, "RETRY", 60.0)
     caplog.set_level(logging.WARNING)
 
     def no_more(self: socket.socket) -> Any:
