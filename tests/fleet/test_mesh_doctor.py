@@ -34,6 +34,7 @@ def nodes() -> Iterator[tuple[Lab, Proc]]:
     with lab() as found:
         echo = found.run("echo", "Echo")
         found.run("ticker", "Ticker")
+        found.wait_until_answered()
         yield found, echo
 
 
@@ -61,21 +62,27 @@ def test_a_frozen_node(nodes: tuple[Lab, Proc]) -> None:
         shown = found.done("doctor", code=1)
     finally:
         echo.send_signal(signal.SIGCONT)
+        found.wait_until_answered()
     assert shown.stdout[0].startswith("M3  echo is stopped by a signal")
     assert shown.stdout[1] == f"    next: kill -CONT {echo.pid}"
 
 
-def test_a_node_on_another_port_and_two_of_one_name(there: Lab) -> None:
-    there.run("spare", "Echo", "--port", str(free_ports(1)[0]))
-    assert codes(there) == [("M7", "spare")]
-    there.run("spare", "Echo")
-    assert codes(there) == [("M7", "spare"), ("M6", "spare")]
+def test_a_node_on_another_port_and_two_of_one_name() -> None:
+    with lab() as found:
+        for name in ("echo", "ticker"):
+            found.run(name, name.capitalize())
+        found.wait_until_answered()
+        found.run("spare", "Echo", "--port", str(free_ports(1)[0]))
+        assert codes(found) == [("M7", "spare")]
+        found.run("spare", "Echo")
+        assert codes(found) == [("M7", "spare"), ("M6", "spare")]
 
 
 def test_nothing_is_wrong() -> None:
     with lab() as found:
         for name, sketch in (("echo", "Echo"), ("ticker", "Ticker"), ("spare", "Echo")):
             found.run(name, sketch)
+        found.wait_until_answered()
         shown = found.done("doctor")
         assert (shown.stdout, shown.stderr) == (["nothing is wrong with 3 nodes"], [])
         assert found.told("doctor", "--json") == {"ok": True, "nodes": 3, "findings": []}
@@ -126,11 +133,11 @@ def test_a_code_is_explained() -> None:
 
 
 def test_top_once_and_as_a_document(there: Lab) -> None:
-    shown = there.done("top", "--once", "--every", "300ms")
+    shown = there.done("top", "--once", "--every", "1s")
     assert shown.stderr == []
     head = ["NODE", "STATE", "PID", "CPU%", "MEM", "RESTARTS", "IN/s", "OUT/s", "QUEUE", "UPTIME"]
     assert shown.stdout[0].split() == head
-    rows = {row["node"]: row for row in there.told("top", "--json", "--every", "300ms", "--sort", "rate")}
+    rows = {row["node"]: row for row in there.told("top", "--json", "--every", "1s", "--sort", "rate")}
     assert rows["ticker"]["went"] > 0
     assert rows["echo"]["memory"] > 1_000_000
     assert rows["echo"]["cpu"] >= 0

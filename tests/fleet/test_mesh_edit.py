@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.asking import ask, unbalanced
-from tests.helpers.meshes import done, mesh, pids, save, told, write_fleet
+from tests.helpers.meshes import done, mesh, pids, put, save, told, write_fleet
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import Proc, arduino
 
@@ -128,7 +128,7 @@ def test_a_broken_grid_changes_nothing(up: Proc, grid: Path, base: str, ports: l
         (good.replace("crew.py:Quiet", "crow.py:Quiet"), "there is no file"),
     ):
         mark = up.mark
-        grid.write_text(text)
+        put(grid, text)
         up.wait_for(LAST_GOOD, since=mark)
         assert any(words in line.text for line in up.lines[mark:]), (words, up)
     mark = up.mark
@@ -157,7 +157,7 @@ def test_a_sketch_may_be_written_after_the_grid_that_names_it(
 
 def pids_of_running(up: Proc, grid: Path, good: str) -> dict[str, int]:
     """Put the grid back as it was, which changes nothing, and return who runs."""
-    grid.write_text(good)
+    put(grid, good)
     assert up.process.poll() is None
     return pids(grid)
 

@@ -24,9 +24,7 @@ def nodes() -> Iterator[tuple[Lab, Proc, Proc]]:
     with lab() as found:
         echo = found.run("echo", "Echo")
         ticker = found.run("ticker", "Ticker")
-        # Once the ticker has its link, everybody knows it.
-        while not found.told("info", "ticker", "--json")["links"]:
-            pass
+        found.wait_until_answered()
         yield found, echo, ticker
 
 
@@ -41,6 +39,8 @@ def frozen(nodes: tuple[Lab, Proc, Proc]) -> Iterator[Lab]:
     echo.send_signal(signal.SIGSTOP)
     yield found
     echo.send_signal(signal.SIGCONT)
+    # Their link was lost, if it took long: the next test finds things as they were.
+    found.wait_until_answered()
 
 
 # -- list ------------------------------------------------------------------------------------------

@@ -118,9 +118,22 @@ class Lab:
                 env=env,
             )
         )
-        while not any(row["pid"] == proc.pid for row in self.told("list", "--json", env=env)):
+        while not any(
+            (row["pid"], row["state"]) == (proc.pid, "up") for row in self.told("list", "--json", env=env)
+        ):
             assert proc.process.poll() is None, proc
         return proc
+
+    def wait_until_answered(self) -> None:
+        """Wait until the ticker has one more answer of its target, so that their link is up."""
+        before = self._answers()
+        while self._answers() == before:
+            pass
+
+    def _answers(self) -> int:
+        (book,) = self.told("ledger", "ticker", "--json")
+        lines = ((book["peers"] or {}).get("echo") or {}).get("sent") or {}
+        return sum(line["acked"] for line in lines.values())
 
     def mesh(
         self, *arguments: str | Path, interactive: bool = False, env: Mapping[str, str] | None = None

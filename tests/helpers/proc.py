@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -155,6 +155,17 @@ class Proc:
                 if not self._open or left <= 0:
                     how = f"within {within:g} s" if self._open else "before its output ended"
                     raise AssertionError(f"no line has {pattern!r} {how}\n{self}")
+                self._news.wait(left)
+
+    def until(self, so: Callable[[], object], *, within: float = DEADLINE) -> None:
+        """Wait until something is so, which is looked at with each line that comes."""
+        end = time.monotonic() + within
+        with self._news:
+            while not so():
+                left = end - time.monotonic()
+                if not self._open or left <= 0:
+                    how = f"within {within:g} s" if self._open else "before its output ended"
+                    raise AssertionError(f"it did not come to that {how}\n{self}")
                 self._news.wait(left)
 
     def type(self, text: str) -> None:
