@@ -63,7 +63,6 @@ async def test_a_channel_that_waits_for_a_nack_holds_up_no_other(tmp_path: Path)
             assert not slow.done()
             slow.cancel()
             await asyncio.gather(slow, return_exceptions=True)
-            assert sink.count("not now$") == 1
 
 
 async def _awaited(stream: factory.Stream) -> list[object]:
