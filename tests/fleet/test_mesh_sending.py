@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 
@@ -67,7 +68,8 @@ def test_pub_to_a_node_that_is_down_or_takes_nothing(there: Lab) -> None:
 
 def test_pub_that_gets_no_answer_in_time(there: Lab) -> None:
     shown = there.done("pub", "echo/slow", "30", "--timeout", "2s", code=124)
-    assert "did not answer within 2 s" in shown.stderr[0]
+    # It says how long it has waited, which may be a little more.
+    assert re.search(r"echo did not answer within \d+\.\d s ", shown.stderr[0])
 
 
 def test_pub_is_called_wrongly(there: Lab) -> None:
