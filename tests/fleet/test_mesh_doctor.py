@@ -88,7 +88,8 @@ def test_nothing_is_wrong() -> None:
         for name, sketch in (("echo", "Echo"), ("ticker", "Ticker"), ("spare", "Echo")):
             found.run(name, sketch)
         found.wait_until_answered()
-        eventually(lambda: shown(finished(found.mesh("doctor"))), (0, ["nothing is wrong with 3 nodes"], []))
+        nothing: tuple[int, list[str], list[str]] = (0, ["nothing is wrong with 3 nodes"], [])
+        eventually(lambda: shown(finished(found.mesh("doctor"))), nothing)
         eventually(
             lambda: shown(finished(found.mesh("doctor", "--json")))[1],
             [json.dumps({"ok": True, "nodes": 3, "findings": []})],
