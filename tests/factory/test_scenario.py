@@ -11,6 +11,7 @@ import pytest
 import mesh
 from factory.scenario import Run, ScenarioFailedError, Step, read_scenario
 from sketches import Board
+from tests.helpers.proc import DEADLINE
 
 
 def test_a_scenario_is_read() -> None:
@@ -76,7 +77,7 @@ async def run() -> AsyncIterator[tuple[Board, Run]]:
 
 async def carry_out(run: Run, *lines: str) -> None:
     text = "board: uno\nsteps:\n" + "".join(f"  - {line}\n" for line in lines)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         for step in read_scenario(text, "s.yaml"):
             await run.step(step)
 

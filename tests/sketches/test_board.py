@@ -22,7 +22,7 @@ from factory.fitting import check_sketches
 from sketches import Board, Buzzer, IOPin
 from tests.helpers.firmata import pty_client, tcp_client
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import arduino
+from tests.helpers.proc import DEADLINE, arduino
 from tests.helpers.sketch import as_node, tell
 
 pytestmark = pytest.mark.integration
@@ -63,7 +63,7 @@ async def test_each_signal_has_a_channel(channel: str, value: int) -> None:
     async with running() as uno, mesh.connect(uno.serving, name="watcher") as peer:
         subscription = peer.subscribe(channel)
         await peer.request(value, channel)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             assert await anext(aiter(subscription)) == value
 
 
@@ -91,7 +91,7 @@ async def test_a_node_owns_what_it_writes_until_it_is_gone(monkeypatch: pytest.M
             await script.request(0, "pin/13/level/force")
             assert (pin.digital_read(), pin.owner) == (0, "blink")
             await blink.request(1, "pin/13")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while pin.owner:  # noqa: ASYNC110 - the board waits whether it comes back
                 await asyncio.sleep(0.01)
         assert pin.digital_read() == 0
@@ -149,7 +149,7 @@ async def test_edges_are_numbered_and_published_in_batches() -> None:
         for level in (1, 0, 1):
             await peer.request(level, "pin/13")
         got: list[Any] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while len(got) < 3:
                 batch = await anext(subscription)
                 assert batch["missed"] == 0
@@ -224,7 +224,7 @@ async def wired(here: list[str], **there: Any) -> AsyncIterator[tuple[Board, Boa
 
 async def until(ready: Callable[[], object]) -> None:
     """Wait for what another node brings about."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(DEADLINE):
         while not ready():  # noqa: ASYNC110 - nobody tells when
             await asyncio.sleep(0.005)
 
@@ -459,7 +459,7 @@ async def test_the_command_of_the_tutorial(tmp_path: Path, uvloop: str) -> None:
             await over_pty.hear(Version)
             async with watching(mesh.Node("uno", "localhost", port)) as watcher:
                 over_pty.say(SetMode(13, 1), SetPin(13, 1))
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(DEADLINE):
                     assert await watcher.recv() == "1"
         assert process.stop() == 0
     assert [entry.name for entry in tmp_path.iterdir()] == []  # noqa: ASYNC240

@@ -116,6 +116,7 @@ def test_what_is_subscribed_to_goes_out_as_lines(tmp_path: Path) -> None:
         grid, _ = grid_of(tmp_path, f"serial://{path}", more=", subscribes: {sound: buzzer}")
         with bridged(grid) as (buzzer, bridge):
             bridge.wait_for("line up")
+            bridge.wait_for("subscribed to 'sound' of buzzer$")
             cable.write(b"1\n")
             lines = {cable.read_line(), cable.read_line()}
             assert lines == {b"buzz buzz buzz\n"}, "the ack, and what the buzzer publishes"
@@ -250,6 +251,7 @@ def test_a_websocket_client_of_a_bridge_is_no_line(tmp_path: Path) -> None:
         bridge.wait_for("serving on tcp://")
         with socket.create_connection(("127.0.0.1", line), timeout=DEADLINE) as connection:
             bridge.wait_for("line up")
+            bridge.wait_for("subscribed to 'sound' of buzzer$")
             assert ask(port, "1") == ["buzz buzz buzz"]
             with connection.makefile("rb") as lines:
                 assert lines.readline() == b"buzz buzz buzz\n", "published, and the line takes it"
