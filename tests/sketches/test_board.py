@@ -99,6 +99,22 @@ async def test_a_node_owns_what_it_writes_until_it_is_gone(monkeypatch: pytest.M
         assert pin.owner is None
 
 
+async def test_a_pulse_of_a_node_that_has_gone_leaves_the_pin_safe_and_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(board_node, "GRACE", 0.05)
+    async with running() as uno, mesh.connect(uno.serving) as script:
+        pin = uno.board.board.pin(12)
+        async with mesh.connect(uno.serving, name="blink") as blink:
+            await blink.request(1, "pin/12")
+            assert await blink.request(60_000, "pin/12/pulse") == 0
+        await until(lambda: pin.owner is None)
+        # As if the minute was over.
+        uno.board.bench.advance(uno.board.bench.time + 61)
+        assert (pin.owner, pin.digital_read()) == (None, 0)
+        assert await script.request(1, "pin/12") == 1
+
+
 @pytest.mark.parametrize(
     ("value", "channel", "words"),
     [

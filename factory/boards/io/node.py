@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from factory.boards.bench import Bench
 from factory.boards.board import Board, FailSafe, Pin
 from factory.boards.edges import Edge
-from factory.boards.errors import BoardError, BoardLostError, PinError, PinModeError, PinValueError
+from factory.boards.errors import BoardError, PinModeError, PinValueError
 from factory.boards.faults import Noise
 from factory.boards.furniture import furnish, mode_named, simulated
 from factory.boards.io.clock import BenchClock
@@ -28,6 +27,7 @@ from factory.boards.io.tcp import TcpDoor
 from factory.boards.modes import Mode, Signal
 from factory.boards.parts import Part
 from factory.boards.profiles import find_profile
+from factory.boards.pulses import pulse
 from factory.boards.simulated import SimBoard, SimPin
 from mesh.text import did_you_mean, listing
 
@@ -231,21 +231,7 @@ class BoardNode:
                 f"a pulse of pin {pin} lasts from 1 to {LONGEST_PULSE} milliseconds, not {milliseconds}",
                 str(pin),
             )
-        before = pin.digital_read()
-
-        def turn(level: int) -> None:
-            if pin.mode.is_input:
-                pin.drive(level)
-            else:
-                pin.digital_write(level, by=sender, force=force)
-
-        def back() -> None:
-            # Meanwhile it may have been unplugged, or be somebody else's.
-            with suppress(PinError, BoardLostError):
-                turn(before)
-
-        turn(1 - before)
-        self.bench.after(milliseconds / 1000, back)
+        pulse(pin, milliseconds / 1000, self.bench.after, by=sender, force=force)
 
     def _break(self, pin: SimPin, fault: str) -> None:
         """Give a pin a fault instead of the one it has."""
