@@ -377,8 +377,11 @@ class Board(ABC):
         return theirs
 
     def lose(self, reason: str) -> None:
-        """Take note that the board is gone. Its outputs are at their fail-safe level until it is back."""
-        if self.lost is not None:
+        """Take note that the board is gone. Its outputs are at their fail-safe level until it is back.
+
+        Of one that is gone already, take note that the reason is another one now.
+        """
+        if self.lost == reason:
             return
         self.lost = reason
         for pin in self.pins:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from factory.boards import BoardLostError, Mode, PinInUseError, PinModeError, Signal, SimBoard
+from factory.boards import BoardLostError, Mode, Pin, PinInUseError, PinModeError, Signal, SimBoard
 from factory.boards.firmata.client import MOST_WAITING, FirmataBoard
 from factory.boards.pulses import pulse
 from tests.helpers.boards import board
@@ -15,6 +15,11 @@ from tests.helpers.boards import board
 def levels(uno: SimBoard, number: int) -> list[tuple[float, int]]:
     edges, _ = uno.log.since(0)
     return [(edge.time, edge.value) for edge in edges if edge.pin == number and edge.signal is Signal.LEVEL]
+
+
+def toggle(pin: Pin, times: int) -> None:
+    for turn in range(times):
+        pin.digital_write(turn % 2)
 
 
 def test_there_and_back_by_the_clock_of_the_board() -> None:
@@ -137,8 +142,7 @@ def test_a_line_that_is_full_delays_the_way_back() -> None:
     pin = far.pin(8)
     pulse(pin, 1.0, uno.bench.after)
     with pytest.raises(BoardLostError, match="is full"):
-        for turn in range(MOST_WAITING):
-            far.pin(9).digital_write(turn % 2)
+        toggle(far.pin(9), MOST_WAITING)
     uno.bench.advance(2.0)
     assert pin.digital_read() == 1
     far.data_to_send()
