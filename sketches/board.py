@@ -59,7 +59,8 @@ class Board(factory.FactoryLoop):
         return mistakes(arguments.get("board", "sim:uno"), arguments)
 
     def _tell(self, channel: str, value: object) -> object:
-        return self.publish(channel, value, latch=channel != "edges")
+        # Edges and bytes happen; whoever comes later gets values and states only.
+        return self.publish(channel, value, latch=not channel.startswith(("edges", "uart/")))
 
     @factory.on_start
     async def serve(self) -> None:

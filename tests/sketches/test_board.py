@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 
 import factory
 import mesh
+from factory.boards.drawing import draw
 from factory.boards.firmata.messages import SetMode, SetPin, Version
 from factory.boards.io import harness
 from factory.boards.io import node as board_node
@@ -39,6 +40,11 @@ async def running(**arguments: Any) -> AsyncIterator[Board]:
 def watching(node: mesh.Node) -> connect:
     """Connect as a plain client that is told of pin 13."""
     return connect(node.uri("pin/13") + "?subscribe")
+
+
+def listening(node: mesh.Node) -> connect:
+    """Connect as a plain client that gets the bytes of the first UART."""
+    return connect(node.uri("uart/0") + "?subscribe")
 
 
 async def refusal(peer: mesh.Peer, value: object, channel: str) -> str:
@@ -317,6 +323,52 @@ async def test_a_uart_goes_over_a_wire() -> None:
         reading.cancel()
 
 
+async def test_bytes_are_for_those_who_listen_when_they_come() -> None:
+    async with (
+        wired(["TX0", "shelf.RX0"]) as (desk, shelf),
+        mesh.connect(desk.serving) as writer,
+        listening(shelf.serving) as first,
+    ):
+        assert await writer.request(b"one", "uart/0") == 1
+        assert await first.recv() == b"one"
+        # Bytes are no state: who comes later does not get the last of them once more.
+        async with listening(shelf.serving) as second:
+            await writer.request(b"two", "uart/0")
+            assert (await first.recv(), await second.recv()) == (b"two", b"two")
+
+
+async def test_bytes_that_a_wire_drops_are_counted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    port, other = free_ports(2)
+    grid = mesh.Grid([mesh.Node("desk", port=port), mesh.Node("shelf", port=other)])
+    desk = Board.as_node(grid.node("desk"), grid, wires=[["TX0", "shelf.RX0"]])
+    async with desk.running(), mesh.connect(desk.serving) as peer:
+        # The board at the other end is not there yet: so much waits for it, and no more.
+        assert await peer.request(b"a" * 40_000, "uart/0") == 1
+        assert (await peer.request("", "pins"))["dropped"] == {}
+        for _ in range(2):
+            assert await peer.request(b"b" * 40_000, "uart/0") == 0
+        state = await peer.request("", "pins")
+        assert state["dropped"] == {"desk.1 to shelf.RX0": 120_000 - 65_536}
+        assert "  ! 54464 bytes dropped from desk.1 to shelf.RX0" in draw("desk", state).splitlines()
+        assert capsys.readouterr().out.count("the wire from desk.1 to shelf.RX0 takes no more bytes") == 1
+        shelf = Board.as_node(grid.node("shelf"), grid)
+        async with shelf.running(), listening(shelf.serving) as reader:
+            got = b""
+            while len(got) < 65_536:
+                got += await reader.recv()  # type: ignore[operator]
+            assert got == b"a" * 40_000 + b"b" * 25_536
+            assert await peer.request(b"c", "uart/0") == 1
+            assert await reader.recv() == b"c"
+
+
+async def test_a_wire_that_ends_nowhere_takes_no_bytes() -> None:
+    async with wired(["TX0", "shelf.99"]) as (desk, _), mesh.connect(desk.serving) as peer:
+        [wire] = desk.board.harness._wires.values()
+        await until(wire._task.done)
+        assert await peer.request(b"hello", "uart/0") == 0
+        assert (await peer.request("", "pins"))["dropped"] == {"desk.1 to shelf.99": 5}
+
+
 @pytest.mark.parametrize(
     ("end", "words"), [("shlef.3", "did you mean 'shelf'"), ("mute.3", "mute")], ids=["unknown", "no port"]
 )
@@ -479,3 +531,46 @@ async def test_the_command_of_the_tutorial(tmp_path: Path, uvloop: str) -> None:
                     assert await watcher.recv() == "1"
         assert process.stop() == 0
     assert [entry.name for entry in tmp_path.iterdir()] == []  # noqa: ASYNC240
+
+
+@pytest.mark.fleet
+async def test_boards_in_two_processes_talk_by_their_uarts(tmp_path: Path) -> None:
+    ports = dict(zip(("a", "z"), free_ports(2), strict=True))
+    (tmp_path / "grid.yaml").write_text(
+        f"""\
+nodes:
+  a:
+    sketch: board
+    port: {ports["a"]}
+    args: {{wires: [[TX0, z.RX0], [RX0, z.TX0]]}}
+  z:
+    sketch: board
+    port: {ports["z"]}
+    args: {{board: "sim:mega"}}
+""",
+        encoding="utf-8",
+    )
+    a, z = (mesh.Node(name, port=port) for name, port in ports.items())
+    with (
+        arduino("board", "--name", "a", cwd=tmp_path) as one,
+        arduino("board", "--name", "z", cwd=tmp_path) as two,
+    ):
+        one.wait_for("serving on")
+        two.wait_for("serving on")
+        async with (
+            asyncio.timeout(30),
+            listening(a) as at_a,
+            listening(z) as at_z,
+            mesh.connect(a) as write_a,
+            mesh.connect(z) as write_z,
+        ):
+            text = bytes(range(256)) * 100
+            # The line may take a moment to be there; until then the bytes wait at its beginning.
+            assert await write_a.request(text, "uart/0") == 1
+            got = b""
+            while len(got) < len(text):
+                got += await at_z.recv()  # type: ignore[operator]
+            assert got == text
+            while not await write_z.request(b"and back\0\xff", "uart/0"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the board that laid the wire has not told of it yet
+            assert await at_a.recv() == b"and back\0\xff"

@@ -109,6 +109,8 @@ class Harness:
     def transmit(self, number: int, data: bytes) -> int:
         """Send bytes on a UART, to every RX pin that its TX pin is wired to, and return to how many.
 
+        A wire that has to drop some of the bytes counts as none, see ``dropped``.
+
         Raises:
             UnknownPinError: If the board has no such UART.
 
@@ -117,11 +119,14 @@ class Harness:
         reached = 0
         for terminal in list(net.terminals):
             if isinstance(terminal, MeshWire):
-                terminal.transmit(data)
-                reached += 1
+                reached += terminal.transmit(data)
             elif isinstance(terminal, SimPin):
                 reached += self._heard(terminal, data)
         return reached
+
+    def dropped(self) -> dict[str, int]:
+        """Return, by wire, how many bytes of a UART it has dropped."""
+        return {f"{pin} to {wire.label}": wire.lost for (pin, _), wire in self._wires.items() if wire.lost}
 
     def receive(self, ref: str, data: bytes) -> int:
         """Take bytes that come by a wire to a pin; only an RX pin listens.

@@ -329,6 +329,7 @@ class BoardNode:
             "pins": pins,
             "parts": parts,
             "shorts": list(self.bench.shorts.values()),
+            "dropped": self.harness.dropped(),
             "made": self.board.log.made,
         }
 
