@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from factory.fitting import check_sketches
 from sketches import Board, Buzzer, IOPin
 from tests.helpers.firmata import pty_client, tcp_client
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import arduino
+from tests.helpers.proc import arduino, finished
 from tests.helpers.sketch import as_node, tell
 
 pytestmark = pytest.mark.integration
@@ -224,7 +225,7 @@ async def test_the_pin_and_the_buzzer_use_a_board() -> None:
         ({"wires": [["9", "99"]]}, r"uno has no pin '99'"),
         ({"wires": [[9, 99]]}, r"uno has no pin '99'"),
         ({"wires": [["a.9", "b.9"]]}, r"a wire of which no end is on this board"),
-        ({"firmata_tcp": 70_000}, r"firmata_tcp is a port from 0 .* to 65535, got 70000"),
+        ({"firmata_tcp": 70_000}, r"the port for Firmata is from 0 .* to 65535, not 70000"),
     ],
 )
 async def test_a_board_that_cannot_be_built(arguments: dict[str, Any], words: str) -> None:
@@ -449,12 +450,15 @@ nodes:
       modes: {"2": INPT, "99": INPUT}
       failsafe: {"9": 2, "8": null}
       parts:
-        key: {button: "2"}
+        key: {bounce: 0, button: "2"}
         arm: {servo: A0}
         dig:
           ledd: "3"
       wires: [["2", "3"], ["2"], ["2", "77"]]
-  due: {sketch: board, port: 8771, args: {board: "sim:due"}}
+  due:
+    sketch: board
+    port: 8771
+    args: {board: "sim:due", modes: {"99": INPUT, "2": INPT}, parts: {a: {servo: A0}, b: {lde: 3}}}
   real: {sketch: board, port: 8772, args: {board: "serial:/dev/ttyACM0"}}
 """,
         encoding="utf-8",
@@ -470,7 +474,9 @@ nodes:
         (12, 11, "part dig: there is no 'ledd', did you mean 'led'?"),
         (13, 27, "a wire joins two pins or more, not 1"),
         (13, 34, "board has no pin '77'"),
-        (14, 50, "there is no board 'due'"),
+        (17, 19, "there is no board 'due'"),
+        (17, 56, "'INPT' is no mode of pin 2, did you mean 'INPUT'?"),
+        (17, 90, "part b: there is no 'lde', did you mean 'led'?"),
     ]
 
 
@@ -574,3 +580,16 @@ nodes:
             while not await write_z.request(b"and back\0\xff", "uart/0"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)  # the board that laid the wire has not told of it yet
             assert await at_a.recv() == b"and back\0\xff"
+
+
+@pytest.mark.fleet
+@pytest.mark.parametrize("taken", ["--firmata-tcp", "--port"])
+def test_a_board_that_cannot_open_a_door_serves_nobody_and_leaves_nothing(tmp_path: Path, taken: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        doors = {"--port": "0", "--firmata-pty": "./uno", taken: str(other.getsockname()[1])}
+        words = [word for door in doors.items() for word in door]
+        process = finished(arduino("board", *words, cwd=tmp_path))
+    assert process.wait() == 1
+    assert process.count(f"localhost:{doors[taken]}")
+    assert not process.count("serving on|raised")
+    assert list(tmp_path.iterdir()) == []

@@ -29,7 +29,7 @@ from factory.boards.parts import Part
 from factory.boards.profiles import find_profile
 from factory.boards.pulses import pulse
 from factory.boards.simulated import SimBoard, SimPin
-from mesh.text import did_you_mean, listing
+from mesh.text import did_you_mean, endpoint, listing
 
 GRACE = 1.0
 """Seconds that an owner may be away before it counts as gone: a link that breaks is often back at once."""
@@ -149,7 +149,7 @@ class BoardNode:
         with self.clock:
             self.parts = furnish(self.board, said)
 
-    async def serve(self, host: str, port: int | None, pty: Path | None) -> None:
+    async def open(self, host: str, port: int | None, pty: Path | None) -> None:
         """Open the doors for Firmata clients.
 
         Raises:
@@ -160,10 +160,15 @@ class BoardNode:
         if port is not None:
             self._tcp = TcpDoor(self.board, self.clock)
             await self._tcp.open(host, port)
-            self._say(f"Firmata on tcp:{host}:{self._tcp.port}")
         if pty is not None:
             self._pty = PtyDoor(self.board, self.clock, pty)
-            self._say(f"Firmata on {pty}")
+
+    def tell_doors(self) -> None:
+        """Say where Firmata clients find it."""
+        if self._tcp is not None:
+            self._say(f"Firmata on tcp:{endpoint(self._tcp.host, self._tcp.port)}")
+        if self._pty is not None:
+            self._say(f"Firmata on {self._pty.path}")
 
     @property
     def firmata_port(self) -> int | None:
@@ -328,8 +333,8 @@ class BoardNode:
             "lost": self.board.lost,
             "pins": pins,
             "parts": parts,
-            "shorts": list(self.bench.shorts.values()),
             "dropped": self.harness.dropped(),
+            "shorts": list(self.bench.shorts.values()),
             "made": self.board.log.made,
         }
 
