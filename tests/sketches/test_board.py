@@ -137,6 +137,7 @@ async def test_a_pulse_of_a_node_that_has_gone_leaves_the_pin_safe_and_free(
         ("press", "part/knbo", "Reject: uno has no part 'knbo', did you mean 'knob'?; it has knob"),
         ("press", "part/knob", "Reject: part knob cannot be told 'press': it takes a position from 0 to 1"),
         (2, "power", "Reject: power of uno is 0 or 1, not '2'"),
+        (b"x", "uart/9", "Reject: uno has no UART 9; the Arduino Uno has 0"),
         (b"\x01", "pin/13", "Reject: "),
     ],
 )

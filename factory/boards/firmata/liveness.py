@@ -1,8 +1,8 @@
 """Whether the board at the other end of a line is still there.
 
 Firmata has no heartbeat, and a board with nothing to report is as silent as one that hangs or
-whose network cable was pulled. So one that says nothing for a while is asked for its version, which
-every firmware answers; one that does not answer is lost.
+whose network cable was pulled. So one that says nothing for a while is asked what it was asked when
+the line began, and has answered then; one that does not answer is lost.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from factory.boards.errors import BoardError, BoardLostError
 from factory.boards.firmata.client import FirmataBoard, Greeting
 from factory.boards.firmata.codec import encode
 from factory.boards.firmata.liveness import Liveness
-from factory.boards.firmata.messages import VersionQuery
+from factory.boards.firmata.messages import FirmwareQuery
 from factory.boards.io.throttle import Throttle
 from factory.boards.profiles import Profile
 from mesh.backoff import Backoff
@@ -199,7 +199,7 @@ class Remote:
                 return exc.reason
             except TimeoutError:
                 if liveness.handle_timer(time()):
-                    transport.write(encode(VersionQuery()))
+                    transport.write(encode(FirmwareQuery()))
             else:
                 liveness.heard(time())
                 self._board.receive(data)
