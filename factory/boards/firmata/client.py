@@ -51,13 +51,14 @@ class Greeting:
     Attributes:
         profile: What it has; ``None`` until it has said so.
         nonsense: What was wrong with the latest answers; ``None`` if nothing was.
+        parser: What has read them; it may be in the midst of a message.
 
     """
 
     def __init__(self) -> None:
         self.profile: Profile | None = None
         self.nonsense: str | None = None
-        self._parser = Parser(to_board=False)
+        self.parser = Parser(to_board=False)
         self._firmware: Firmware | None = None
         self._capabilities: Capabilities | None = None
         self._mapping: Mapping | None = None
@@ -75,7 +76,7 @@ class Greeting:
 
     def receive(self, data: bytes) -> None:
         """Take what came."""
-        messages = self._parser.feed(data)
+        messages = self.parser.feed(data)
         for message in messages:
             if isinstance(message, Firmware):
                 self._firmware = message
@@ -169,6 +170,10 @@ class FirmataBoard(Board):
             spec.analog: self.pins[spec.number] for spec in profile.pins if spec.analog is not None
         }
 
+    def follow(self, greeting: Greeting) -> None:
+        """Go on where a greeting has ended: a board that was asked twice may be answering still."""
+        self._parser = greeting.parser
+
     def receive(self, data: bytes) -> None:
         """Take what came from the board."""
         for message in self._parser.feed(data):
@@ -191,7 +196,6 @@ class FirmataBoard(Board):
         """Take note that the line is down; what was not sent yet never will be."""
         self._out.clear()
         self._ports.clear()
-        self._parser = Parser(to_board=False)
         super().lose(reason)
 
     def _levels_came(self, message: DigitalPort) -> None:

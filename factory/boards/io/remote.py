@@ -108,8 +108,9 @@ class Remote:
             BoardLostError: If it is not there.
 
         """
-        transport, profile = await self._greet()
+        transport, greeting, profile = await self._greet()
         self._board = FirmataBoard(self._name, profile, monotonic, wake=self._wake, say=self._words)
+        self._board.follow(greeting)
         self._transport = transport
         self._keeping = asyncio.create_task(self._keep(), name=f"line to {self._name}")
         return self._board
@@ -126,7 +127,7 @@ class Remote:
 
     # -- inside --------------------------------------------------------------------------
 
-    async def _greet(self) -> tuple[Transport, Profile]:
+    async def _greet(self) -> tuple[Transport, Greeting, Profile]:
         try:
             transport = await dial(self._address)
         except DialError as exc:
@@ -144,7 +145,7 @@ class Remote:
                         async with asyncio.timeout(_ASK_AGAIN):
                             while greeting.profile is None:
                                 greeting.receive(await transport.recv())
-            return transport, greeting.profile
+            return transport, greeting, greeting.profile
         except (TimeoutError, TransportClosedError) as exc:
             transport.abort()
             why = exc.reason if isinstance(exc, TransportClosedError) else f"no answer within {GREETING:g} s"
@@ -175,11 +176,12 @@ class Remote:
 
     async def _connect_again(self) -> Transport | None:
         try:
-            transport, profile = await self._greet()
+            transport, greeting, profile = await self._greet()
         except BoardLostError:
             return None
         before = self._board.profile
         if _abilities(profile) == _abilities(before):
+            self._board.follow(greeting)
             return transport
         # Names and owners of pins would mean something else there.
         transport.abort()

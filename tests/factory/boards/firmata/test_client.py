@@ -220,6 +220,17 @@ def test_what_the_board_says_is_passed_on() -> None:
     ]
 
 
+def test_a_board_that_answers_twice_is_not_taken_for_noise() -> None:
+    # It was asked again while it booted, and the greeting ends in the midst of the second answer.
+    greeting = Greeting()
+    greeting.receive(UNO + UNO[:9])
+    assert greeting.profile is not None
+    pair = Pair()
+    pair.near.follow(greeting)
+    pair.near.receive(UNO[9:])
+    assert pair.said == []
+
+
 def toggle(pin: Pin, times: int) -> None:
     for turn in range(times):
         pin.digital_write(turn % 2)
@@ -242,6 +253,7 @@ def test_a_line_that_was_down_begins_anew() -> None:
     near.pin(2).set_mode(Mode.INPUT)
     near.receive(b"\xf0\x71\x01")
     near.lose("unplugged")
+    near.follow(greeted(FIRMWARE))
     near.leave("blink")
     assert near.data_to_send() == b""
     near.restore()
