@@ -166,6 +166,7 @@ class FirmataBoard(Board):
         self._parser = Parser(to_board=False)
         self._out = bytearray()
         self._ports: set[int] = set()
+        self._set_up: dict[Pin, None] = {}  # in order
         self._by_channel = {
             spec.analog: self.pins[spec.number] for spec in profile.pins if spec.analog is not None
         }
@@ -198,6 +199,16 @@ class FirmataBoard(Board):
         self._ports.clear()
         super().lose(reason)
 
+    def restore(self) -> None:
+        """Take note that the line is up again, and let go of what was let go of meanwhile."""
+        was_lost = self.lost is not None
+        super().restore()
+        if was_lost:
+            # A board that kept its power still drives them.
+            for pin in self._set_up:
+                if pin.mode is Mode.UNSET:
+                    self._apply_mode(pin)
+
     def _levels_came(self, message: DigitalPort) -> None:
         first = message.port * 8
         for place, pin in enumerate(self.pins[first : first + 8]):
@@ -218,6 +229,7 @@ class FirmataBoard(Board):
             raise BoardLostError(f"the line to {self.name} is full; write less, or wait a moment")
 
     def _apply_mode(self, pin: Pin) -> None:
+        self._set_up[pin] = None
         number = pin.spec.number
         mode = Mode.INPUT if pin.mode is Mode.UNSET else pin.mode
         if pin.spec.analog is not None:

@@ -260,3 +260,18 @@ def test_a_line_that_was_down_begins_anew() -> None:
     assert sent(near) == [SetMode(2, 0), ReportDigital(0, True), SetMode(13, 1), SetPin(13, 0)]
     near.receive(encode(DigitalPort(0, 0b100)))
     assert near.pin(2).digital_read() == 1
+
+
+def test_what_was_let_go_while_the_line_was_down_is_let_go_when_it_is_up() -> None:
+    pair = Pair()
+    relay = pair.near.pin(8)
+    relay.failsafe = None
+    relay.digital_write(1, by="blink")
+    pair.exchange()
+    pair.near.lose("the cable was pulled")
+    pair.near.leave("blink")
+    # Nobody told the board, which has kept its power.
+    assert pair.far.pin(8).digital_read() == 1
+    pair.near.restore()
+    pair.exchange()
+    assert (relay.mode, pair.far.pin(8).mode) == (Mode.UNSET, Mode.INPUT)
