@@ -8,6 +8,7 @@ run does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,10 @@ class Follower:
     def __init__(self, answer: Mapping[str, Any], since: int | None = None) -> None:
         self.since: int = answer["made"] if since is None else since
         self._run = answer["run"]
+
+    def copy(self) -> Follower:
+        """Return another reader that begins where this one is."""
+        return copy(self)
 
     def take(self, answer: Mapping[str, Any]) -> News:
         """Take the board's answer to ``since``."""
