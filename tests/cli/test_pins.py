@@ -241,20 +241,19 @@ def test_a_board_that_restarts_is_said_and_read_on(tmp_path: Path) -> None:
         until(lambda: out.exists() and "#0" in out.read_text())
         board.send_signal_to_group(signal.SIGKILL)
         board.wait()
-        before = watcher.mark
         # They notice that it is away, and wait for as long as it takes.
         board = stack.enter_context(arduino("board", "--name", "uno", cwd=tmp_path))
         board.wait_for("serving on")
         pulse()
         watcher.wait_for(r"\(the board started anew")
-        watcher.wait_for(r"\d level 0", since=before)
+        anew = next(n for n, line in enumerate(watcher.lines) if "started anew" in line.text)
+        watcher.wait_for(r"\d level 0", since=anew)
         assert writer.stop() == 0
         watcher.stop()
     values = [value for _, value in VCDVCD(str(out))["uno.pin_13"].tv]
     # Nothing of the new board is taken for old: as many edges as it made.
     assert values[-3:] == ["x", "1", "0"]
-    after = [line.text for line in watcher.lines]
-    after = after[next(n for n, text in enumerate(after) if "started anew" in text) + 1 :]
+    after = [line.text for line in watcher.lines[anew + 1 :]]
     assert [text.split()[-1] for text in after if not text.startswith("(")] == ["1", "0"]
 
 

@@ -65,6 +65,7 @@ def test_an_unset_pin_is_neither_0_nor_1_unless_others_drive_its_net() -> None:
         expected = Value(step("expect-pin", wanted), "level")
         expected.look(state("UNSET"))
         assert not expected.is_met
+    expected = Value(step("expect-pin", "1"), "level")
     expected.look(state("UNSET", net=0))
     assert (expected.is_met, expected.found) == (False, "it is unset, and its net is at 0, not 1")
     expected.look(state("UNSET", net=1))

@@ -165,28 +165,28 @@ async def test_bytes_before_the_last_action_do_not_count(uno: tuple[Board, Play]
 class Forgetful(factory.FactoryLoop):
     """A board that keeps few edges, or starts anew when it is told to."""
 
-    run = 1
+    lives = 1
     made = 0
     missed = 0
 
     @factory.reactive("pin/{pin}/state")
-    async def state(self, channel, msg, pin):
+    async def state(self, channel: str, msg: Any, pin: str) -> dict[str, Any]:
         return {"mode": "OUTPUT", "level": 1, "number": 13}
 
     @factory.reactive("edges")
-    async def edges(self, channel, since: int):
+    async def edges(self, channel: str, since: int) -> dict[str, Any]:
         edges = [[number, number / 10, 13, "level", number % 2] for number in range(since + 1, self.made + 1)]
         edges = edges[self.missed :]
         missed = self.made - since - len(edges) if since < self.made else 0
-        return {"edges": edges, "missed": missed, "made": self.made, "run": self.run}
+        return {"edges": edges, "missed": missed, "made": self.made, "run": self.lives}
 
     @factory.reactive("pin/{pin}/level")
-    async def write(self, channel, msg, pin):
+    async def write(self, channel: str, msg: Any, pin: str) -> None:
         self.made += 6
 
     @factory.reactive("power")
-    async def power(self, channel, msg):
-        self.run += 1
+    async def power(self, channel: str, msg: Any) -> None:
+        self.lives += 1
         self.made = 2
 
 
