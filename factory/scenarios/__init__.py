@@ -12,8 +12,10 @@
       - expect-count: {13: 2, during: 1s}
 
 Pins may be written as ``desk.13``, for another board than the scenario's own. Expectations read the
-edge log since the last action began, so a pulse between two looks is seen, and widths are those of
-the board's own stamps. Where edges are missing in the log, a step that needs them all fails.
+edge log since the last action began, so what happens between two looks is seen, and widths are those
+of the board's own stamps: ``wait-pin`` is met by a moment, ``expect-pin`` by a pin that rests, for a
+button that bounces makes a wrong program right for a moment. Where edges are missing in the log, a
+step that needs them all fails.
 
 ``steps`` are the words, ``reading`` makes steps of a file, ``expecting`` judges what boards answer,
 ``running`` carries it out on ``boards``, and ``report`` tells what became of it.

@@ -17,6 +17,9 @@ from mesh.text import listing
 MOST_BYTES = 65_536
 """Bytes of a UART that are kept since the last action."""
 
+SETTLED = 0.05
+"""Seconds for which a pin has to stay at what is expected of it, unless the step says ``for``."""
+
 _MOST_SHOWN = 10
 
 # In which modes a pin has each signal, and which step looks at a pin of each mode.
@@ -54,6 +57,7 @@ class Expectation:
         is_patient: Whether more may come that spoils it, until its time is over.
         needs_all: Whether it is worth nothing if edges are missing.
         gap: Why edges are missing; empty if none are.
+        since: Since when it is as expected, if it has to stay so for a time; ``None`` if it is not.
 
     """
 
@@ -64,6 +68,7 @@ class Expectation:
         self.step = step
         self.is_met = False
         self.gap = ""
+        self.since: float | None = None
 
     @property
     def found(self) -> str:
@@ -74,12 +79,23 @@ class Expectation:
         """Take times and values of further edges of the pin, in order."""
         raise NotImplementedError
 
-    def look(self, state: Mapping[str, Any]) -> None:
-        """Take what the pin is at now."""
+    def miss(self, why: str) -> None:
+        """Take note that there were edges that nobody can tell any more."""
+        self.gap = why
+        self.since = None
+
+    def look(self, state: Mapping[str, Any], now: float) -> None:
+        """Take what the pin is at, after all edges that were fed.
+
+        Args:
+            state: Its state.
+            now: The time of whoever looks, in seconds.
+
+        """
 
 
-class Value(Expectation):
-    """That a pin is at a value now, or was, for however short a moment."""
+class Moment(Expectation):
+    """That a pin is at a level, or was, for however short a moment."""
 
     needs_all = False
 
@@ -98,12 +114,55 @@ class Value(Expectation):
         """Take further edges."""
         self.is_met = self.is_met or any(value == self._wanted for _, value in edges)
 
-    def look(self, state: Mapping[str, Any]) -> None:
+    def look(self, state: Mapping[str, Any], now: float) -> None:
         """Take what the pin is at now."""
         value, self._found = present(state, self._signal, self.step.target)
         if value is not None:
             self.is_met = self.is_met or value == self._wanted
             self._found += f", not {self._wanted}"
+
+
+class Rest(Expectation):
+    """That a pin comes to rest at a value: it is there, and stays for a time without a change.
+
+    A button that bounces has the pins of a wrong program be right for a moment, too.
+    """
+
+    needs_all = False
+
+    def __init__(self, step: Step, signal: str) -> None:
+        super().__init__(step)
+        self._signal = signal
+        self._wanted = int(step.value)
+        self._long = step.times.get("for", SETTLED)
+        self._was = False
+        self._found = "nobody has looked"
+
+    @property
+    def found(self) -> str:
+        """What the pin is at, or why it has no such value; and whether it was there."""
+        if self.since is not None:
+            return f"it is {self._wanted}, but did not stay so for {self._long:g} s"
+        was = f"; it was {self._wanted} for a moment, and did not stay so for {self._long:g} s"
+        return self._found + (was if self._was else "")
+
+    def feed(self, edges: Sequence[tuple[float, int]]) -> None:
+        """Take further edges."""
+        if edges:
+            self.since = None
+            self._was = self._was or any(value == self._wanted for _, value in edges)
+
+    def look(self, state: Mapping[str, Any], now: float) -> None:
+        """Take what the pin is at now."""
+        value, self._found = present(state, self._signal, self.step.target)
+        if value is not None:
+            self._found += f", not {self._wanted}"
+        if value != self._wanted:
+            self.since = None
+        elif self.since is None:
+            self.since = now
+        else:
+            self.is_met = now - self.since >= self._long
 
 
 class Pulse(Expectation):
@@ -231,4 +290,6 @@ def expectation(step: Step, signal: str) -> Expectation:
         return Pulse(step)
     if step.kind == "expect-count":
         return Count(step)
-    return Value(step, signal)
+    if step.kind == "wait-pin":
+        return Moment(step, signal)
+    return Rest(step, signal)

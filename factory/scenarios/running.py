@@ -91,39 +91,43 @@ class _Run:
         loop = asyncio.get_running_loop()
         time = step.times.get("during", step.times.get("within", WAIT))
         end = loop.time() + time
+        last: float | None = None
         while True:
-            # The look before the clock: what has come by the end counts, however late the look is.
-            late = loop.time() >= end
-            await self._look(expected, follower, state["number"])
+            # One look begins after the end: what has come by then counts, however late the look is.
+            now = loop.time()
+            if now >= end and last is None:
+                last = now
+            await self._look(expected, follower, state["number"], now)
             if expected.gap and expected.needs_all:
                 raise ScenarioFailedError(step, f"this cannot be told: {expected.gap}")
-            if expected.is_met and (late or not expected.is_patient):
+            if expected.is_met and (last is not None or not expected.is_patient):
                 return
-            if late:
+            # What has come by then may still have to stay as it is for a while.
+            if last is not None and (expected.since is None or expected.since > last):
                 gap = f"; {expected.gap}" if expected.gap else ""
-                lasting = "" if expected.is_patient else f", for {time:g} s"
-                raise ScenarioFailedError(step, f"{expected.found}{lasting}{gap}")
-            await asyncio.sleep(min(POLL, max(end - loop.time(), 0)))
+                raise ScenarioFailedError(step, f"{expected.found} (after {time:g} s){gap}")
+            await asyncio.sleep(POLL if last is not None else min(POLL, end - now))
 
-    async def _look(self, expected: Expectation, follower: Follower, number: int) -> None:
+    async def _look(self, expected: Expectation, follower: Follower, number: int, now: float) -> None:
         """Have an expectation see what its board has logged since it last did, and how the pin is now."""
         step = expected.step
+        signal = KINDS[step.kind].signal
+        state = await self._boards.look(step.board, "", f"pin/{step.target}/state")
         more = True
         while more:
             news = follower.take(await self._boards.look(step.board, follower.since, "edges"))
             more = news.more
             if news.anew:
-                expected.gap = f"{step.board} has started anew since the last action"
+                expected.miss(f"{step.board} has started anew since the last action")
             if news.missed:
-                expected.gap = (
+                expected.miss(
                     f"{news.missed} edges since the last action are no longer in the log of {step.board}; "
                     f"look sooner, or have its pins change less often"
                 )
-            signal = KINDS[step.kind].signal
             expected.feed(
                 [(time, value) for _, time, pin, name, value in news.edges if (pin, name) == (number, signal)]
             )
-        expected.look(await self._boards.look(step.board, "", f"pin/{step.target}/state"))
+        expected.look(state, now)
 
     async def _expect_text(self, step: Step) -> None:
         heard: Heard = await self._boards.listen(step.board, step.target)
@@ -133,5 +137,5 @@ class _Run:
         while not heard.has(step.value):
             if loop.time() >= end:
                 gap = f"; {heard.gap}" if heard.gap else ""
-                raise ScenarioFailedError(step, f"{heard.found}, for {time:g} s{gap}")
+                raise ScenarioFailedError(step, f"{heard.found} (after {time:g} s){gap}")
             await asyncio.sleep(min(POLL, max(end - loop.time(), 0)))

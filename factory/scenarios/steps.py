@@ -11,7 +11,7 @@ from mesh.text import did_you_mean, listing, printable
 
 LONGEST_PULSE = 60_000
 MOST_COUNTED = 1_000_000
-TIMES = ("within", "during", "at-least", "at-most")
+TIMES = ("within", "for", "during", "at-least", "at-most")
 """Words for times, in the place of a pin."""
 
 Check = Callable[[str], str]
@@ -27,7 +27,7 @@ class Step:
         board: Name of the board.
         target: The pin, the part or the UART; empty if it is the board itself.
         value: What it is set to or expected to be.
-        times: ``within``, ``during``, ``at-least`` and ``at-most``, in seconds.
+        times: ``within``, ``for``, ``during``, ``at-least`` and ``at-most``, in seconds.
         line: Where it stands.
 
     """
@@ -124,7 +124,7 @@ _WAIT = ("within",)
 
 
 def _expected(signal: Signal) -> Kind:
-    return Kind("pin", _of(signal), signal=signal.name.lower(), times=_WAIT)
+    return Kind("pin", _of(signal), signal=signal.name.lower(), times=("within", "for"))
 
 
 KINDS: Mapping[str, Kind] = {
@@ -142,7 +142,7 @@ KINDS: Mapping[str, Kind] = {
     "uart": Kind("uart", _bytes, "uart/{}"),
     "unplug": Kind("board", None, "power", "0"),
     "plug": Kind("board", None, "power", "1"),
-    "wait-pin": _expected(Signal.LEVEL),
+    "wait-pin": Kind("pin", _LEVEL, signal="level", times=_WAIT),
     "expect-pin": _expected(Signal.LEVEL),
     "expect-pwm": _expected(Signal.DUTY),
     "expect-servo": _expected(Signal.ANGLE),

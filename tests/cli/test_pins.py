@@ -266,7 +266,7 @@ def test_scenarios(cli: Cli, folder: Path) -> None:
     result = cli("test", str(good), str(bad), "--junit", str(report))
     assert result.exit_code == 1
     assert re.search(rf"^ok      {good}: 4 steps, ", result.output, re.MULTILINE)
-    assert f"FAILED  {bad}: line 4: expect-pin uno.13 0: it is 1, not 0, for 0.01 s" in result.output
+    assert f"FAILED  {bad}: line 4: expect-pin uno.13 0: it is 1, not 0 (after 0.01 s)" in result.output
     assert result.output.endswith("1 passed, 1 failed\n")
     suite = ElementTree.parse(report).getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from factory.scenarios.expecting import MOST_BYTES, Count, Heard, Pulse, Value, expectation, present
+from factory.scenarios.expecting import MOST_BYTES, Count, Heard, Moment, Pulse, Rest, expectation, present
 from factory.scenarios.steps import KINDS, Step
 
 
@@ -37,7 +37,8 @@ def test_each_kind_knows_the_value_of_its_mode(
     assert present(pin, signal, "13") == (value, f"it is {value}")
     for wanted, met in ((value, True), (value ^ 1, False)):
         expected = expectation(step(kind, str(wanted)), signal)
-        expected.look(pin)
+        expected.look(pin, 1.0)
+        expected.look(pin, 1.06)
         assert expected.is_met is met
 
 
@@ -62,20 +63,55 @@ def test_a_pin_of_another_mode_is_at_no_such_value(signal: str, pin: dict[str, A
 
 def test_an_unset_pin_is_neither_0_nor_1_unless_others_drive_its_net() -> None:
     for wanted in ("0", "1"):
-        expected = Value(step("expect-pin", wanted), "level")
-        expected.look(state("UNSET"))
-        assert not expected.is_met
-    expected = Value(step("expect-pin", "1"), "level")
-    expected.look(state("UNSET", net=0))
-    assert (expected.is_met, expected.found) == (False, "it is unset, and its net is at 0, not 1")
-    expected.look(state("UNSET", net=1))
-    assert expected.is_met
+        for expected in (
+            Rest(step("expect-pin", wanted), "level"),
+            Moment(step("wait-pin", wanted), "level"),
+        ):
+            expected.look(state("UNSET"), 1.0)
+            expected.look(state("UNSET"), 2.0)
+            assert not expected.is_met
+    moment = Moment(step("wait-pin", "1"), "level")
+    moment.look(state("UNSET", net=0), 1.0)
+    assert (moment.is_met, moment.found) == (False, "it is unset, and its net is at 0, not 1")
+    moment.look(state("UNSET", net=1), 1.1)
+    assert moment.is_met
 
 
 def test_a_value_that_was_there_for_a_moment_was_there() -> None:
-    expected = Value(step("wait-pin", "1"), "level")
+    expected = Moment(step("wait-pin", "1"), "level")
     expected.feed([(1.000, 1), (1.002, 0)])
-    expected.look(state("OUTPUT", level=0))
+    expected.look(state("OUTPUT", level=0), 2.0)
+    assert expected.is_met
+
+
+def test_a_pin_rests_when_it_has_not_changed_for_a_while() -> None:
+    expected = Rest(step("expect-pin", "1", **{"for": 0.1}), "level")
+    high, low = state("OUTPUT", level=1), state("OUTPUT", level=0)
+    seen = []
+    for now, edges, pin in (
+        (1.00, [], high),
+        (1.09, [], high),
+        (1.10, [(0.0, 0), (0.0, 1)], high),  # it was at 0 between the two looks
+        (1.19, [], high),
+        (1.20, [], low),
+        (1.30, [], high),
+        (1.45, [], high),
+    ):
+        expected.feed(edges)
+        expected.look(pin, now)
+        seen.append((expected.is_met, expected.since))
+    assert seen == [
+        (False, 1.00), (False, 1.00), (False, 1.10), (False, 1.10), (False, None), (False, 1.30), (True, 1.30)
+    ]  # fmt: skip
+
+
+def test_edges_that_are_missing_may_be_those_of_a_pin_that_seems_to_rest() -> None:
+    expected = Rest(step("expect-pin", "1"), "level")
+    expected.look(state("OUTPUT", level=1), 1.0)
+    expected.miss("4 edges are missing")
+    expected.look(state("OUTPUT", level=1), 2.0)
+    assert (expected.is_met, expected.gap) == (False, "4 edges are missing")
+    expected.look(state("OUTPUT", level=1), 3.0)
     assert expected.is_met
 
 

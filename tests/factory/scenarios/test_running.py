@@ -89,18 +89,21 @@ async def test_what_is_as_expected_passes(uno: tuple[Board, Play]) -> None:
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (("set: {13: 1}", "expect-pin: {13: 0, within: 20ms}"), "it is 1, not 0, for 0.02 s"),
+        (("set: {13: 1}", "expect-pin: {13: 0, within: 20ms}"), "it is 1, not 0 (after 0.02 s)"),
         (
             ("set: {13: 1}", "expect-count: {13: 3, during: 20ms}"),
-            "line 4: expect-count uno.13 3: the level changed 1 times, not 3",
+            "line 4: expect-count uno.13 3: the level changed 1 times, not 3 (after 0.02 s)",
         ),
         (
             ("set: {13: 1}", "expect-pulse: {13: 1, within: 20ms}"),
-            "line 4: expect-pulse uno.13 1: no such pulse; seen: none, for 0.02 s",
+            "line 4: expect-pulse uno.13 1: no such pulse; seen: none (after 0.02 s)",
         ),
         (("expect-pin: {A3: 0, within: 20ms}",), "it is unset, which is neither 0 nor 1"),
         (("pwm: {9: 1}", "expect-pin: {9: 1, within: 20ms}"), "it is PWM; for that there is expect-pwm"),
-        (("expect-uart: {0: x, within: 20ms}",), "line 3: expect-uart uno.0 x: nothing has come, for 0.02 s"),
+        (
+            ("expect-uart: {0: x, within: 20ms}",),
+            "line 3: expect-uart uno.0 x: nothing has come (after 0.02 s)",
+        ),
         (("expect-pin: {99: 0}",), "line 3: expect-pin uno.99 0: uno has no pin '99'"),
         (("press: kye",), "line 3: press uno.kye: uno has no part 'kye', did you mean 'key'?"),
     ],
@@ -110,12 +113,23 @@ async def test_what_is_not_is_told(uno: tuple[Board, Play], lines: tuple[str, ..
 
 
 async def test_a_pulse_between_two_looks_is_seen(uno: tuple[Board, Play]) -> None:
-    board, play = uno
-    # Nobody looks before it is over: the pulse has been when the scenario asks for the first time.
-    for wait in ("wait-pin", "expect-pin"):
-        pulsed = asyncio.create_task(play("pulse: {13: 2}", "expect-pulse: {13: 1}", f"{wait}: {{13: 1}}"))
-        await pulsed
-        assert board.board.board.pin(13).digital_read() == 0
+    # Whoever waits for its end is too late to find the pin at 1.
+    pulse = ("set: {13: 0}", "pulse: {13: 2}", "expect-pulse: {13: 1}")
+    await uno[1](*pulse, "wait-pin: {13: 1}")
+    assert (await failure(uno[1], *pulse, "expect-pin: {13: 1, within: 20ms}")).endswith(
+        "it is 0, not 1; it was 1 for a moment, and did not stay so for 0.05 s (after 0.02 s)"
+    )
+
+
+async def test_a_program_that_is_right_for_a_moment_is_not_right(uno: tuple[Board, Play]) -> None:
+    # The key bounces, so its pin is at both levels, pressed and released.
+    for action, level in (("press", 1), ("release", 0)):
+        words = await failure(uno[1], f"{action}: key", f"expect-pin: {{2: {level}, within: 20ms}}")
+        assert f"it is {1 - level}, not {level}; it was {level} for a moment" in words
+
+
+async def test_what_is_there_in_time_may_stay_longer_than_that(uno: tuple[Board, Play]) -> None:
+    await uno[1]("set: {13: 1}", "expect-pin: {13: 1, within: 1ms, for: 100ms}")
 
 
 async def test_what_another_board_does_at_once_is_seen() -> None:
@@ -133,7 +147,7 @@ async def test_what_another_board_does_at_once_is_seen() -> None:
             return answer
 
         shelf.board.edges = edges  # type: ignore[method-assign]
-        await play("set: {13: 1}", "expect-pin: {shelf.13: 1, within: 1s}")
+        await play("set: {13: 1}", "wait-pin: {shelf.13: 1, within: 1s}")
 
 
 async def test_a_board_is_unplugged_and_plugged_in(uno: tuple[Board, Play]) -> None:
@@ -159,7 +173,7 @@ async def test_bytes_before_the_last_action_do_not_count(uno: tuple[Board, Play]
         "uart: {0: two}",
         "expect-uart: {0: one, within: 50ms}",
     )
-    assert words == "line 6: expect-uart uno.0 one: what came is 'two', for 0.05 s"
+    assert words == "line 6: expect-uart uno.0 one: what came is 'two' (after 0.05 s)"
 
 
 class Forgetful(factory.FactoryLoop):
