@@ -14,6 +14,7 @@ from factory.cli import (
     making,
     pins,
     running,
+    scenarios,
     sending,
     topping,
     watching,
@@ -41,6 +42,7 @@ for command in (
     *logs.COMMANDS,
     *checking.COMMANDS,
     *pins.COMMANDS,
+    *scenarios.COMMANDS,
 ):
     main.add_command(command)
 

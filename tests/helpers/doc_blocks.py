@@ -57,7 +57,7 @@ from pathlib import Path
 from typing import Self
 
 import mesh
-from factory.scenario import read_scenario
+from factory.scenarios import read_scenario
 from tests.helpers.meshes import put
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import ROOT, Proc
@@ -318,7 +318,7 @@ class Newcomer:
 
     def _check(self, path: Path) -> None:
         if path.name.endswith(".scenario.yaml"):
-            read_scenario(path.read_text(encoding="utf-8"), path.name)
+            read_scenario(path.read_bytes(), path.name)
         elif path.suffix == ".yaml":
             mesh.grid(path)
 

@@ -183,7 +183,30 @@ async def test_edges_are_numbered_and_published_in_batches() -> None:
             [2, 13, "level", 0],
             [3, 13, "level", 1],
         ]
-        assert await peer.request(1, "edges") == {"edges": got[1:], "missed": 0, "made": 3}
+        answer = await peer.request(1, "edges")
+        assert answer == {"edges": got[1:], "missed": 0, "made": 3, "run": uno.board.run}
+
+
+async def test_a_board_that_began_anew_is_told_from_the_one_before() -> None:
+    runs = []
+    for _ in range(2):
+        async with running() as uno, mesh.connect(uno.serving) as peer:
+            answers = [
+                await peer.request(*words) for words in ((0, "edges"), ("", "pins"), ("", "pin/13/state"))
+            ]
+            assert len({answer["run"] for answer in answers}) == 1
+            runs.append(answers[0]["run"])
+    assert runs[0] != runs[1]
+
+
+async def test_an_unset_pin_says_what_others_drive_its_net_to() -> None:
+    async with running(wires=[[7, 8]]) as uno, mesh.connect(uno.serving) as peer:
+        assert "net" not in await peer.request("", "pin/8/state")
+        for level in (1, 0):
+            await peer.request(level, "pin/7")
+            state = await peer.request("", "pin/8/state")
+            assert (state["mode"], state["net"]) == ("UNSET", level)
+        assert "net" not in await peer.request("", "pin/7/state")
 
 
 async def test_an_unplugged_board() -> None:
