@@ -15,6 +15,7 @@ from factory.cli import (
     pins,
     ring,
     running,
+    scenarios,
     sending,
     topping,
     watching,
@@ -43,6 +44,7 @@ for command in (
     *checking.COMMANDS,
     *pins.COMMANDS,
     *ring.COMMANDS,
+    *scenarios.COMMANDS,
 ):
     main.add_command(command)
 

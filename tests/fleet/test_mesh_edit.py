@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.asking import ask, unbalanced
-from tests.helpers.meshes import done, mesh, pids, save, told, write_fleet
+from tests.helpers.meshes import done, mesh, pids, put, save, told, write_fleet
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import Proc, arduino
 
-# Many processes start, which takes its time on a machine that has other things to do.
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.fleet
 
 LAST_GOOD = "the grid has mistakes; the last good one stays live"
 
@@ -129,7 +128,7 @@ def test_a_broken_grid_changes_nothing(up: Proc, grid: Path, base: str, ports: l
         (good.replace("crew.py:Quiet", "crow.py:Quiet"), "there is no file"),
     ):
         mark = up.mark
-        grid.write_text(text)
+        put(grid, text)
         up.wait_for(LAST_GOOD, since=mark)
         assert any(words in line.text for line in up.lines[mark:]), (words, up)
     mark = up.mark
@@ -158,7 +157,7 @@ def test_a_sketch_may_be_written_after_the_grid_that_names_it(
 
 def pids_of_running(up: Proc, grid: Path, good: str) -> dict[str, int]:
     """Put the grid back as it was, which changes nothing, and return who runs."""
-    grid.write_text(good)
+    put(grid, good)
     assert up.process.poll() is None
     return pids(grid)
 
@@ -295,7 +294,7 @@ def edit_often(tmp_path: Path, edits: int, most: int, seed: int, first: int = 0)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_ten_random_edits_some_of_them_broken(tmp_path: Path) -> None:
     edit_often(tmp_path, edits=10, most=8, seed=random.randrange(10**6), first=3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 
@@ -10,8 +11,7 @@ import pytest
 
 from tests.helpers.lab import Lab, lab
 
-# Many processes start, which takes its time on a machine that has other things to do.
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.fleet
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,9 @@ def test_pub_to_a_node_that_is_down_or_takes_nothing(there: Lab) -> None:
 
 
 def test_pub_that_gets_no_answer_in_time(there: Lab) -> None:
-    shown = there.done("pub", "echo/slow", "30", "--timeout", "200ms", code=124)
-    assert "did not answer within 0.2 s" in shown.stderr[0]
+    shown = there.done("pub", "echo/slow", "30", "--timeout", "2s", code=124)
+    # It says how long it has waited, which may be a little more.
+    assert re.search(r"echo did not answer within \d+\.\d s ", shown.stderr[0])
 
 
 def test_pub_is_called_wrongly(there: Lab) -> None:

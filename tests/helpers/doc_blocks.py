@@ -57,7 +57,8 @@ from pathlib import Path
 from typing import Self
 
 import mesh
-from factory.scenario import read_scenario
+from factory.scenarios import read_scenario
+from tests.helpers.meshes import put
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import ROOT, Proc
 
@@ -265,7 +266,7 @@ class Newcomer:
         elif "file" in block.notes:
             path = self.root / block.notes["file"]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self._real(block.text), encoding="utf-8")
+            put(path, self._real(block.text))
             if "broken" not in block.notes:
                 self._check(path)
         elif "into" in block.notes:
@@ -301,7 +302,7 @@ class Newcomer:
 
     def _rewrite(self, path: Path, change: Callable[[str], str]) -> None:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        path.write_text(self._real(change(text)), encoding="utf-8")
+        put(path, self._real(change(text)))
 
     def _edit(self, diff: str) -> None:
         before = [self._real(line[1:]) for line in diff.splitlines() if line.startswith("-")]
@@ -312,12 +313,12 @@ class Newcomer:
         for old, new in zip(before, after, strict=True):
             assert lines.count(old) == 1, f"grid.yaml has {lines.count(old)} lines {old!r}"
             lines[lines.index(old)] = new
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        put(path, "\n".join(lines) + "\n")
         self._check(path)
 
     def _check(self, path: Path) -> None:
         if path.name.endswith(".scenario.yaml"):
-            read_scenario(path.read_text(encoding="utf-8"), path.name)
+            read_scenario(path.read_bytes(), path.name)
         elif path.suffix == ".yaml":
             mesh.grid(path)
 
@@ -376,8 +377,11 @@ class Newcomer:
             if line.strip() != GAP:
                 proc.wait_for(line_pattern(line))
         if not any_order:
-            shown = _text(proc)
-            assert re.match(pattern(expected), shown), f"not in this order:\n{expected}\nbut\n{shown}"
+            # A line that comes twice was waited for once only.
+            try:
+                proc.until(lambda: re.match(pattern(expected), _text(proc)))
+            except AssertionError:
+                raise AssertionError(f"not in this order:\n{expected}\nbut\n{_text(proc)}") from None
 
     def _await_in_order(self, proc: Proc, expected: str) -> None:
         since = 0

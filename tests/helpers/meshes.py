@@ -129,11 +129,16 @@ def write_fleet(folder: Path, nodes: str) -> Path:
 
 
 def save(grid: Path, nodes: str) -> Path:
-    """Save a grid as editors do: another file, put in its place."""
-    new = grid.with_suffix(".new")
-    new.write_text(f"nodes:\n{nodes}", encoding="utf-8")
-    new.replace(grid)
-    return grid
+    """Save a grid."""
+    return put(grid, f"nodes:\n{nodes}")
+
+
+def put(path: Path, text: str) -> Path:
+    """Save a file as editors do, so that nobody sees half of it: another file, put in its place."""
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+    return path
 
 
 def pids(grid: Path) -> dict[str, int]:

@@ -16,7 +16,7 @@ from mesh.protocol.books import TakenBooks
 from mesh.protocol.values import Refusal, Wire
 from mesh.transport.base import Transport
 from mesh.transport.memory import MemoryNetwork
-from tests.helpers.log import DEADLINE
+from tests.helpers.proc import DEADLINE
 from tests.helpers.responder import GatedResponder, RecordingResponder
 
 

@@ -7,8 +7,8 @@ publishes. So a board behaves the same whoever carries its channels.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from factory.boards.bench import Bench
 from factory.boards.board import Board, FailSafe, Pin
 from factory.boards.edges import Edge
-from factory.boards.errors import BoardError, BoardLostError, PinError, PinModeError, PinValueError
+from factory.boards.errors import BoardError, PinModeError, PinValueError
 from factory.boards.faults import Noise
 from factory.boards.furniture import furnish, mode_named, simulated
 from factory.boards.io.clock import BenchClock
@@ -28,8 +28,9 @@ from factory.boards.io.tcp import TcpDoor
 from factory.boards.modes import Mode, Signal
 from factory.boards.parts import Part
 from factory.boards.profiles import find_profile
+from factory.boards.pulses import pulse
 from factory.boards.simulated import SimBoard, SimPin
-from mesh.text import did_you_mean, listing
+from mesh.text import did_you_mean, endpoint, listing
 
 GRACE = 1.0
 """Seconds that an owner may be away before it counts as gone: a link that breaks is often back at once."""
@@ -96,6 +97,7 @@ class BoardNode:
         clock: Moves it; what changes the board does so inside ``with clock:``.
         harness: Its wires to boards of other nodes.
         parts: By name, what hangs on it.
+        run: Tells it from the same board of another process, where edges are numbered anew.
 
     """
 
@@ -110,6 +112,7 @@ class BoardNode:
         say: Say,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self.run = secrets.token_hex(4)
         self.bench = bench
         self.board = board
         self._remote = remote
@@ -149,7 +152,7 @@ class BoardNode:
         with self.clock:
             self.parts = furnish(self.board, said)
 
-    async def serve(self, host: str, port: int | None, pty: Path | None) -> None:
+    async def open(self, host: str, port: int | None, pty: Path | None) -> None:
         """Open the doors for Firmata clients.
 
         Raises:
@@ -160,10 +163,15 @@ class BoardNode:
         if port is not None:
             self._tcp = TcpDoor(self.board, self.clock)
             await self._tcp.open(host, port)
-            self._say(f"Firmata on tcp:{host}:{self._tcp.port}")
         if pty is not None:
             self._pty = PtyDoor(self.board, self.clock, pty)
-            self._say(f"Firmata on {pty}")
+
+    def tell_doors(self) -> None:
+        """Say where Firmata clients find it."""
+        if self._tcp is not None:
+            self._say(f"Firmata on tcp:{endpoint(self._tcp.host, self._tcp.port)}")
+        if self._pty is not None:
+            self._say(f"Firmata on {self._pty.path}")
 
     @property
     def firmata_port(self) -> int | None:
@@ -231,21 +239,7 @@ class BoardNode:
                 f"a pulse of pin {pin} lasts from 1 to {LONGEST_PULSE} milliseconds, not {milliseconds}",
                 str(pin),
             )
-        before = pin.digital_read()
-
-        def turn(level: int) -> None:
-            if pin.mode.is_input:
-                pin.drive(level)
-            else:
-                pin.digital_write(level, by=sender, force=force)
-
-        def back() -> None:
-            # Meanwhile it may have been unplugged, or be somebody else's.
-            with suppress(PinError, BoardLostError):
-                turn(before)
-
-        turn(1 - before)
-        self.bench.after(milliseconds / 1000, back)
+        pulse(pin, milliseconds / 1000, self.bench.after, by=sender, force=force)
 
     def _break(self, pin: SimPin, fault: str) -> None:
         """Give a pin a fault instead of the one it has."""
@@ -342,12 +336,16 @@ class BoardNode:
             "lost": self.board.lost,
             "pins": pins,
             "parts": parts,
+            "dropped": self.harness.dropped(),
             "shorts": list(self.bench.shorts.values()),
+            "run": self.run,
             "made": self.board.log.made,
         }
 
     def pin_state(self, ref: str) -> dict[str, object]:
         """Return one pin as it is now, with the number of the board's latest edge.
+
+        An unset pin has no value of its own; ``net`` is what others drive its net to, if they do.
 
         Raises:
             UnknownPinError: If there is none.
@@ -355,7 +353,10 @@ class BoardNode:
         """
         with self.clock:
             pin = self.board.pin(ref)
-            return {**self._pin_state(pin), "number": pin.spec.number, "made": self.board.log.made}
+            state = {**self._pin_state(pin), "number": pin.spec.number}
+            if pin.mode is Mode.UNSET and isinstance(pin, SimPin) and pin.net_level is not None:
+                state["net"] = pin.net_level
+            return {**state, "run": self.run, "made": self.board.log.made}
 
     def _pin_state(self, pin: Pin) -> dict[str, object]:
         values = {signal.name.lower(): value for signal, value in pin.values.items()}
@@ -370,9 +371,9 @@ class BoardNode:
         }
 
     def edges(self, since: int) -> dict[str, object]:
-        """Return the edges after a number, how many before them are gone, and how many there ever were."""
+        """Return edges after a number, how many before them are gone, how many ever were, and the run."""
         edges, missed = self.board.log.rows(since, MOST_EDGES)
-        return {"edges": edges, "missed": missed, "made": self.board.log.made}
+        return {"edges": edges, "missed": missed, "made": self.board.log.made, "run": self.run}
 
     def _edge(self, edge: Edge) -> None:
         self._publish(self._channels[edge.pin, edge.signal], edge.value)

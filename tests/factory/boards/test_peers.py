@@ -21,10 +21,10 @@ from factory.boards.modes import Signal
 from factory.boards.parts import Button, Potentiometer
 from tests.conftest import RequireTool
 from tests.helpers.firmata import pty_door, tcp_door
-from tests.helpers.proc import ROOT
+from tests.helpers.proc import DEADLINE, ROOT
 
 PEERS = Path(__file__).parent / "peers"
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,9 @@ def node_folder(require_tool: RequireTool) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(PEERS / "js", folder)
         command = [npm, "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=80)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=DEADLINE
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         (folder / "installed").touch()
     for script in (PEERS / "js").glob("*.js"):
@@ -79,7 +81,7 @@ async def test_it_drives_the_board(script: list[str], served: tuple[SimBoard, li
     assert client.stdout is not None
     said: list[str] = []
     try:
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(DEADLINE):
             async for line in client.stdout:
                 said.append(line.decode().strip())
                 if said[-1] == "button 1":
@@ -120,7 +122,7 @@ async def test_a_program_of_johnny_five_runs_unchanged(node_folder: Path, tmp_pa
             stdout=asyncio.subprocess.DEVNULL,
         )
         try:
-            async with asyncio.timeout(25):
+            async with asyncio.timeout(DEADLINE):
                 await blinks.wait()
             # Half a second apart, by the stamps.
             edges = uno.log.since(0)[0]
