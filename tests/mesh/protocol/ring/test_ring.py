@@ -287,6 +287,16 @@ def test_a_member_that_leaves_leaves_no_break() -> None:
     sim.check_calm()
 
 
+def test_a_member_that_leaves_lets_a_new_predecessor_bring_its_receipts() -> None:
+    sim = started(3)
+    number = circulate(sim, "n1")
+    leaver = sim.processes["n1"]
+    sim.leave("n1")
+    sim.kill("n0")
+    assert sim.run(3.0, lambda: not leaver.alive), sim.picture()
+    assert leaver.receipts[number] == ("n2",)
+
+
 def test_neighbours_leave_at_once() -> None:
     sim = started(6)
     for name in ("n2", "n3", "n4"):

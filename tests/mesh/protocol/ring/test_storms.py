@@ -17,15 +17,19 @@ from tests.helpers.ring_sim import Sim, names, storm
 SIZES = (1, 2, 3, 5, 8)
 
 FOUND = [
-    0,  # a member that left waited for its receipts and was let into no ring
-    10,  # the same with many messages
+    6,  # a member that left was dialled in vain by its new predecessor, and waited for its receipts
+    94,  # the same again
+    7,  # the newer one of two connections of a predecessor was lost, and the older one was of no use
+    12,  # the same again
     12510,  # an old copy was delivered that had been settled before its taker came
     1152,  # a copy that waited went on with the names of a trip in another order, and was dropped
-    55369,  # an older connection of a predecessor brought messages when its newer one was gone
-    55466,  # the same, when faults were over
     1138,  # a copy that waited at a slow member went on with the base of long ago
 ]
-"""Seeds that have failed once."""
+"""Seeds that have failed once.
+
+Other pauses make another schedule of a seed. So the last three, which were found with longer ones, may show
+nothing of it any more; ``test_lane.py`` has each of those three mistakes as a test of its own.
+"""
 
 
 def run(seed: int) -> None:
