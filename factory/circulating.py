@@ -62,6 +62,11 @@ class Circulating:
         """Return the ledger of the rings."""
         return self._rings.books() if self._rings is not None else {}
 
+    def take_grid(self, grid: Grid) -> None:
+        """Dial members where this grid has them from now on."""
+        if self._rings is not None:
+            self._rings.take_grid(grid)
+
     def _route(self, group: str) -> Route:
         return self._handling.values(group, None)
 

@@ -367,6 +367,7 @@ class Worker:
             if self._hub is not None:
                 self._hub.moved(new.name, old.link_uri, new.link_uri, partial(dial_link, new))
             self._wires.moved(new)
+        self.circulating.take_grid(seen)
         if self._doors.web is not None:
             self._doors.web.allowed_origins = frozenset(grid.origins)
         if wanted is not None:

@@ -84,6 +84,10 @@ class Rings:
 
         return RingShell(core, dial, cache(partial(self._route, group.name)), self._notice)
 
+    def take_grid(self, grid: Grid) -> None:
+        """Dial members where this grid has them from now on; who they are stays as it was."""
+        self._grid = grid
+
     def ring(self, group: str) -> RingShell:
         """Return the member of a ring.
 

@@ -31,11 +31,13 @@ class Member:
         self.network = network
         self.got: list[tuple[str, Any]] = []
         self.notices: list[str] = []
+        self.dialled: list[Node] = []
         self.hold: asyncio.Event | None = None
         self.rings = Rings(name, grid, self._dial, self._route, self.notices.append, settings)
         network.listen(name, self._accept)
 
     async def _dial(self, node: Node, timeout: float) -> Transport:
+        self.dialled.append(node)
         try:
             async with asyncio.timeout(timeout):
                 return await self.network.dial(self.name, node.name)
@@ -138,6 +140,14 @@ async def test_a_member_alone_has_its_receipt_at_once() -> None:
     async with ring(("ann",)) as members:
         receipt = await members["ann"].rings.circulate("chat", 1, 5.0)
         assert receipt.seen == ()
+
+
+async def test_a_member_that_has_moved_is_dialled_where_it_is() -> None:
+    async with ring(("ann",), RingSettings(probe=0.01)) as members:
+        ann = members["ann"]
+        moved = Grid([Node(name, port=2) for name in NAMES], groups=grid_of().groups)
+        ann.rings.take_grid(moved)
+        await until(lambda: Node("bob", port=2) in ann.dialled)
 
 
 async def test_a_slow_handler_costs_a_named_error_and_the_ring_goes_on() -> None:
