@@ -248,8 +248,10 @@ TOGETHER = [
         ),
         (
             "ring of strangers",
-            "nodes: {a: {port: 1, peers: [b]}, b: {port: 2}, c: {port: 3}}\n"
-            "groups: {g: {members: [¦a, b, c], topology: ring}}",
+            (
+                "nodes: {a: {port: 1, peers: [b]}, b: {port: 2}, c: {port: 3}}\n"
+                "groups: {g: {members: [¦a, b, c], topology: ring}}"
+            ),
             (("'a' may not know c", "add it to the `peers:` of a"),),
         ),
     ]
