@@ -405,10 +405,12 @@ class Sim:
         took = self.now - begun
         self.check_always()
         self.run(1.0)
-        assert self.is_calm(), f"peace did not last\n{self.picture()}"
+        # Copies that waited on a slow wire may come still, and be handled by who has not had them.
+        lasts = self.is_ring() and not any(one.pending for one in self.living)
+        assert lasts, f"peace did not last\n{self.picture()}"
         names = [one.name for one in self.living]
         last = {one.name: one.circulate() for one in self.living}
-        assert self.run(2.0, self.is_calm), self.picture()
+        assert self.run(10.0, self.is_calm), self.picture()
         self.check_always()
         for at, one in enumerate(self.living):
             number = last[one.name]
