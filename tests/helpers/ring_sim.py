@@ -401,6 +401,7 @@ class Sim:
         for one in self.living:
             self.thaw(one.name)
         begun = self.now
+        self.run(self.settings.timeout)  # what was silent until now may be given up for that still
         assert self.run(seconds, self.is_calm), f"no peace within {seconds} s\n{self.picture()}"
         took = self.now - begun
         self.check_always()

@@ -9,7 +9,7 @@ from typing import Final
 from mesh.protocol.link.liveness import Liveness
 from mesh.protocol.ring.records import HEARTBEAT_FRAME, frames
 
-MOST_PROBES: Final = 2
+MOST_PROBES: Final = 3
 """Dials to a neighbour of which nothing is heard."""
 
 
@@ -119,7 +119,7 @@ class Connection:
         """Return when the other end is to be dialled again, because nothing is heard of it."""
         if self.life is None or self.probes >= MOST_PROBES:
             return inf
-        return self.life.heard_at + suspect * (1 + self.probes / 3)
+        return self.life.heard_at + suspect * (1 + self.probes / 5)
 
     def next_deadline(self) -> float:
         """Return when to look at it again."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mesh.errors import LocalProtocolError, RemoteProtocolError
 from mesh.protocol.ring.connection import MOST_PROBES, Connection, Stage
@@ -47,6 +47,10 @@ from mesh.protocol.ring.traffic import Traffic
 
 if TYPE_CHECKING:
     from random import Random
+
+
+HANGING: Final = 0.1
+"""Seconds after which a dial without an answer may be repeated."""
 
 
 class Ring:
@@ -199,7 +203,10 @@ class Ring:
         return connection
 
     def _dial(self, name: str, now: float, *, again: bool = False) -> None:
-        if again or not any(one.outward and one.name == name for one in self._connections.values()):
+        # One that hangs, because its packets were lost, must not stand in the way of another for long.
+        hangs = now + self.settings.dial_timeout - HANGING
+        there = [one for one in self._connections.values() if one.outward and one.name == name]
+        if again or all(one.stage is not Stage.OPEN and one.due <= hangs for one in there):
             connection = self._new(name, now + self.settings.dial_timeout, outward=True)
             self._events.append(Dial(connection.id, name))
 

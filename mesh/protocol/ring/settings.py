@@ -14,8 +14,8 @@ class RingSettings:
             dead sooner and costs traffic.
         timeout: Silence after which a neighbour is given up. Shorter finds the frozen sooner, and
             is more often wrong about a wire that loses packets.
-        suspect: Silence after which a neighbour is dialled again, to hear of it on another way; a second
-            time after a third as long again.
+        suspect: Silence after which a neighbour is dialled again, to hear of it on another way; three times,
+            a fifth as long apart.
         dial_timeout: Time that a dial may take until the neighbour has welcomed us.
         hello_timeout: Time that a dialler may take for its first frame.
         spread: Pause between dials to candidates for the successor. Shorter finds one sooner when the nearest
