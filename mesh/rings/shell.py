@@ -44,6 +44,9 @@ from mesh.rings.inbox import Inbox
 from mesh.text import printable
 from mesh.transport.base import Transport
 
+LATE = 0.02
+"""Seconds after which this process has to blame itself for what it has not heard."""
+
 Open = Callable[[str, float], Awaitable[Transport]]
 """Opens a connection to a member, by name, in so many seconds; raises ``MeshError`` or ``AbsentError``."""
 
@@ -307,7 +310,13 @@ class RingShell:
         self._note_arrivals()
         if not self.core.has_left:
             pause = self.core.settings.heartbeat / 2
-            self._poll = self._loop.call_later(pause, self._look_for_arrivals)
+            self._poll = self._loop.call_later(pause, self._look_again, self._loop.time() + pause)
+
+    def _look_again(self, due: float) -> None:
+        now = self._loop.time()
+        if now - due > LATE:
+            self.core.slept(now - due, now)
+        self._look_for_arrivals()
 
     def _note_arrivals(self) -> None:
         now = self._loop.time()

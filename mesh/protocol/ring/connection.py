@@ -115,6 +115,11 @@ class Connection:
             self.life.heard(now)
             self.probes = 0
 
+    def slept(self, seconds: float, now: float) -> None:
+        """Take note that this end was late by so much."""
+        if self.life is not None:
+            self.life.heard_at = min(now, self.life.heard_at + seconds)
+
     def probe_at(self, suspect: float) -> float:
         """Return when the other end is to be dialled again, because nothing is heard of it."""
         if self.life is None or self.probes >= MOST_PROBES:

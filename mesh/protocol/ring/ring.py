@@ -224,10 +224,22 @@ class Ring:
                 successor=self.successor or "",
             )
             connection.put(encode(Hello(terms)))
+            # Only a process that runs opens a connection: a frozen one leaves that to nobody.
+            self._heard_of(connection.name, now)
 
     def accepted(self, now: float) -> int:
         """Take note of a connection that somebody has dialled; return its id."""
         return self._new("", now + self.settings.hello_timeout, outward=False).id
+
+    def _heard_of(self, name: str, now: float) -> None:
+        for connection in self._connections.values():
+            if connection.name == name:
+                connection.heard(now)
+
+    def slept(self, seconds: float, now: float) -> None:
+        """Take note that this process was late itself: that time is nobody's silence."""
+        for connection in self._connections.values():
+            connection.slept(seconds, now)
 
     def heard(self, id: int, now: float) -> None:
         """Take note of a sign of life that is no frame, such as a part of one."""
