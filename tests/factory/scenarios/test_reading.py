@@ -96,7 +96,7 @@ def test_mistakes_have_their_place(text: str, words: str) -> None:
         ("turn", "far", "a part is turned to a number"),
         ("turn", "nan", "a part is turned to a number"),
         ("uart", "", "a UART sends text"),
-        ("expect-pin", "5", "a level is 0 or 1; for what the converter reads there is expect-analog"),
+        ("expect-pin", "5", "a level is 0 or 1; for other values there are expect-pwm, expect-servo, "),
         ("expect-pin", "high", "a level is 0 or 1"),
         ("wait-pin", "\u0661", "a level is 0 or 1"),
         ("expect-pwm", "256", "a PWM duty is from 0 to 255"),
