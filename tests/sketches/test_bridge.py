@@ -171,7 +171,13 @@ def test_a_byte_that_is_no_text_does_not_end_the_terminal(tmp_path: Path) -> Non
     with arduino("buzzer", "--grid", grid) as buzzer:
         buzzer.wait_for("serving on")
         command = [sys.executable, str(LAUNCHER), "--grid", str(grid), "bridge"]
-        steps = [(PROMPTS, b"caf\xe9\r"), (b"...", b"1\r"), (b"buzz buzz buzz", b"\x04")]
+        steps = [
+            (PROMPTS, b"caf\xe9\r"),
+            (b"...", b""),
+            (PROMPTS, b"1\r"),
+            (b"buzz buzz buzz", b""),
+            (PROMPTS, b"\x04"),
+        ]
         code, shown = on_a_terminal(command, steps)
         assert code == 0, shown
 
