@@ -40,10 +40,9 @@ def on_a_terminal(
             shown += piece
             if b"\x1b[6n" in piece:
                 os.write(screen, b"\x1b[1;1R")  # where the cursor is, for it asks
-            # Behind what was awaited there may be, in the same piece, what is awaited next.
             while steps and (at := shown.find(steps[0][0], seen)) >= 0:
-                text, typed = steps.pop(0)
-                seen = at + len(text)
+                awaited, typed = steps.pop(0)
+                seen = at + len(awaited)
                 os.write(screen, typed)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
