@@ -8,6 +8,8 @@ from mesh.gridfile.yaml_text import decode
 from mesh.gridfile.yaml_tree import Mapping, Refused, Scalar, Sequence, Tree, parse
 from mesh.text import did_you_mean, listing, seconds
 
+_OTHERS = ("expect-pwm", "expect-servo", "expect-tone", "expect-analog")
+
 
 def read_scenario(data: bytes, file: str) -> list[Step]:
     """Return the steps of a scenario.
@@ -94,9 +96,8 @@ def _value(kind: Kind, word: str, given: Tree, problems: Problems) -> str:
     try:
         return kind.check(given.text)
     except ValueError as exc:
-        # A level was written so for an analog input, too, by who knows only analogRead().
-        analog = word in ("expect-pin", "wait-pin") and given.text.isdecimal()
-        more = "; for what the converter reads there is expect-analog" if analog else ""
+        other = word in ("expect-pin", "wait-pin") and given.text.isdecimal()
+        more = f"; for other values there are {listing(_OTHERS)}" if other else ""
         problems.add(given, f"{shown(given.text)} is no value for {word}", f"{exc}{more}")
         return ""
 

@@ -11,6 +11,7 @@ from mesh.text import did_you_mean, listing, printable
 
 LONGEST_PULSE = 60_000
 MOST_COUNTED = 1_000_000
+FAULTS = ("none", "stuck-0", "stuck-1", "noise")
 TIMES = ("within", "for", "during", "at-least", "at-most")
 """Words for times, in the place of a pin."""
 
@@ -86,13 +87,14 @@ def _of(signal: Signal) -> Check:
     return _whole(signal.word, 0, signal.highest)
 
 
-def _word(what: str, known: Iterable[str]) -> Check:
+def _word(what: str, known: Iterable[str], fold: Callable[[str], str]) -> Check:
     words = tuple(known)
 
     def check(text: str) -> str:
-        if text.upper() not in words:
-            raise ValueError(f"{what} is {listing(words, 'or')}{did_you_mean(text[:20].upper(), words)}")
-        return text.upper()
+        word = fold(text)
+        if word not in words:
+            raise ValueError(f"{what} is {listing(words, 'or')}{did_you_mean(word[:20], words)}")
+        return word
 
     return check
 
@@ -113,12 +115,6 @@ def _bytes(text: str) -> str:
     return text
 
 
-def _any(text: str) -> str:
-    if not text:
-        raise ValueError("there is none")
-    return text
-
-
 _LEVEL = _of(Signal.LEVEL)
 _WAIT = ("within",)
 
@@ -128,14 +124,14 @@ def _expected(signal: Signal) -> Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "mode": Kind("pin", _word("a mode", (mode.value for mode in Mode)), "pin/{}/mode"),
+    "mode": Kind("pin", _word("a mode", (mode.value for mode in Mode), str.upper), "pin/{}/mode"),
     "set": Kind("pin", _LEVEL, "pin/{}/level"),
     "pwm": Kind("pin", _of(Signal.DUTY), "pin/{}/pwm"),
     "servo": Kind("pin", _of(Signal.ANGLE), "pin/{}/servo"),
     "tone": Kind("pin", _of(Signal.TONE), "pin/{}/tone"),
     "analog": Kind("pin", _of(Signal.ANALOG), "pin/{}/analog"),
     "pulse": Kind("pin", _whole("a pulse in milliseconds", 1, LONGEST_PULSE), "pin/{}/pulse"),
-    "fault": Kind("pin", _any, "pin/{}/fault"),
+    "fault": Kind("pin", _word("a fault", FAULTS, str.lower), "pin/{}/fault"),
     "press": Kind("part", None, "part/{}", "press"),
     "release": Kind("part", None, "part/{}", "release"),
     "turn": Kind("part", _number, "part/{}"),

@@ -214,6 +214,8 @@ def test_a_board_without_a_name_is_called_by_its_kind(cli: Cli, folder: Path) ->
     assert VCDVCD(str(out))["uno.pin_13"].tv
 
 
+# Four processes, two of them one after the other: on a machine that is very busy each takes seconds to start.
+@pytest.mark.timeout(120)
 def test_a_board_that_restarts_is_said_and_read_on(tmp_path: Path) -> None:
     port = free_ports(1)[0]
     (tmp_path / "grid.yaml").write_text(GRID.format(port=port), encoding="utf-8")

@@ -276,6 +276,7 @@ async def test_a_list_is_one_message_of_a_request() -> None:
 
 async def test_a_request_has_a_timeout() -> None:
     async with asking() as (asker, _):
+        assert await asker.request("archive", 0.0, "slow") == "archive"  # the link is up
         with pytest.raises(mesh.AckTimeoutError):
             await asker.request("archive", 2.0, "slow", timeout=0.05)
         for wrong in (0, -1):

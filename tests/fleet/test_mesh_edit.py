@@ -266,6 +266,7 @@ class Author:
 
 
 def edit_often(tmp_path: Path, edits: int, most: int, seed: int, first: int = 0) -> None:
+    print(f"seed {seed}")  # is shown when it fails
     ports = free_ports(most + 20)
     author = Author(write_fleet(tmp_path, ""), ports, seed, most)
     for _ in range(first):

@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from tests.helpers.proc import DEADLINE
 
 PROMPTS = b"\x1b[?2004h"
-"""What the prompt begins with: it asks the terminal to mark what is pasted."""
+"""What the prompt begins with: it asks the terminal to mark what is pasted.
+
+Ctrl-D is for typing behind it only: between two prompts the terminal takes it for itself.
+"""
 
 
 def on_a_terminal(

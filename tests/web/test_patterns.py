@@ -432,7 +432,7 @@ async def test_an_answer_in_parts_ends_when_its_peer_is_gone_for_good(tmp_path: 
     made = Publisher()
     made.generators = {"endless": lambda msg: iter(range(10**9))}
     source = """
-    const peer = connect(url, { patience: 0.5 });
+    const peer = connect(url, { patience: 2 });
     const values = peer.subscribe("tick");
     const next = values.next();
     const parts = peer.ask("endless", 0);

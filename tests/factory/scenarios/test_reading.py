@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import mesh
-from factory.scenarios import KINDS, Step, read_scenario
+from factory.boards.io import node
+from factory.scenarios import KINDS, Step, read_scenario, steps
 
 
 def test_a_scenario_is_read() -> None:
@@ -90,11 +91,12 @@ def test_mistakes_have_their_place(text: str, words: str) -> None:
         ("analog", "1024", "an analog value is from 0 to 1023"),
         ("pulse", "0", "a pulse in milliseconds is from 1 to 60000"),
         ("mode", "INPUT_PULUP", "did you mean 'INPUT_PULLUP'?"),
-        ("fault", "", "there is none"),
+        ("fault", "", "a fault is none, stuck-0, stuck-1 or noise"),
+        ("fault", "stuck-2", "did you mean 'stuck-1'?"),
         ("turn", "far", "a part is turned to a number"),
         ("turn", "nan", "a part is turned to a number"),
         ("uart", "", "a UART sends text"),
-        ("expect-pin", "5", "a level is 0 or 1; for what the converter reads there is expect-analog"),
+        ("expect-pin", "5", "a level is 0 or 1; for other values there are expect-pwm, expect-servo, "),
         ("expect-pin", "high", "a level is 0 or 1"),
         ("wait-pin", "\u0661", "a level is 0 or 1"),
         ("expect-pwm", "256", "a PWM duty is from 0 to 255"),
@@ -132,6 +134,11 @@ def test_a_file_that_is_no_text_has_its_place_too(data: bytes, words: str) -> No
     with pytest.raises(mesh.GridError) as caught:
         read_scenario(data, "s.yaml")
     assert words in str(caught.value)
+
+
+def test_what_is_checked_is_what_a_board_takes() -> None:
+    assert tuple(node._STUCK) == steps.FAULTS
+    assert steps.LONGEST_PULSE == node.LONGEST_PULSE
 
 
 def test_every_kind_either_does_something_or_looks() -> None:

@@ -13,6 +13,7 @@ import factory
 import mesh
 from factory.scenarios import Boards, ScenarioFailedError, carry_out, read_scenario
 from sketches import Board
+from tests.helpers.proc import DEADLINE
 
 pytestmark = pytest.mark.integration
 
@@ -32,7 +33,7 @@ async def playing(**sketches: factory.FactoryLoop) -> AsyncIterator[Play]:
             text = f"board: {next(iter(sketches))}\nsteps:\n" + "".join(f"  - {line}\n" for line in lines)
             steps = read_scenario(text.encode(), "s.yaml")
             async with (
-                asyncio.timeout(20),
+                asyncio.timeout(DEADLINE),
                 Boards(lambda name: mesh.connect(sketches[name].serving)) as boards,
             ):
                 await carry_out(steps, boards)
