@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 
 import pytest
 
 from mesh.errors import FrameTooLargeError, LocalProtocolError, RemoteProtocolError
-from mesh.protocol.ring import Reason, RingSettings
+from mesh.protocol.ring import Dial, Event, Lost, Reason, RingSettings
+from mesh.protocol.ring.connection import Connection
 from mesh.protocol.ring.records import MAX_ITEM, Hello, Terms, encode, frames
 from tests.helpers.ring_sim import Process, Sim, names
 
@@ -224,6 +226,32 @@ def test_who_was_asleep_itself_accuses_nobody() -> None:
         sim.thaw(one.name)
     sim.run(5.0)
     assert sim.losses == []
+
+
+def test_what_a_process_was_late_by_is_nobodys_silence() -> None:
+    connection = Connection(1, "n1", inf, outward=True)
+    connection.open(heartbeat=0.14, timeout=0.55, now=10.0)
+    connection.slept(0.3, 10.5)
+    assert connection.why_dead(10.84) is None
+    assert connection.why_dead(10.86) == "nothing was heard for 0.56 s"
+
+
+def test_who_opens_a_connection_lives() -> None:
+    ring = started(3).processes["n0"].ring
+    begun, events = ring.next_deadline(), list[Event]()
+
+    def silence(until: float) -> None:
+        while (due := ring.next_deadline()) <= until:
+            ring.handle_timer(due)
+            ring.data_to_send(due)
+            while (event := ring.next_event()) is not None:
+                events.append(event)
+
+    silence(begun + 0.4)
+    again = next(event for event in events if isinstance(event, Dial) and event.name == "n1")
+    ring.connected(again.id, begun + 0.4)
+    silence(begun + 0.6)
+    assert [event.name for event in events if isinstance(event, Lost)] == ["n2"]
 
 
 @pytest.mark.slow
