@@ -88,7 +88,14 @@ class Inbox:
 
     async def _handle(self, route: Route, incarnation: str, items: list[Any]) -> None:
         handle, group, time = route.handle, self._group, asyncio.get_running_loop().time
-        for message in items if route.prepare is None else route.prepare(items):
+        if route.prepare is not None:
+            try:
+                items = route.prepare(items)
+            except Exception as exc:
+                for message in items:
+                    await self._recover(route, message, exc)
+                return
+        for message in items:
             try:
                 await handle(group, message)
                 self._taken += 1

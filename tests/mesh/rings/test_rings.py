@@ -48,7 +48,12 @@ class Member:
         await self.rings.accept(transport)
 
     def _route(self, group: str) -> Route:
-        return Route(self._handle, None, self._recover)
+        return Route(self._handle, self._prepare, self._recover)
+
+    def _prepare(self, items: list[Any]) -> list[Any]:
+        if "unprepared" in items:
+            raise ValueError("it cannot be prepared")
+        return items
 
     async def _handle(self, group: str, item: Any) -> None:
         if self.hold is not None:
@@ -226,6 +231,13 @@ async def test_what_a_handler_refuses_is_in_its_own_books() -> None:
         receipt = await members["ann"].rings.circulate("chat", "refuse", 5.0)
         assert receipt.seen == ("bob", "cat")
         await until(lambda: members["bob"].ring.core.traffic.counts["refused"] == 1)
+
+
+async def test_what_cannot_be_prepared_is_refused_and_the_next_is_handled() -> None:
+    async with ring() as members:
+        for item in ("unprepared", "next"):
+            await members["ann"].rings.circulate("chat", item, 5.0)
+        await until(lambda: line(members["bob"], "received") == {"received": 2, "handled": 1, "refused": 1})
 
 
 async def test_a_handler_that_cancels_its_task_costs_that_message_alone() -> None:
