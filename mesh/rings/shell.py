@@ -99,6 +99,7 @@ class RingShell:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
         self._poll: asyncio.TimerHandle | None = None
+        self._poll_at = inf
         self._pumping = False
         self.left = asyncio.Event()
 
@@ -310,16 +311,14 @@ class RingShell:
         self._note_arrivals()
         if not self.core.has_left:
             pause = self.core.settings.heartbeat / 2
-            self._poll = self._loop.call_later(pause, self._look_again, self._loop.time() + pause)
-
-    def _look_again(self, due: float) -> None:
-        now = self._loop.time()
-        if now - due > LATE:
-            self.core.slept(now - due, now)
-        self._look_for_arrivals()
+            self._poll_at = self._loop.time() + pause
+            self._poll = self._loop.call_at(self._poll_at, self._look_for_arrivals)
 
     def _note_arrivals(self) -> None:
         now = self._loop.time()
+        if now - self._poll_at > LATE:
+            self.core.slept(now - self._poll_at, now)
+            self._poll_at = now  # that much is excused; whichever timer comes first has seen to it
         for number, transport in self._transports.items():
             count = transport.arrivals()
             if count != self._arrivals.get(number):
