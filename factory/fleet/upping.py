@@ -180,7 +180,10 @@ async def _live(
 
         def up(ok: bool) -> None:
             screen.close()
-            tell(0 if ok else 1)
+            try:
+                tell(0 if ok else 1)
+            except BrokenPipeError:  # whoever waited for it has pressed Ctrl-C
+                supervisor.down("nobody waits for it any more")
 
         supervisor.when_up = up
     forced = _obey_signals(supervisor)
@@ -238,8 +241,10 @@ def _detached(run: Callable[[Callable[[int], None]], int]) -> int:
         def done(code: int) -> None:
             told.append(code)
             silence()
-            os.write(write_end, bytes([code]))
-            os.close(write_end)
+            try:
+                os.write(write_end, bytes([code]))
+            finally:
+                os.close(write_end)
 
         code = run(done)
         if not told:

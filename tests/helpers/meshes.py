@@ -141,9 +141,9 @@ def mesh(
     )
 
 
-def done(*arguments: str | Path, code: int = 0, within: float = DEADLINE) -> Proc:
+def done(*arguments: str | Path, code: int = 0, within: float = DEADLINE, cwd: Path = ROOT) -> Proc:
     """Run ``mesh`` to its end and return it, if it has ended with that exit code."""
-    proc = finished(mesh(*arguments), within=within)
+    proc = finished(mesh(*arguments, cwd=cwd), within=within)
     assert proc.process.returncode == code, proc
     return proc
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,11 @@ def made(folder: Path, told: Ended) -> NodeProcess:
     return NodeProcess(Node("quiet", sketch="crew.py:Quiet"), terms, told, NoGuard(f"f-{folder}"), folder)
 
 
+def is_gone(pid: int) -> None:
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("by_force", [False, True])
 async def test_who_is_asked_to_end_while_it_is_spawned_hears_of_it(tmp_path: Path, by_force: bool) -> None:
     told = Ended()
@@ -95,5 +101,4 @@ async def test_who_cannot_be_killed_is_waited_for_no_longer(
         assert told.failed
         assert told.why == f"could not be killed: process {process.pid} is left, and hangs in the system"
         os.killpg(process.pid, signal.SIGKILL)
-        while Path(f"/proc/{process.pid}").exists():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(is_gone, process.pid)
