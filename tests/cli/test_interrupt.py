@@ -33,13 +33,13 @@ FILE = [str(LAUNCHER), "buzzer", "--port", "0"]
 @pytest.mark.parametrize(
     ("command", "module"),
     [
-        *(
-            (MESH, module)
-            for module in ("click", "factory.cli.running", "factory.fleet.supervisor", "asyncio")
-        ),
-        *((FLEET, module) for module in ("click", "factory.cli.running", "factory.fleet.supervisor")),
-        *((SKETCH, module) for module in ("click", "factory.cli.launch", "factory.worker")),
-        *((FILE, module) for module in ("click", "factory.cli.launch", "factory.worker")),
+        (MESH, "click"),
+        (MESH, "factory.fleet.supervisor"),
+        (FLEET, "factory.cli.running"),
+        (SKETCH, "click"),
+        (SKETCH, "factory.worker"),
+        (FILE, "factory.cli.launch"),
+        (FILE, "factory.worker"),
     ],
 )
 def test_ctrl_c_while_a_command_begins_is_130_and_no_traceback(
