@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.proc import LAUNCHER, ROOT
+from tests.helpers.proc import DEADLINE, LAUNCHER, ROOT
 
-pytestmark = pytest.mark.fleet
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
 # Every Python imports it first of all: has Ctrl-C come just when a certain module is looked for.
 CUSTOM = """
@@ -54,7 +54,7 @@ def test_ctrl_c_while_a_command_begins_is_130_and_no_traceback(
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=DEADLINE,
     )
     said = [line for line in done.stderr.splitlines() if "registering new node" not in line]
     assert (done.returncode, done.stdout, said) == (130, "", [])

@@ -15,6 +15,9 @@ from factory.fleet.processes import NodeProcess
 from factory.supervised import Terms, grid_file
 from mesh.node import Node
 from tests.helpers.meshes import SKETCHES
+from tests.helpers.proc import DEADLINE
+
+pytestmark = pytest.mark.timeout(300)
 
 
 class Ended(asyncio.Event):
@@ -75,7 +78,7 @@ async def test_who_is_asked_to_end_while_it_is_spawned_hears_of_it(tmp_path: Pat
     await asyncio.sleep(0)
     assert process.pid is None, "it is on its way"
     process.kill() if by_force else process.ask_to_end()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(DEADLINE):
         await told.wait()
         await life
     assert (told.failed, told.why) == (False, f"was killed by SIG{'KILL' if by_force else 'TERM'}")
@@ -88,7 +91,7 @@ async def test_who_cannot_be_killed_is_waited_for_no_longer(
     told = Ended()
     process = made(tmp_path, told)
     life = asyncio.create_task(process.live())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         await told.ready.wait()
         assert process.pid is not None
         with monkeypatch.context() as patched:

@@ -14,6 +14,7 @@ import pytest
 
 from factory.fleet import screen as module
 from factory.fleet.screen import Screen
+from tests.helpers.proc import DEADLINE
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 
@@ -100,7 +101,7 @@ def flooded(terminal: Terminal, made: Made, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
