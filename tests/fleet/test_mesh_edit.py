@@ -252,7 +252,7 @@ def test_the_fleet_of_a_grid_that_is_gone_is_found(up: Proc, grid: Path) -> None
     gone = f"{grid} is gone; this is the last good grid, which its fleet runs"
     listed = here("list", "--json")
     assert listed.stderr == [gone]
-    nodes = {node["node"]: node["state"] for node in json.loads("\n".join(listed.stdout))["nodes"]}
+    nodes = {node["node"]: node["state"] for node in json.loads("\n".join(listed.stdout))}
     assert set(nodes) == {"source", "sink", "other"}
     assert "down" not in nodes.values()
     examined = here("doctor", "--json", code=1)
