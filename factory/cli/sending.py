@@ -17,8 +17,8 @@ from factory.cli.shared import (
     USAGE,
     Duration,
     explained,
+    grid_in_use,
     grid_option,
-    grid_path,
     node_and_channel,
     node_channels,
     node_names,
@@ -256,7 +256,7 @@ def reply(
 
     if [text is not None, is_echo, command is not None].count(True) != 1:
         raise click.UsageError("give one of TEXT, --echo and --command CMD")
-    grid = mesh.grid(grid_path(path))
+    grid = grid_in_use(path)
     me = grid.node(node) if port is None else grid.get(node) or mesh.Node(node)
     if port is None and not me.is_server:
         click.echo(f"Error: {me.name} has no port in the grid; give it one with --port", err=True)
