@@ -60,7 +60,8 @@ def _examine(path: Path | None) -> tuple[list[Finding], int]:
 
     from factory.looking import doctor as rules
     from factory.looking.books import books
-    from factory.looking.survey import WITHIN, survey
+    from factory.looking.budget import WITHIN
+    from factory.looking.survey import survey
 
     try:
         places = all_places(path)
@@ -68,7 +69,7 @@ def _examine(path: Path | None) -> tuple[list[Finding], int]:
         return rules.of_grid(exc), 0
 
     async def ask() -> Any:
-        return await asyncio.gather(survey(places), books(places, WITHIN))
+        return await asyncio.gather(survey(places, WITHIN), books(places, WITHIN))
 
     seen, ledgers = asyncio.run(ask())
     return rules.findings(seen, ledgers, _fleet(path)), len(seen)

@@ -1,17 +1,19 @@
-"""Tables: aligned and coloured on a terminal, plain where they are piped."""
+"""Tables: aligned and coloured on a terminal, plain where they are piped.
+
+Whoever prints one imports this late: it needs rich, for which `--help` has no time.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from mesh.text import printable
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 STYLES = {"up": "green", "frozen": "yellow", "linked": "cyan", "down": "red"}
 
@@ -26,8 +28,6 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         rows: The cells.
 
     """
-    from rich.console import Console
-
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
     with console.capture() as capture:
         console.print(table(columns, rows))
@@ -37,10 +37,6 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """Return a table as ``show()`` prints it."""
-    # Late, as everything that --help has no use for.
-    from rich.table import Table
-    from rich.text import Text
-
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         right = column.startswith("#")
@@ -55,17 +51,3 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
         cells = ["-" if cell is None else printable(str(cell)) for cell in row]
         made.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
     return made
-
-
-def span(seconds: float | None) -> str | None:
-    """Return a time in words of at most a few letters: ``45s``, ``3m12s``, ``2h05m``, ``4d``."""
-    if seconds is None:
-        return None
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    return f"{whole // 86400}d"

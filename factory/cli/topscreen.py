@@ -16,7 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from factory.cli.shared import all_places
-from factory.cli.tables import span, table
+from factory.cli.tables import table
+from factory.cli.units import span
 from factory.looking.topping import Row, Top, ordered
 
 COLUMNS = ("NODE", "STATE", "#PID", "#CPU%", "#MEM", "#RESTARTS", "#IN/s", "#OUT/s", "#QUEUE", "#UPTIME")

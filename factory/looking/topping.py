@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.looking.books import books, lines_of
+from factory.looking.budget import WITHIN
 from factory.looking.places import Place
-from factory.looking.survey import WITHIN, Seen, survey
+from factory.looking.survey import Seen, survey
 
 _IN = ("received", "subscribed")
 _TOTALS = {"sent": "sent", "received": "received", "published": "published", "subscribed": "values"}

@@ -1,0 +1,48 @@
+"""How long a command that was just started may wait for all nodes together.
+
+What counts is when the user sees the answer, so a command's own start comes out of the same half
+second. But whoever is slow must not blame others for it: on a machine so busy that the start took
+long, nodes get as much more time to answer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Final
+
+from mesh.runtime import start_of
+
+WITHIN: Final = 0.5
+"""Seconds in which all nodes together are to have answered."""
+
+SHOWING: Final = 0.08
+"""Seconds that are kept for showing what was found, and for the end of the process."""
+
+LEAST: Final = 0.15
+"""Seconds that nodes get on a machine with nothing else to do, however long the start took."""
+
+
+def left(age: float, busy: float) -> float:
+    """Return the seconds that nodes may still take to answer.
+
+    Args:
+        age: Seconds since this process was started.
+        busy: Seconds for which its processor has worked in that time.
+
+    """
+    slowness = max(1.0, age / busy) if busy > 0 else 1.0
+    return max(WITHIN - SHOWING - age, LEAST * slowness)
+
+
+def left_of_this_process() -> float:
+    """Return ``left()`` of this process, now."""
+    busy = time.process_time()
+    if not sys.platform.startswith("linux"):
+        return left(busy, busy)
+    begun = start_of(os.getpid())
+    if begun is None:
+        return left(busy, busy)
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(begun) / os.sysconf("SC_CLK_TCK")
+    return left(max(age, busy), busy)
