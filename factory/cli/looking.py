@@ -74,6 +74,7 @@ def list_(path: Path | None, as_json: bool) -> None:
             )
             for row in rows
         ],
+        aside=True,
     )
 
 
