@@ -12,9 +12,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -128,8 +128,19 @@ async def _cost(counter: Counter, words: list[str], pairs: int) -> float:
         async with _looking(words):
             watched.append(await _rate(counter))
         alone.append(await _rate(counter))
-    ratios = [with_it / mean(alone[index : index + 2]) for index, with_it in enumerate(watched)]
-    return 1 - median(ratios)
+    return share_lost(alone, watched)
+
+
+def share_lost(alone: Sequence[float], watched: Sequence[float]) -> float:
+    """Return by what share rates are lower than the mean of those before and after; the median.
+
+    Args:
+        alone: One more than of the others, in turn with them.
+        watched: The others.
+
+    """
+    around = [mean(pair) for pair in pairwise(alone)]
+    return 1 - median(rate / usual for rate, usual in zip(watched, around, strict=True))
 
 
 async def _rate(counter: Counter) -> float:

@@ -36,9 +36,10 @@ def _survey(path: Path | None) -> list[Seen]:
     import asyncio
 
     from factory.looking.budget import left_of_this_process
-    from factory.looking.survey import survey
+    from factory.looking.survey import prepare, survey
 
     places = all_places(path)
+    prepare(places)
     return asyncio.run(survey(places, left_of_this_process()))
 
 
