@@ -36,7 +36,8 @@ def _survey(path: Path | None) -> list[Seen]:
     import asyncio
 
     from factory.looking.budget import left_of_this_process
-    from factory.looking.survey import prepare, survey
+    from factory.looking.places import prepare
+    from factory.looking.survey import survey
 
     places = all_places(path)
     prepare(places)

@@ -112,6 +112,20 @@ def chosen(names: Sequence[str], among: Sequence[Place]) -> list[Place]:
     return [place(name, among) for name in names] if names else list(among)
 
 
+def prepare(places: Sequence[Place]) -> None:
+    """Import what it takes to ask these nodes.
+
+    Else that would be done while they are waited for: it takes longer than their answers, which
+    would lie there unread until the time is over.
+    """
+    import mesh.transport.layers.layered
+    import mesh.transport.layers.len32le
+    import mesh.transport.stream
+
+    if any(place.record is None and place.door is not None for place in places):
+        import mesh.transport.websocket  # noqa: F401
+
+
 @asynccontextmanager
 async def asking(
     found: Place, timeout: float, *, by_door: bool = False, once: bool = False
@@ -130,6 +144,7 @@ async def asking(
 
     """
     record, door = found.record, found.door
+    prepare([found])
     with reaching(found, timeout):
         if record is not None and record.control is not None and not (by_door and door is not None):
             async with questions(found.name, record.control) as control:

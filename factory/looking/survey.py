@@ -65,20 +65,6 @@ class Seen:
         }
 
 
-def prepare(places: Sequence[Place]) -> None:
-    """Import what it takes to ask these nodes.
-
-    Else that would be done while they are waited for: it takes longer than their answers, which
-    would lie there unread until the time is over.
-    """
-    import mesh.transport.layers.layered
-    import mesh.transport.layers.len32le
-    import mesh.transport.stream
-
-    if any(place.record is None and place.door is not None for place in places):
-        import mesh.transport.websocket  # noqa: F401
-
-
 async def survey(places: Sequence[Place], within: float = WITHIN) -> list[Seen]:
     """Return how nodes are; those that are known by their links alone come last.
 

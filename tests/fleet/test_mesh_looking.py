@@ -170,7 +170,7 @@ def test_info_of_an_unknown_node(there: Lab) -> None:
 
 
 def test_info_of_a_node_that_is_down(there: Lab) -> None:
-    shown = there.done("info", "spare", "--timeout", "300ms", code=4)
+    shown = there.done("info", "spare", "--timeout", "1s", code=4)
     assert shown.stdout == []
     where = f"localhost:{there.ports['spare']}"
     assert shown.stderr == [

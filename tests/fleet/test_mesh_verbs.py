@@ -17,10 +17,13 @@ from tests.helpers import meshes
 from tests.helpers.doc_blocks import pattern
 from tests.helpers.fleet import trio_grid
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import Proc, finished
+from tests.helpers.proc import DEADLINE, Proc, finished
 
 # Many processes start, which takes its time on a machine that has other things to do.
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
+
+LONG = 4 * DEADLINE
+"""Seconds that a fleet may take to be there."""
 
 OF_BOARDS = {"pins", "pin", "vcd", "test"}
 """Verbs that are told of in tests/cli/test_pins.py."""
@@ -104,7 +107,7 @@ class Fleet:
 
     def check(self, words: str, code: int, out: str, err: str) -> None:
         """Run ``mesh`` to its end, and compare all that comes of it."""
-        proc = finished(self.start(words))
+        proc = finished(self.start(words), within=LONG)
         assert proc.process.returncode == code, proc
         for expected, shown in ((out, proc.stdout), (err, proc.stderr)):
             text = "".join(f"{line}\n" for line in shown)
@@ -122,8 +125,8 @@ def folder() -> Iterator[Path]:
 def fleet(folder: Path) -> Iterator[Fleet]:
     found = Fleet(folder)
     with found.start("up") as up:
-        up.wait_for("3 nodes are up")
-        up.wait_for(r"\[ blink \] < ")  # all links are there
+        up.wait_for("3 nodes are up", within=LONG)
+        up.wait_for(r"\[ blink \] < ", within=LONG)  # all links are there
         yield found
 
 
@@ -142,12 +145,12 @@ def test_the_life_of_a_fleet() -> None:
         fleet = Fleet(Path(path))
         fleet.check("stop buzzer", 4, "", "Error: no fleet of … is up…\n")
         with fleet.start("up -d") as up:
-            assert up.wait() == 0, up
+            assert up.wait(within=LONG) == 0, up
             assert up.stdout == []
             assert re.search(r"\d\d:\d\d:\d\d mesh   \| 3 nodes are up after \d+\.\d s$", up.stderr[-1])
             fleet.check("stop buzzer", 0, "", "buzzer has stopped\n")
             with fleet.start("reply buzzer yes") as standing:
-                standing.wait_for("serving on")
+                standing.wait_for("serving on", within=LONG)
                 fleet.check("pub buzzer/here 7", 0, "yes\n", "")
                 assert standing.stop() == 0
                 # The pin sends to whoever is the buzzer.
@@ -160,7 +163,7 @@ def test_the_life_of_a_fleet() -> None:
             fleet.check(f"new sketch lamp --port {port}", 0, "", made)
             # The fleet has it as soon as it has read the grid.
             with fleet.start("logs -f --node mesh") as said:
-                said.wait_for("the new grid is live")
+                said.wait_for("the new grid is live", within=LONG)
             fleet.check("pub lamp on", 0, "got on\n", "")
             fleet.check("down", 0, "", "the fleet is down\n")
             assert up.family() == []
