@@ -35,13 +35,13 @@ _NODES = click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=n
 def _survey(path: Path | None) -> list[Seen]:
     import asyncio
 
-    from factory.looking.budget import left_of_this_process
+    from factory.looking.budget import left_now
     from factory.looking.places import prepare
     from factory.looking.survey import survey
 
     places = all_places(path)
     prepare(places)
-    return asyncio.run(survey(places, left_of_this_process()))
+    return asyncio.run(survey(places, left_now()))
 
 
 @click.command("list")

@@ -24,25 +24,36 @@ LEAST: Final = 0.15
 """Seconds that nodes get on a machine with nothing else to do, however long the start took."""
 
 
-def left(age: float, busy: float) -> float:
-    """Return the seconds that nodes may still take to answer.
+def slowness(age: float, busy: float) -> float:
+    """Return how many times longer than on a machine with nothing else to do things take.
 
     Args:
         age: Seconds since this process was started.
         busy: Seconds for which its processor has worked in that time.
 
     """
-    slowness = max(1.0, age / busy) if busy > 0 else 1.0
-    return max(WITHIN - SHOWING - age, LEAST * slowness)
+    return max(1.0, age / busy) if busy > 0 else 1.0
 
 
-def left_of_this_process() -> float:
-    """Return ``left()`` of this process, now."""
+def left(age: float, busy: float) -> float:
+    """Return the seconds that nodes may still take to answer; see ``slowness()``."""
+    return max(WITHIN - SHOWING - age, LEAST * slowness(age, busy))
+
+
+def left_now() -> float:
+    """Return ``left()`` of this process."""
+    return left(*_so_far())
+
+
+def patience(seconds: float) -> float:
+    """Return how long that is on a machine as busy as this one was since this process was started."""
+    return seconds * slowness(*_so_far())
+
+
+def _so_far() -> tuple[float, float]:
     busy = time.process_time()
-    if not sys.platform.startswith("linux"):
-        return left(busy, busy)
-    begun = start_of(os.getpid())
+    begun = start_of(os.getpid()) if sys.platform.startswith("linux") else None
     if begun is None:
-        return left(busy, busy)
+        return busy, busy
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(begun) / os.sysconf("SC_CLK_TCK")
-    return left(max(age, busy), busy)
+    return max(age, busy), busy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from factory.looking.budget import LEAST, SHOWING, WITHIN, left, left_of_this_process
+from factory.looking.budget import LEAST, SHOWING, WITHIN, left, left_now, patience, slowness
 
 
 def test_what_the_start_took_comes_out_of_the_same_half_second() -> None:
@@ -23,5 +23,11 @@ def test_a_process_that_has_not_worked_yet_gets_what_is_left() -> None:
     assert left(age=0.0, busy=0.0) == pytest.approx(WITHIN - SHOWING)
 
 
+def test_a_machine_is_never_faster_than_with_nothing_else_to_do() -> None:
+    assert slowness(age=0.1, busy=0.2) == 1.0
+    assert slowness(age=1.2, busy=0.3) == pytest.approx(4)
+
+
 def test_of_this_process_it_is_never_less_than_the_least() -> None:
-    assert left_of_this_process() >= LEAST
+    assert left_now() >= LEAST
+    assert patience(2.0) >= 2.0
