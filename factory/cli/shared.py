@@ -84,8 +84,9 @@ def node_channels(ctx: click.Context, param: click.Parameter, incomplete: str) -
     name, slash, start = incomplete.partition("/")
     if not slash:
         return node_names(ctx, param, incomplete)
+    from factory.looking.budget import WITHIN
     from factory.looking.places import place, places
-    from factory.looking.survey import WITHIN, look
+    from factory.looking.survey import look
 
     with contextlib.suppress(mesh.MeshError):
         before = ctx.find_root().params.get("path")
