@@ -2,33 +2,33 @@
 
 from typing import TYPE_CHECKING
 
-from mesh.errors import (
-    AckTimeoutError,
-    DeliveryError,
-    FrameTooLargeError,
-    GridError,
-    GridProblem,
-    LineTooLongError,
-    MeshError,
-    NackedError,
-    NameTakenError,
-    NoReceiptError,
-    NotAServerError,
-    OutcomeUnknownError,
-    PayloadError,
-    PeerDownError,
-    ProtocolError,
-    RingError,
-    RingLeftError,
-    ServeError,
-    UnknownNodeError,
-    VersionMismatchError,
-)
 from mesh.late import late_names
 
 if TYPE_CHECKING:
     from mesh import sync
     from mesh.client import Peer, connect, gather
+    from mesh.errors import (
+        AckTimeoutError,
+        DeliveryError,
+        FrameTooLargeError,
+        GridError,
+        GridProblem,
+        LineTooLongError,
+        MeshError,
+        NackedError,
+        NameTakenError,
+        NoReceiptError,
+        NotAServerError,
+        OutcomeUnknownError,
+        PayloadError,
+        PeerDownError,
+        ProtocolError,
+        RingError,
+        RingLeftError,
+        ServeError,
+        UnknownNodeError,
+        VersionMismatchError,
+    )
     from mesh.gathering import Gathered
     from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
     from mesh.lines import LineProtocol
@@ -41,6 +41,28 @@ else:
         __name__,
         {
             "mesh.client": ("Peer", "connect", "gather"),
+            "mesh.errors": (
+                "AckTimeoutError",
+                "DeliveryError",
+                "FrameTooLargeError",
+                "GridError",
+                "GridProblem",
+                "LineTooLongError",
+                "MeshError",
+                "NackedError",
+                "NameTakenError",
+                "NoReceiptError",
+                "NotAServerError",
+                "OutcomeUnknownError",
+                "PayloadError",
+                "PeerDownError",
+                "ProtocolError",
+                "RingError",
+                "RingLeftError",
+                "ServeError",
+                "UnknownNodeError",
+                "VersionMismatchError",
+            ),
             "mesh.gathering": ("Gathered",),
             "mesh.gridfile": (
                 "EnvRegistry",

@@ -209,7 +209,8 @@ class PeerDownError(DeliveryError, ConnectionError):
         accepted: bool = False,
     ) -> None:
         if stopping:
-            words = f"stopped waiting for {peer} at {uri} after {waited:.1f} s ({why})"
+            when = f"after {waited:.1f} s" if waited >= 0.05 else "at once"
+            words = f"stopped waiting for {peer} at {uri} {when} ({why})"
         elif transmitted:
             words = f"no answer came from {peer} at {uri} within {waited:.1f} s ({why})"
         else:

@@ -107,6 +107,23 @@ def test_list_answers_in_time_with_a_frozen_node_and_says_which(frozen: Lab) -> 
     assert row["why"] == f"is stopped by a signal (pid {row['pid']}); `kill -CONT {row['pid']}` lets it go on"
 
 
+def test_list_does_not_wait_for_a_node_whose_event_loop_is_blocked() -> None:
+    with lab() as found:
+        blocker = found.run("spare", "Blocker")
+        found.run("ticker", "Ticker")
+        free = found.folder / "free"
+        with found.mesh("pub", "spare", str(free), "--timeout", "1m") as waiting:
+            blocker.wait_for("blocks")
+            rows = {row["node"]: row for row in found.told("list", "--json")}
+            free.touch()
+            assert waiting.wait() == 0
+        assert (rows["spare"]["state"], rows["ticker"]["state"]) == ("frozen", "up")
+        assert re.fullmatch(
+            rf"has not answered within [\d.]+ s \(pid {blocker.pid}\); its event loop may be blocked",
+            rows["spare"]["why"],
+        )
+
+
 def test_list_knows_a_node_by_its_link_alone() -> None:
     with lab() as found:
         found.run("echo", "Echo")
@@ -147,15 +164,26 @@ def test_info_of_a_node_by_its_alias(there: Lab) -> None:
     assert re.search(r"^link: +from ticker at 127.0.0.1:\d+: up$", text, re.MULTILINE)
 
 
+def test_info_is_in_words_for_people_and_in_numbers_for_programs(there: Lab) -> None:
+    text = "\n".join(there.done("info", "echo").stdout)
+    assert re.search(r"^memory: +[\d.]+ MB$", text, re.MULTILINE)
+    assert re.search(r"^uptime: +([\d.]+ s|\d+ m \d+ s)$", text, re.MULTILINE)
+    facts = there.told("info", "echo", "--json")
+    assert (type(facts["memory"]), type(facts["uptime"])) == (int, float)
+
+
 def test_info_of_an_unknown_node(there: Lab) -> None:
     shown = there.done("info", "tiker", code=4)
     assert (shown.stdout, shown.stderr) == ([], ["Error: unknown node 'tiker', did you mean 'ticker'?"])
 
 
 def test_info_of_a_node_that_is_down(there: Lab) -> None:
-    shown = there.done("info", "spare", "--timeout", "300ms", code=4)
+    shown = there.done("info", "spare", "--timeout", "1s", code=4)
     assert shown.stdout == []
-    assert "spare could not be reached" in shown.stderr[0]
+    where = f"localhost:{there.ports['spare']}"
+    assert shown.stderr == [
+        f"Error: spare is down: nobody listens there ({where}); `mesh list` shows what runs"
+    ]
 
 
 def test_info_of_a_frozen_node(frozen: Lab) -> None:
@@ -192,10 +220,25 @@ def test_ping_measures_each_answer(there: Lab) -> None:
     assert all(row["ms"] > 0 for row in rows)
 
 
-def test_ping_of_all_shows_what_is_down_and_exits_with_0(there: Lab) -> None:
-    shown = there.done("ping")
+def test_ping_of_all_says_what_is_down_and_exits_with_4(there: Lab) -> None:
+    shown = there.done("ping", code=4)
     assert sorted(line.split()[0] for line in shown.stdout) == ["echo", "ticker"]
-    assert [line.split()[0] for line in shown.stderr] == ["spare"]
+    where = f"localhost:{there.ports['spare']}"
+    assert shown.stderr == [f"spare   is down: nobody listens there ({where}); `mesh list` shows what runs"]
+
+
+def test_ping_of_all_says_what_is_frozen() -> None:
+    with lab() as found:
+        echo = found.run("echo", "Echo")
+        found.run("ticker", "Ticker")
+        found.run("spare", "Echo")
+        echo.send_signal(signal.SIGSTOP)
+        shown = found.done("ping", "--timeout", "2s", code=124)
+        echo.send_signal(signal.SIGCONT)
+        assert sorted(line.split()[0] for line in shown.stdout) == ["spare", "ticker"]
+        assert shown.stderr == [
+            f"echo    is stopped by a signal (pid {echo.pid}); `kill -CONT {echo.pid}` lets it go on"
+        ]
 
 
 def test_ping_of_a_node_that_is_down_or_silent(there: Lab, frozen: Lab) -> None:

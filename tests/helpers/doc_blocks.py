@@ -26,6 +26,7 @@ The words of a comment:
 ====================  ===============================================================
 ``skip="why"``        Is not run.
 ``terminal=NAME``     The last command goes on running; waits for what it is to print.
+``leaves``            The last command ends, and what it has started runs on, to the end of the page.
 ``prints=NAME``       What that terminal has printed by now, or does soon.
 ``stop=NAME``         First of all, Ctrl-C in that terminal (Ctrl-D if something was typed there);
                       may stand by itself.
@@ -66,6 +67,7 @@ LANGUAGES = {"console", "python", "yaml", "diff", "json", "text", "mermaid", "js
 WORDS = {
     "skip",
     "terminal",
+    "leaves",
     "prints",
     "stop",
     "any-order",
@@ -222,6 +224,7 @@ class Newcomer:
         self._require_tool = require_tool
         self._ports: dict[str, str] = {}
         self._terminals: dict[str, Proc] = {}
+        self._left: list[Proc] = []
         self._printed = ""
         self._rewrite(root / "grid.yaml", lambda text: text)
 
@@ -237,7 +240,7 @@ class Newcomer:
                 for name in list(self._terminals):
                     self._stop(name, asked=True)
         finally:
-            for proc in self._terminals.values():
+            for proc in (*self._terminals.values(), *self._left):
                 proc.__exit__()
 
     def do(self, block: Block) -> None:
@@ -346,6 +349,10 @@ class Newcomer:
                     self._converse(proc, expected)
                 else:
                     self._await(proc, expected, any_order="any-order" in block.notes)
+            elif is_last and "leaves" in block.notes:
+                self._left.append(proc := self._start(command))
+                assert proc.wait() == code, f"the exit code is not {code}\n{proc}"
+                _compare(expected, _text(proc))
             elif re.search("^> ", expected, re.MULTILINE) or (is_last and "types" in block.notes):
                 if "types" in block.notes:
                     expected = _marked(expected, block.notes["types"].split("|"))

@@ -58,6 +58,18 @@ class Crowd(factory.FactoryLoop):
         return msg
 
 
+class Blocker(factory.FactoryLoop):
+    """Blocks its event loop until a file is there."""
+
+    @factory.reactive
+    async def loop(self, channel, msg: str):
+        import pathlib, time
+        self.out("blocks")
+        while not pathlib.Path(msg).exists():
+            time.sleep(0.01)
+        return "free"
+
+
 class Ticker(factory.FactoryLoop):
     """Ticks for its target."""
 

@@ -130,7 +130,7 @@ def test_the_installed_scripts_run(installed: Path, script: str) -> None:
 def test_the_script_arduino_py_does_not_import_the_module_it_shadows(installed: Path) -> None:
     # In its own folder the script is what `import arduino` finds.
     text = (installed / "bin/arduino.py").read_text(encoding="utf-8")
-    assert "from factory.cli.launch import main" in text
+    assert "from factory.cli.starting import sketch" in text
     assert "import arduino" not in text
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
