@@ -79,6 +79,12 @@ TABLE = [
         "",
     ),
     ("graph", 0, "clock --> blink   target\nblink --> buzzer  link\n", ""),
+    (
+        "ring --once",
+        2,
+        "",
+        "Usage: …\n…\nError: name a ring of …: it has none; give a group `topology: ring`\n",
+    ),
     ("ledger clock", 0, "NODE …BALANCE\nclock  blink  sent  datafeed  …  yes\n", ""),
     ("wire blink -n 1", 0, "[ wire ] …\n", LOOKS),
     ("doctor", 0, "nothing is wrong with 3 nodes\n", ""),
