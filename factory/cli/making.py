@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from factory.cli.shared import explained, grid_option, grid_path
+from factory.cli.shared import explained, given_grid, grid_option
 
 
 def _name(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -45,7 +45,7 @@ def sketch(name: str, path: Path | None, port: int | None) -> None:
     )
     from mesh.gridfile.locate import locate, shipped
 
-    grid = locate(grid_path(path))
+    grid = locate(given_grid(path))
     if not grid.is_file() or grid == shipped():
         raise CannotMakeError(
             "there is no grid.yaml here; make one by `mesh new fleet NAME`, or name it: --grid"

@@ -103,13 +103,20 @@ def grid_path(path: Path | None) -> Path | None:
     If that would be the shipped one because ``./grid.yaml`` is gone, while its fleet runs, it is
     ``./grid.yaml`` that is meant. Else it is said that the shipped one is used.
     """
-    ctx = click.get_current_context()
-    before: Path | None = ctx.obj
-    given = path or before
-    if given is None and __name__ not in ctx.meta:
-        ctx.meta[__name__] = _unnamed()
-    found: Path | None = given or ctx.meta[__name__]
+    given = given_grid(path)
+    if given is not None:
+        return given
+    meta = click.get_current_context().meta
+    if __name__ not in meta:
+        meta[__name__] = _unnamed()
+    found: Path | None = meta[__name__]
     return found
+
+
+def given_grid(path: Path | None) -> Path | None:
+    """Return the grid that was given, behind the verb or before it; ``None`` if none was."""
+    before: Path | None = click.get_current_context().obj
+    return path or before
 
 
 def _unnamed() -> Path | None:

@@ -171,4 +171,4 @@ def test_plan_tells_mistakes(tmp_path: Path) -> None:
 
 def test_plan_of_a_fleet_that_runs_what_the_grid_says(up: Proc, grid: Path) -> None:
     assert done("plan", "--grid", grid).stderr == ["the fleet runs what the grid says"]
-    assert told("plan", "--json", "--grid", grid) == {"up": True, "changes": []}
+    assert told("plan", "--json", "--grid", grid) == {"up": True, "changes": [], "rolled_back": None}
