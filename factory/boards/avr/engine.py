@@ -40,7 +40,7 @@ class PinEvent(NamedTuple):
 class DutyEvent(NamedTuple):
     """A timer makes PWM on a pin (3, 5, 6, 9, 10 or 11), 0 to 255; ``None``: it does so no longer.
 
-    While it does there are no ``PinEvent``\\ s for that pin; one follows when it ends.
+    While it does nothing is said of the pin's state; one follows when it ends.
     """
 
     cycle: int
@@ -56,7 +56,7 @@ class UartEvent(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """The firmware stands still for good: it crashed, or waits for what cannot come. A reset starts it again."""
+    """The firmware stands still for good: it crashed, or waits for what cannot come. Only a reset helps."""
 
     cycle: int
     why: str
