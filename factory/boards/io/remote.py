@@ -11,6 +11,7 @@ from time import monotonic
 
 from factory.boards.errors import BoardError, BoardLostError
 from factory.boards.firmata.client import FirmataBoard, Greeting
+from factory.boards.furniture import CHOICES
 from factory.boards.profiles import Profile
 from mesh.backoff import Backoff
 from mesh.text import listing, printable
@@ -42,9 +43,7 @@ def address_of(url: str) -> str:
     if scheme == "tcp" and ":" in rest:
         return f"tcp://{rest}"
     if scheme != "serial":
-        raise BoardError(
-            f"board {printable(url[:60])!r}: choose sim:uno, serial:/dev/ttyACM0 or tcp:HOST:PORT"
-        )
+        raise BoardError(f"board {printable(url[:60])!r}: {CHOICES}")
     device = rest.removeprefix("//") or _only_port()
     # Relative paths too: the pty of a simulated board has such a name.
     path, _, query = device.partition("?")

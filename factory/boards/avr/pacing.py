@@ -1,0 +1,156 @@
+"""Simulated time and ours: when an engine runs, how far, and what its cycles mean on the bench.
+
+Rules:
+
+- The stamp of an edge is its cycle: ``origin + cycle / hertz``, whatever the machine was busy with.
+- The engine runs a slice at a time, and a little ahead: so its edges are known before the bench
+  comes to them, and happen there in order with everything else.
+- What the outside world does counts from the next slice on. What is already known to happen on
+  the bench ends a slice, so that it counts from its very moment.
+- If the machine is too slow, simulated time is behind. Up to ``MOST_BEHIND`` is made up for when
+  there is time; more is given up: from then on the bench sees the edges that much later than
+  their stamps say.
+"""
+
+from __future__ import annotations
+
+from factory.boards.errors import BoardError
+
+SLICE = 0.002
+"""Seconds of simulated time for which an engine runs at a time, unless too much happens in it."""
+
+AHEAD = 0.001
+"""Seconds before the bench gets there that a slice is begun."""
+
+MOST_BEHIND = 1.0
+"""Seconds that are made up for; what is more is given up."""
+
+MOST_EVENTS = 2_000
+"""Events of one slice; if there are more, the next slice is shorter, so that nobody waits long."""
+
+_SHORTEST = SLICE / 64
+_WORTH_SAYING = 0.1
+_QUIET = 5.0
+
+
+def speed_of(word: float | str) -> float | None:
+    """Return how many seconds are simulated in one of ours; ``None`` for as many as can be.
+
+    Args:
+        word: A number above 0, or ``max``.
+
+    Raises:
+        BoardError: If it is neither.
+
+    """
+    if word == "max":
+        return None
+    try:
+        speed = float(word)
+    except ValueError:
+        speed = 0.0
+    if not 0.001 <= speed <= 1000:
+        raise BoardError(
+            f"speed {str(word)[:20]!r}: write a number from 0.001 to 1000, 1 for real time, or max"
+        )
+    return speed
+
+
+class Pacer:
+    """Paces one engine.
+
+    Plain bookkeeping: it is handed the time of the bench.
+
+    Args:
+        hertz: Cycles a second of the chip.
+        origin: Time of the bench at cycle 0.
+
+    Attributes:
+        reached: The cycle to which the engine has run.
+        given_up: Seconds that the bench sees edges later than their stamps say.
+        behind: Seconds that the simulation is behind right now, with what is given up.
+
+    """
+
+    def __init__(self, hertz: int, origin: float) -> None:
+        self.hertz = hertz
+        self.origin = origin
+        self.reached = 0
+        self.given_up = 0.0
+        self.behind = 0.0
+        self._slice = SLICE
+        self._cut = False
+        self._said = -_QUIET
+        self._is_late = False
+
+    def stamp(self, cycle: int) -> float:
+        """Return the time of a cycle, for its edges."""
+        return self.origin + cycle / self.hertz
+
+    def due(self, cycle: int) -> float:
+        """Return when a cycle happens on the bench."""
+        return self.stamp(cycle) + self.given_up
+
+    def cycle(self, time: float) -> int:
+        """Return which cycle happens at a time of the bench."""
+        return round((time - self.given_up - self.origin) * self.hertz)
+
+    def resume(self, now: float) -> None:
+        """Take note that the engine has stood still until now; nothing is made up for."""
+        self.origin = now - self.reached / self.hertz
+        self.given_up = self.behind = 0.0
+        self._cut = False
+
+    def wait(self, now: float) -> float:
+        """Return how long to wait with the next slice; 0 if it is time."""
+        ahead = 0.0 if self._cut else AHEAD
+        return max(self.due(self.reached) - ahead - now, 0.0)
+
+    def until(self, known: float | None) -> int:
+        """Return the cycle to which to run next.
+
+        Args:
+            known: When something is due on the bench; ``None`` if nothing is.
+
+        """
+        until = self.reached + round(self._slice * self.hertz)
+        self._cut = known is not None and self.due(self.reached) < known < self.due(until)
+        if self._cut:
+            assert known is not None
+            until = max(self.cycle(known), self.reached + 1)
+        return until
+
+    def ran(self, cycle: int, events: int, now: float) -> str | None:
+        """Take note that the engine has run; return what there is to say about it.
+
+        Args:
+            cycle: How far.
+            events: How much has happened.
+            now: The time of the bench.
+
+        """
+        self.reached = cycle
+        crowded = events > MOST_EVENTS
+        self._slice = max(self._slice / 2, _SHORTEST) if crowded else min(self._slice * 2, SLICE)
+        late = max(now - self.due(cycle), 0.0)
+        given_up = max(late - MOST_BEHIND, 0.0)
+        self.given_up += given_up
+        self.behind = late - given_up + self.given_up
+        return self._say(late, now)
+
+    def _say(self, late: float, now: float) -> str | None:
+        if late < _WORTH_SAYING:
+            if late == 0.0 and self._is_late:
+                self._is_late = False
+                rest = f", but for {self.given_up:.1f} s that are given up" if self.given_up else ""
+                return f"simulated time has caught up{rest}"
+            return None
+        if now - self._said < _QUIET:
+            return None
+        self._said = now
+        self._is_late = True
+        given_up = f"; {self.given_up:.1f} s of it are given up" if self.given_up else ""
+        return (
+            f"simulated time is {self.behind:.1f} s behind{given_up}: this machine is too busy, "
+            f"or the firmware does more than it can follow; the times of edges are those of the chip"
+        )

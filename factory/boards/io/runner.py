@@ -1,0 +1,158 @@
+"""Runs the engine of a board: slices in a thread of their own, what happens on the event loop.
+
+The engine belongs to that one thread; the board, the bench and the pacer to the loop. Between
+two slices what is outside is told to the engine, in the same call, so each slice is one way to
+the thread and back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+from factory.boards.avr.board import AvrBoard, Input
+from factory.boards.avr.engine import Engine, Slice
+from factory.boards.avr.errors import EngineError
+from factory.boards.avr.uart import room_for
+from factory.boards.bench import Bench
+from factory.boards.errors import BoardError
+from factory.boards.io.clock import BenchClock
+
+
+class SimulatedClock(BenchClock):
+    """Moves a bench faster or slower than real time.
+
+    Args:
+        bench: The world.
+        speed: Seconds of the bench in one of ours; ``None``: it goes on when ``reach`` says so.
+
+    """
+
+    def __init__(self, bench: Bench, speed: float | None) -> None:
+        super().__init__(bench)
+        self._speed = speed
+        self._begun = monotonic()
+        self._origin = bench.time
+
+    def reach(self, time: float) -> None:
+        """Have it be a later time."""
+        self._origin = max(time, self._origin)
+
+    def now(self) -> float:
+        """Return what time it is for the bench."""
+        if self._speed is None:
+            return self._origin
+        return self._origin + (monotonic() - self._begun) * self._speed
+
+    def _delay(self, due: float) -> float | None:
+        left = max(due - self.now(), 0)
+        return left / self._speed if self._speed is not None else None
+
+
+class Runner:
+    """Runs one engine.
+
+    Args:
+        board: The board.
+        bench: Its world.
+        clock: Moves it.
+        make: Makes an engine; blocks.
+        speed: Seconds simulated in one of ours; ``None`` for as many as can be.
+        say: Prints a line.
+
+    """
+
+    def __init__(
+        self,
+        board: AvrBoard,
+        bench: Bench,
+        clock: SimulatedClock,
+        make: Callable[[], Engine],
+        speed: float | None,
+        say: Callable[[str], object],
+    ) -> None:
+        self._board = board
+        self._bench = bench
+        self._clock = clock
+        self._make = make
+        self._speed = speed
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"engine of {board.name}")
+        self._engine: Engine | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._powered = asyncio.Event()
+        board.watch_state(lambda _reason: self._powered.set())
+
+    async def start(self) -> None:
+        """Make the engine, and run it from now on.
+
+        Raises:
+            BoardError: If there is no engine that could be made.
+
+        """
+        try:
+            await self._start_engine()
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
+        self._task = asyncio.create_task(self._run(), name=f"firmware of {self._board.name}")
+
+    async def close(self) -> None:
+        """Stop it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._close_engine()
+        self._thread.shutdown(wait=False)
+
+    async def _start_engine(self) -> None:
+        self._engine = await self._loop.run_in_executor(self._thread, self._make)
+
+    async def _close_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await self._loop.run_in_executor(self._thread, engine.close)
+
+    async def _run(self) -> None:
+        board = self._board
+        while True:
+            try:
+                if self._engine is None:
+                    await self._start_engine()
+                    board.pacer.reached = 0
+                board.pacer.resume(self._clock.now())
+                while board.lost is None:
+                    await self._slice()
+            except (EngineError, BoardError) as exc:
+                await self._close_engine()
+                with self._clock:
+                    board.lose(f"its simulator failed: {exc}; power 1 tries again")
+            while board.lost is not None:
+                self._powered.clear()
+                await self._powered.wait()
+
+    async def _slice(self) -> None:
+        board, pacer, clock = self._board, self._board.pacer, self._clock
+        if self._speed is not None and (wait := pacer.wait(clock.now())) > 0:
+            await asyncio.sleep(wait / self._speed)
+            return
+        assert self._engine is not None
+        until = pacer.until(self._bench.next_deadline())
+        inputs = board.inputs(room_for(until - pacer.reached, pacer.hertz))
+        done = await self._loop.run_in_executor(self._thread, _run_slice, self._engine, inputs, until)
+        if self._speed is None:
+            clock.reach(pacer.due(done.cycle))
+        said = pacer.ran(done.cycle, len(done.events), clock.now())
+        with clock:
+            board.take(done)
+        if said is not None:
+            self._say(said)
+
+
+def _run_slice(engine: Engine, inputs: list[Input], until: int) -> Slice:
+    for what in inputs:
+        what.apply(engine)
+    return engine.run(until)
