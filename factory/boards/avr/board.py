@@ -6,8 +6,8 @@ Rules:
   takes one from it. What is outside drives inputs, voltages and the UART.
 - What the chip does comes a slice at a time, and happens on the bench when the bench gets there.
   Each edge has the stamp of its cycle.
-- What shall happen to the chip waits in ``inputs()`` for whoever runs the engine: this module
-  never calls one, so that it does not matter in which thread it lives.
+- What shall happen to the chip waits in ``inputs()`` for whoever runs the engine, until the chip
+  sees it. This module never calls an engine, so that it does not matter in which thread it lives.
 - Firmware that stands still goes on driving its pins as it did, like the real one.
 """
 
@@ -91,6 +91,10 @@ class Reset(NamedTuple):
 
 
 Input = SetLevel | SetVolts | Feed | Reset
+
+
+def _cycle(waiting: tuple[int, Input]) -> int:
+    return waiting[0]
 
 
 class AvrPin(SimPin):
@@ -277,12 +281,13 @@ class AvrBoard(SimBoard):
         self.inbox = Inbox()
         self.sent: Callable[[bytes], object] = lambda _data: None
         self.restarted: Callable[[str], object] = lambda _why: None
-        self._inputs: list[Input] = []
+        self._inputs: deque[tuple[int, Input]] = deque()
         self._coming: deque[Event] = deque()
         self._playing: float | None = None
         self._last = bench.time
-        # The cycle of the latest reset; what was sent before is for nobody. None until it is done.
-        self._speaks_from: int | None = -1
+        self._resets = False
+        # The cycle of the latest reset; what was sent before it is for nobody.
+        self._speaks_from = -1
         super().__init__(name, replace(UNO, title=f"{UNO.title} with {firmware}"), bench, log_limit)
         self.levels = self._levels
         self.pull_up = self._pull_up
@@ -355,7 +360,7 @@ class AvrBoard(SimBoard):
         if isinstance(event, PinEvent):
             self.pins[event.pin].did(event.state)
         elif isinstance(event, UartEvent):
-            if self._speaks_from is not None and event.cycle > self._speaks_from:
+            if not self._resets and event.cycle > self._speaks_from:
                 self.sent(event.data)
         elif isinstance(event, DutyEvent):
             self.pins[event.pin].dims(event.duty)
@@ -376,12 +381,16 @@ class AvrBoard(SimBoard):
     # -- to the chip ---------------------------------------------------------------------
 
     def put(self, what: Input) -> None:
-        """Have something happen to the chip, before the next slice; bytes for RX go to the inbox."""
-        self._inputs.append(what)
+        """Have something happen to the chip, as soon as it sees it; bytes for RX go to the inbox."""
+        self._inputs.append((self.pacer.seen(self.now), what))
         if len(self._inputs) >= MOST_INPUTS:
-            latest = {(type(one), one[:1]): one for one in self._inputs}
+            latest = {(type(what), what[:1]): (cycle, what) for cycle, what in self._inputs}
             self.missed += len(self._inputs) - len(latest)
-            self._inputs = list(latest.values())
+            self._inputs = deque(sorted(latest.values(), key=_cycle))
+
+    def next_input(self) -> int | None:
+        """Return the cycle at which the chip sees something, besides now; ``None`` if nothing waits."""
+        return next((cycle for cycle, _ in self._inputs if cycle > self.pacer.reached), None)
 
     def receive(self, data: bytes) -> int:
         """Send bytes to RX of the firmware: all of them, or none. Returns how many.
@@ -404,15 +413,19 @@ class AvrBoard(SimBoard):
         return True
 
     def inputs(self, room: int) -> list[Input]:
-        """Return what shall happen to the chip now, in order; it is then forgotten.
+        """Return what happens to the chip now, in order; it is then forgotten.
 
         Args:
             room: Bytes that the UART takes.
 
         """
-        taken, self._inputs = self._inputs, []
-        if self._speaks_from is None and any(isinstance(one, Reset) for one in taken):
+        taken: list[Input] = []
+        if self._resets:
+            self._resets = False
             self._speaks_from = self.pacer.reached
+            taken.append(Reset())
+        while self._inputs and self._inputs[0][0] <= self.pacer.reached:
+            taken.append(self._inputs.popleft()[1])
         data = self.inbox.take(room)
         return [*taken, Feed(data)] if data else taken
 
@@ -426,8 +439,7 @@ class AvrBoard(SimBoard):
         self._check_there()
         # What waited for RX was meant for a firmware that had not been reset.
         self.inbox.clear()
-        self._speaks_from = None
-        self.put(Reset())
+        self._resets = True
         self._stand_still(None)
 
     def lose(self, reason: str) -> None:

@@ -5,8 +5,8 @@ Rules:
 - The stamp of an edge is its cycle: ``origin + cycle / hertz``, whatever the machine was busy with.
 - The engine runs a slice at a time, and a little ahead: so its edges are known before the bench
   comes to them, and happen there in order with everything else.
-- What the outside world does counts from the next slice on. What is already known to happen on
-  the bench ends a slice, so that it counts from its very moment.
+- What the outside world does, the chip sees ``DELAY`` later, to the cycle: a slice ends there. The
+  engine has always come less far than that, so how long an echo or a bounce takes is exact.
 - If the machine is too slow, simulated time is behind. Up to ``MOST_BEHIND`` is made up for when
   there is time; more is given up: from then on the bench sees the edges that much later than
   their stamps say.
@@ -16,11 +16,17 @@ from __future__ import annotations
 
 from factory.boards.errors import BoardError
 
-SLICE = 0.002
+SLICE = 0.003
 """Seconds of simulated time for which an engine runs at a time, unless too much happens in it."""
 
 AHEAD = 0.001
 """Seconds before the bench gets there that a slice is begun."""
+
+DELAY = SLICE + AHEAD
+"""Seconds until the chip sees what the outside world does."""
+
+MOST_CUTS = 8
+"""Times that one slice is ended early for an input; those that come then share the next one."""
 
 MOST_BEHIND = 1.0
 """Seconds that are made up for; what is more is given up."""
@@ -79,7 +85,7 @@ class Pacer:
         self.given_up = 0.0
         self.behind = 0.0
         self._slice = SLICE
-        self._cut = False
+        self._cuts = 0
         self._said = -_QUIET
         self._is_late = False
 
@@ -91,33 +97,36 @@ class Pacer:
         """Return when a cycle happens on the bench."""
         return self.stamp(cycle) + self.given_up
 
-    def cycle(self, time: float) -> int:
-        """Return which cycle happens at a time of the bench."""
-        return round((time - self.given_up - self.origin) * self.hertz)
+    def cycle(self, stamp: float) -> int:
+        """Return the cycle that has a stamp."""
+        return round((stamp - self.origin) * self.hertz)
+
+    def seen(self, stamp: float) -> int:
+        """Return the cycle at which the chip sees what the outside world does at a time."""
+        # Before it has begun, it is there from the start.
+        return self.cycle(stamp + DELAY) if self.reached else 0
 
     def resume(self, now: float) -> None:
         """Take note that the engine has stood still until now; nothing is made up for."""
         self.origin = now - self.reached / self.hertz
         self.given_up = self.behind = 0.0
-        self._cut = False
 
     def wait(self, now: float) -> float:
         """Return how long to wait with the next slice; 0 if it is time."""
-        ahead = 0.0 if self._cut else AHEAD
-        return max(self.due(self.reached) - ahead - now, 0.0)
+        return max(self.due(self.reached) - AHEAD - now, 0.0)
 
-    def until(self, known: float | None) -> int:
+    def until(self, known: int | None) -> int:
         """Return the cycle to which to run next.
 
         Args:
-            known: When something is due on the bench; ``None`` if nothing is.
+            known: The cycle at which the chip will see something; ``None`` if nothing is known.
 
         """
         until = self.reached + round(self._slice * self.hertz)
-        self._cut = known is not None and self.due(self.reached) < known < self.due(until)
-        if self._cut:
-            assert known is not None
-            until = max(self.cycle(known), self.reached + 1)
+        if known is not None and self.reached < known < until and self._cuts < MOST_CUTS:
+            self._cuts += 1
+            return known
+        self._cuts = 0
         return until
 
     def ran(self, cycle: int, events: int, now: float) -> str | None:

@@ -22,9 +22,9 @@ def advance(board: AvrBoard, engine: Engine, time: float) -> None:
 
     """
     pacer, bench = board.pacer, board.bench
-    last = pacer.cycle(time)
+    last = pacer.cycle(time - pacer.given_up)
     while pacer.reached < last:
-        until = min(pacer.until(bench.next_deadline()), last)
+        until = min(pacer.until(board.next_input()), last)
         for what in board.inputs(room_for(until - pacer.reached, pacer.hertz)):
             what.apply(engine)
         done = engine.run(until)

@@ -40,7 +40,7 @@ async def open_firmware(
     image = read_image(Path(path))
     node = FirmwareNode(name, bench, image, engine, pace, publish=publish, send=send, say=say)
     try:
-        await node.start()
+        await node.make()
     except BaseException:
         await node.close()
         raise
@@ -82,7 +82,7 @@ class FirmwareNode(BoardNode):
         self.speed = speed
         self.serial = SerialPort(board, clock, say)
         self._engine = ""
-        self._runner = Runner(board, bench, clock, partial(self._make, image, engine), speed, say)
+        self._runner = Runner(board, clock, partial(self._make, image, engine), speed, say)
         self._pty_serial: PtySerial | None = None
         self._tcp_serial: TcpSerial | None = None
         self._lines = Lines()
@@ -98,15 +98,21 @@ class FirmwareNode(BoardNode):
         self._engine = engine.name
         return engine
 
-    async def start(self) -> None:
-        """Run the firmware.
+    async def make(self) -> None:
+        """Make the engine; it stands at its first cycle until ``serve``.
 
         Raises:
-            BoardError: If there is no engine for it.
+            BoardError: If there is none for the firmware here.
 
         """
-        await self._runner.start()
+        await self._runner.make()
         self._say(f"{self.board.firmware} runs in {self._engine}")
+
+    async def serve(self, host: str, port: int | None, pty: Path | None) -> None:
+        """Let the firmware run: by now what hangs on its pins is there. It has no doors of ours."""
+        assert port is None
+        assert pty is None
+        self._runner.start()
 
     async def serve_serial(self, host: str, port: int | None, path: Path | None) -> None:
         """Open the doors to the serial port; see ``BoardNode.serve_serial``."""

@@ -56,7 +56,6 @@ class Runner:
 
     Args:
         board: The board.
-        bench: Its world.
         clock: Moves it.
         make: Makes an engine; blocks.
         speed: Seconds simulated in one of ours; ``None`` for as many as can be.
@@ -67,14 +66,12 @@ class Runner:
     def __init__(
         self,
         board: AvrBoard,
-        bench: Bench,
         clock: SimulatedClock,
         make: Callable[[], Engine],
         speed: float | None,
         say: Callable[[str], object],
     ) -> None:
         self._board = board
-        self._bench = bench
         self._clock = clock
         self._make = make
         self._speed = speed
@@ -86,18 +83,17 @@ class Runner:
         self._powered = asyncio.Event()
         board.watch_state(lambda _reason: self._powered.set())
 
-    async def start(self) -> None:
-        """Make the engine, and run it from now on.
+    async def make(self) -> None:
+        """Make the engine.
 
         Raises:
-            BoardError: If there is no engine that could be made.
+            BoardError: If there is none that could be made.
 
         """
-        try:
-            await self._start_engine()
-        except BaseException:
-            self._thread.shutdown(wait=False)
-            raise
+        self._engine = await self._loop.run_in_executor(self._thread, self._make)
+
+    def start(self) -> None:
+        """Run it from now on."""
         self._task = asyncio.create_task(self._run(), name=f"firmware of {self._board.name}")
 
     async def close(self) -> None:
@@ -107,9 +103,6 @@ class Runner:
             await asyncio.wait([self._task])
         await self._close_engine()
         self._thread.shutdown(wait=False)
-
-    async def _start_engine(self) -> None:
-        self._engine = await self._loop.run_in_executor(self._thread, self._make)
 
     async def _close_engine(self) -> None:
         engine, self._engine = self._engine, None
@@ -121,7 +114,7 @@ class Runner:
         while True:
             try:
                 if self._engine is None:
-                    await self._start_engine()
+                    await self.make()
                     board.pacer.reached = 0
                 board.pacer.resume(self._clock.now())
                 while board.lost is None:
@@ -140,7 +133,7 @@ class Runner:
             await asyncio.sleep(wait / self._speed)
             return
         assert self._engine is not None
-        until = pacer.until(self._bench.next_deadline())
+        until = pacer.until(board.next_input())
         inputs = board.inputs(room_for(until - pacer.reached, pacer.hertz))
         done = await self._loop.run_in_executor(self._thread, _run_slice, self._engine, inputs, until)
         if self._speed is None:

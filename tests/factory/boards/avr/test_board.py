@@ -16,8 +16,9 @@ from factory.boards import (
 )
 from factory.boards.avr.board import MOST_INPUTS, SetLevel
 from factory.boards.avr.engine import HERTZ, DutyEvent, PinEvent, PinState, Restarted, Stopped, UartEvent
+from factory.boards.avr.pacing import DELAY
 from factory.boards.avr.uart import LONGEST_LINE, MOST_WAITING, Inbox, Lines
-from factory.boards.parts import Button, Buzzer, Led, Potentiometer, Servo
+from factory.boards.parts import Button, Buzzer, Led, Potentiometer, Servo, Ultrasonic
 from factory.boards.profiles import UNO
 from tests.helpers.avr import MS, Rig, square
 from tests.helpers.boards import shown
@@ -61,8 +62,8 @@ def test_what_happens_on_the_bench_meanwhile_comes_in_order() -> None:
     edges = rig.board.log.since(0)[0]
     assert [edge.pin for edge in edges] == [13, 2, 13, 13, 13]
     assert edges == sorted(edges, key=lambda edge: edge.time)
-    # A slice ended there, so that the chip was told at that very cycle.
-    assert (round(0.0005 * HERTZ), "level", 2, 1) in rig.engine.told
+    # The chip sees it later, but to the cycle.
+    assert (round((0.0005 + DELAY) * HERTZ), "level", 2, 1) in rig.engine.told
 
 
 @pytest.mark.parametrize(
@@ -172,6 +173,17 @@ def test_every_bounce_of_a_button_is_told() -> None:
     assert len(edges) > 2
 
 
+def test_how_long_an_echo_takes_is_exact_to_the_cycle() -> None:
+    # 58 microseconds a centimetre: to the firmware, a delay of some cycles would be another distance.
+    rig = Rig(PinEvent(10, 7, LOW), PinEvent(5 * MS, 7, HIGH), PinEvent(5 * MS + 200, 7, LOW))
+    Ultrasonic("eye", rig.board.pin(7), rig.board.pin(8), centimetres=30)
+    rig.to(0.1)
+    echo = [(cycle, level) for cycle, what, pin, level in rig.engine.told if what == "level" and pin == 8]
+    (risen, one), (fallen, zero) = echo[-2:]
+    assert (one, zero) == (1, 0)
+    assert abs(fallen - risen - 30 * 58e-6 * HERTZ) <= 1
+
+
 def test_a_floating_input_stays_as_it_was_and_floods_nobody() -> None:
     rig = Rig(PinEvent(10, 2, INPUT))
     rig.board.pin(2).drive(1)
@@ -186,7 +198,7 @@ def test_an_analog_input_is_set_by_what_it_reads() -> None:
     rig = Rig(PinEvent(10, 16, HIGH))
     rig.to(0.001)
     rig.board.pin("A1").sample(511)
-    rig.to(0.002)
+    rig.to(0.01)
     assert rig.board.pin("A1").analog_read() == 511
     assert rig.told("volts")[-1] == (1, pytest.approx(511 / 1023 * 5))
     with pytest.raises(PinModeError, match=r"pin uno\.A2 is set by the firmware test\.hex alone"):

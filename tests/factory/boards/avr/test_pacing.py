@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from factory.boards import BoardError
-from factory.boards.avr.pacing import AHEAD, MOST_BEHIND, MOST_EVENTS, SLICE, Pacer, speed_of
+from factory.boards.avr.pacing import (
+    AHEAD,
+    DELAY,
+    MOST_BEHIND,
+    MOST_CUTS,
+    MOST_EVENTS,
+    SLICE,
+    Pacer,
+    speed_of,
+)
 
 HERTZ = 16_000_000
 CYCLES = round(SLICE * HERTZ)
@@ -21,20 +30,30 @@ def test_it_runs_a_slice_at_a_time_and_a_little_ahead() -> None:
     assert pacer.until(None) == 2 * CYCLES
 
 
-def test_what_is_known_to_happen_ends_a_slice_and_is_waited_for() -> None:
+def test_what_the_chip_will_see_ends_a_slice() -> None:
     pacer = Pacer(HERTZ, 100.0)
-    until = pacer.until(100.0005)
-    assert until == 8000
-    pacer.ran(until, 0, 100.0)
-    assert pacer.wait(100.0) == pytest.approx(0.0005)
+    assert pacer.until(8000) == 8000
     # What is past, or further away than a slice, ends none.
-    assert pacer.until(99.0) == pacer.until(101.0) == pacer.until(None) == until + CYCLES
-    assert pacer.wait(100.0) == 0
+    assert pacer.until(0) == pacer.until(CYCLES + 1) == pacer.until(None) == CYCLES
 
 
-def test_a_slice_is_never_empty() -> None:
+def test_a_slice_is_not_cut_to_shreds() -> None:
     pacer = Pacer(HERTZ, 100.0)
-    assert pacer.until(100.0 + 1e-12) == 1
+    ends = []
+    for _ in range(MOST_CUTS + 2):
+        ends.append(pacer.until(pacer.reached + 10))
+        pacer.ran(ends[-1], 0, 100.0)
+    cut = [10 * (n + 1) for n in range(MOST_CUTS)]
+    assert ends == [*cut, cut[-1] + CYCLES, cut[-1] + CYCLES + 10]
+
+
+def test_the_chip_sees_what_is_outside_after_a_time_that_is_always_the_same() -> None:
+    pacer = Pacer(HERTZ, 100.0)
+    assert pacer.seen(100.0) == 0
+    pacer.ran(CYCLES, 0, 100.0)
+    assert pacer.seen(100.001) == round((0.001 + DELAY) * HERTZ)
+    # However far ahead the engine is, it is not there yet.
+    assert pacer.seen(pacer.stamp(CYCLES) - AHEAD) >= CYCLES + CYCLES
 
 
 def test_a_crowded_slice_makes_the_next_one_shorter() -> None:
@@ -52,13 +71,17 @@ def test_a_crowded_slice_makes_the_next_one_shorter() -> None:
 def test_lag_is_said_once_in_a_while_and_so_is_its_end() -> None:
     pacer = Pacer(HERTZ, 0.0)
     said = []
-    cycle = 0
-    for step in range(1, 4000):
-        cycle += CYCLES // 2  # half as fast as it should be, for a while
-        said.append(pacer.ran(cycle, 0, step * SLICE if step < 400 else 0.4 + step * SLICE / 2))
+    for step in range(1, 1000):  # half as fast as it should be
+        said.append(pacer.ran(step * CYCLES // 2, 0, step * SLICE))
     words = [word for word in said if word]
     assert words[0].startswith("simulated time is 0.1 s behind: this machine is too busy")
     assert len(words) == 1
+    assert (pacer.behind, pacer.given_up) == (
+        pytest.approx(999 * SLICE / 2),
+        pytest.approx(999 * SLICE / 2 - 1),
+    )
+    pacer.resume(5.0)
+    cycle = 1000 * CYCLES
     pacer.ran(cycle, 0, pacer.due(cycle) + 0.2)
     assert pacer.behind == pytest.approx(0.2)
     assert pacer.ran(cycle + CYCLES, 0, 0.0) == "simulated time has caught up"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.boards.avr.signals import PinReader
@@ -46,6 +46,7 @@ def test_a_pulse_that_an_interrupt_makes_longer_turns_no_servo() -> None:
     assert wave(reader, 0.020, 2000e-6, 5, begin=0.220) == [(Signal.ANGLE, 141)]
 
 
+@settings(deadline=None)
 @given(st.floats(31, 20_000), st.integers(0, 2**32))
 def test_a_regular_wave_is_a_tone_even_if_interrupts_delay_its_edges(hertz: float, seed: int) -> None:
     chance = Random(seed)
