@@ -52,7 +52,7 @@ class SimavrEngine(RecordingEngine):
             raise EngineMissingError("simavr's library is not installed; apt-get install libsimavr2")
         root = str(Path(factory.__file__).parents[1])
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", PROGRAM, library],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
