@@ -1,8 +1,11 @@
 """Make ``factory/boards/avr/js/avr8js.js`` from the npm package avr8js, always the same bytes.
 
 ``python scripts/bundle_avr8js.py`` fetches the package with npm, checks it against the digest below, and
-puts its CommonJS files, as they are, one after the other. ``--check`` only says whether the file in the
-checkout is what would be made. No bundler is needed: the files require each other and nothing else.
+puts its CommonJS files one after the other. ``--check`` only says whether the file in the checkout is what
+would be made. No bundler is needed: the files require each other and nothing else.
+
+One thing is changed, which makes it a quarter faster: an instruction is not found by asking a hundred
+conditions, one after the other, but by a table of their answers for each opcode, which is made at the start.
 
 To take a newer version, change VERSION and INTEGRITY (``npm view avr8js@VERSION dist.integrity``).
 """
@@ -24,11 +27,15 @@ VERSION = "0.21.1"
 INTEGRITY = "sha512-lS1vPaB0gB2GXoPrHFQOUG/5CRORjvnmjbs8SiPZdJpt4HkV0+v6HnNeXxo/X9lPqumqphls2Qyql8zsw9rBaw=="
 TARGET = Path(__file__).resolve().parents[1] / "factory" / "boards" / "avr" / "js"
 INDEX = "package/dist/cjs/index.js"
+DECODER = "package/dist/cjs/cpu/instruction.js"
+FETCH = "    const opcode = cpu.progMem[cpu.pc];\n"
+NEXT = "    cpu.pc = (cpu.pc + 1) %"
 REQUIRE = re.compile(r'\brequire\("([^"]+)"\)')
+CONDITION = re.compile(r"^    (?:\}\n    else )?if \(([^{]*?)\) \{$", re.MULTILINE)
 
 HEAD = f"""\
 // avr8js {VERSION}, {INTEGRITY}
-// MIT licence, see LICENSE.avr8js. Made by scripts/bundle_avr8js.py; do not edit.
+// MIT licence, see LICENSE.avr8js. Made by scripts/bundle_avr8js.py, with a table for the decoder; do not edit.
 const avr8js = (() => {{
 const files = {{}}, loaded = {{}};
 const load = (name) => {{
@@ -54,6 +61,26 @@ def fetch() -> bytes:
     return package
 
 
+def with_table(decoder: str) -> str:
+    """Return the decoder with its chain of conditions as a switch."""
+    head, rest = decoder.split(FETCH)
+    chain, tail = rest.split(NEXT)
+    conditions = CONDITION.findall(chain)
+    if len(conditions) < 90 or chain.count("\n    else") != len(conditions) - 1:
+        sys.exit("the decoder of this avr8js is written in another way: look at it, then change with_table()")
+    answers = "".join(f"    if ({asked}) return {kind};\n" for kind, asked in enumerate(conditions, 1))
+    kinds = iter(range(1, len(conditions) + 1))
+
+    def case(_: re.Match[str]) -> str:
+        kind = next(kinds)
+        return f"{'    break; }' if kind > 1 else '    switch (KINDS[opcode]) {'}\n    case {kind}: {{"
+
+    chain = CONDITION.sub(case, chain)
+    table = f"const KINDS = Uint8Array.from({{ length: 0x10000 }}, (_, opcode) => {{\n{answers}    return 0;\n}});\n"
+    at = head.index("function avrInstruction")
+    return f"{head[:at]}{table}{head[at:]}{FETCH}{chain.rstrip()[:-1]}break; }}\n    }}\n{NEXT}{tail}"
+
+
 def bundle(package: bytes) -> dict[str, str]:
     """Return the files to keep: name and text."""
     with tarfile.open(fileobj=io.BytesIO(package), mode="r:gz") as archive:
@@ -62,6 +89,7 @@ def bundle(package: bytes) -> dict[str, str]:
             for entry in archive
             if (stream := archive.extractfile(entry)) is not None
         }
+    texts[DECODER] = with_table(texts[DECODER])
     parts = [HEAD]
     waiting = [INDEX]
     taken = {INDEX}

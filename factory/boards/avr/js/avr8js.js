@@ -1,5 +1,5 @@
 // avr8js 0.21.1, sha512-lS1vPaB0gB2GXoPrHFQOUG/5CRORjvnmjbs8SiPZdJpt4HkV0+v6HnNeXxo/X9lPqumqphls2Qyql8zsw9rBaw==
-// MIT licence, see LICENSE.avr8js. Made by scripts/bundle_avr8js.py; do not edit.
+// MIT licence, see LICENSE.avr8js. Made by scripts/bundle_avr8js.py, with a table for the decoder; do not edit.
 const avr8js = (() => {
 const files = {}, loaded = {};
 const load = (name) => {
@@ -322,9 +322,116 @@ function isTwoWordInstruction(opcode) {
         /* JMP */
         (opcode & 0xfe0e) === 0x940c);
 }
+const KINDS = Uint8Array.from({ length: 0x10000 }, (_, opcode) => {
+    if ((opcode & 0xfc00) === 0x1c00) return 1;
+    if ((opcode & 0xfc00) === 0xc00) return 2;
+    if ((opcode & 0xff00) === 0x9600) return 3;
+    if ((opcode & 0xfc00) === 0x2000) return 4;
+    if ((opcode & 0xf000) === 0x7000) return 5;
+    if ((opcode & 0xfe0f) === 0x9405) return 6;
+    if ((opcode & 0xff8f) === 0x9488) return 7;
+    if ((opcode & 0xfe08) === 0xf800) return 8;
+    if ((opcode & 0xfc00) === 0xf400) return 9;
+    if ((opcode & 0xfc00) === 0xf000) return 10;
+    if ((opcode & 0xff8f) === 0x9408) return 11;
+    if ((opcode & 0xfe08) === 0xfa00) return 12;
+    if ((opcode & 0xfe0e) === 0x940e) return 13;
+    if ((opcode & 0xff00) === 0x9800) return 14;
+    if ((opcode & 0xfe0f) === 0x9400) return 15;
+    if ((opcode & 0xfc00) === 0x1400) return 16;
+    if ((opcode & 0xfc00) === 0x400) return 17;
+    if ((opcode & 0xf000) === 0x3000) return 18;
+    if ((opcode & 0xfc00) === 0x1000) return 19;
+    if ((opcode & 0xfe0f) === 0x940a) return 20;
+    if (opcode === 0x9519) return 21;
+    if (opcode === 0x9419) return 22;
+    if (opcode === 0x95d8) return 23;
+    if ((opcode & 0xfe0f) === 0x9006) return 24;
+    if ((opcode & 0xfe0f) === 0x9007) return 25;
+    if ((opcode & 0xfc00) === 0x2400) return 26;
+    if ((opcode & 0xff88) === 0x308) return 27;
+    if ((opcode & 0xff88) === 0x380) return 28;
+    if ((opcode & 0xff88) === 0x388) return 29;
+    if (opcode === 0x9509) return 30;
+    if (opcode === 0x9409) return 31;
+    if ((opcode & 0xf800) === 0xb000) return 32;
+    if ((opcode & 0xfe0f) === 0x9403) return 33;
+    if ((opcode & 0xfe0e) === 0x940c) return 34;
+    if ((opcode & 0xfe0f) === 0x9206) return 35;
+    if ((opcode & 0xfe0f) === 0x9205) return 36;
+    if ((opcode & 0xfe0f) === 0x9207) return 37;
+    if ((opcode & 0xf000) === 0xe000) return 38;
+    if ((opcode & 0xfe0f) === 0x9000) return 39;
+    if ((opcode & 0xfe0f) === 0x900c) return 40;
+    if ((opcode & 0xfe0f) === 0x900d) return 41;
+    if ((opcode & 0xfe0f) === 0x900e) return 42;
+    if ((opcode & 0xfe0f) === 0x8008) return 43;
+    if ((opcode & 0xfe0f) === 0x9009) return 44;
+    if ((opcode & 0xfe0f) === 0x900a) return 45;
+    if ((opcode & 0xd208) === 0x8008 &&
+        (opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)) return 46;
+    if ((opcode & 0xfe0f) === 0x8000) return 47;
+    if ((opcode & 0xfe0f) === 0x9001) return 48;
+    if ((opcode & 0xfe0f) === 0x9002) return 49;
+    if ((opcode & 0xd208) === 0x8000 &&
+        (opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)) return 50;
+    if (opcode === 0x95c8) return 51;
+    if ((opcode & 0xfe0f) === 0x9004) return 52;
+    if ((opcode & 0xfe0f) === 0x9005) return 53;
+    if ((opcode & 0xfe0f) === 0x9406) return 54;
+    if ((opcode & 0xfc00) === 0x2c00) return 55;
+    if ((opcode & 0xff00) === 0x100) return 56;
+    if ((opcode & 0xfc00) === 0x9c00) return 57;
+    if ((opcode & 0xff00) === 0x200) return 58;
+    if ((opcode & 0xff88) === 0x300) return 59;
+    if ((opcode & 0xfe0f) === 0x9401) return 60;
+    if (opcode === 0) return 61;
+    if ((opcode & 0xfc00) === 0x2800) return 62;
+    if ((opcode & 0xf000) === 0x6000) return 63;
+    if ((opcode & 0xf800) === 0xb800) return 64;
+    if ((opcode & 0xfe0f) === 0x900f) return 65;
+    if ((opcode & 0xfe0f) === 0x920f) return 66;
+    if ((opcode & 0xf000) === 0xd000) return 67;
+    if (opcode === 0x9508) return 68;
+    if (opcode === 0x9518) return 69;
+    if ((opcode & 0xf000) === 0xc000) return 70;
+    if ((opcode & 0xfe0f) === 0x9407) return 71;
+    if ((opcode & 0xfc00) === 0x800) return 72;
+    if ((opcode & 0xf000) === 0x4000) return 73;
+    if ((opcode & 0xff00) === 0x9a00) return 74;
+    if ((opcode & 0xff00) === 0x9900) return 75;
+    if ((opcode & 0xff00) === 0x9b00) return 76;
+    if ((opcode & 0xff00) === 0x9700) return 77;
+    if ((opcode & 0xfe08) === 0xfc00) return 78;
+    if ((opcode & 0xfe08) === 0xfe00) return 79;
+    if (opcode === 0x9588) return 80;
+    if (opcode === 0x95e8) return 81;
+    if (opcode === 0x95f8) return 82;
+    if ((opcode & 0xfe0f) === 0x9200) return 83;
+    if ((opcode & 0xfe0f) === 0x920c) return 84;
+    if ((opcode & 0xfe0f) === 0x920d) return 85;
+    if ((opcode & 0xfe0f) === 0x920e) return 86;
+    if ((opcode & 0xfe0f) === 0x8208) return 87;
+    if ((opcode & 0xfe0f) === 0x9209) return 88;
+    if ((opcode & 0xfe0f) === 0x920a) return 89;
+    if ((opcode & 0xd208) === 0x8208 &&
+        (opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)) return 90;
+    if ((opcode & 0xfe0f) === 0x8200) return 91;
+    if ((opcode & 0xfe0f) === 0x9201) return 92;
+    if ((opcode & 0xfe0f) === 0x9202) return 93;
+    if ((opcode & 0xd208) === 0x8200 &&
+        (opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)) return 94;
+    if ((opcode & 0xfc00) === 0x1800) return 95;
+    if ((opcode & 0xf000) === 0x5000) return 96;
+    if ((opcode & 0xfe0f) === 0x9402) return 97;
+    if (opcode === 0x95a8) return 98;
+    if ((opcode & 0xfe0f) === 0x9204) return 99;
+    return 0;
+});
 function avrInstruction(cpu) {
     const opcode = cpu.progMem[cpu.pc];
-    if ((opcode & 0xfc00) === 0x1c00) {
+    switch (KINDS[opcode]) {
+    case 1: {
         /* ADC, 0001 11rd dddd rrrr */
         const d = cpu.data[(opcode & 0x1f0) >> 4];
         const r = cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
@@ -339,8 +446,8 @@ function avrInstruction(cpu) {
         sreg |= sum & 256 ? 1 : 0;
         sreg |= 1 & ((d & r) | (r & ~R) | (~R & d)) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xfc00) === 0xc00) {
+    break; }
+    case 2: {
         /* ADD, 0000 11rd dddd rrrr */
         const d = cpu.data[(opcode & 0x1f0) >> 4];
         const r = cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
@@ -354,8 +461,8 @@ function avrInstruction(cpu) {
         sreg |= (d + r) & 256 ? 1 : 0;
         sreg |= 1 & ((d & r) | (r & ~R) | (~R & d)) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xff00) === 0x9600) {
+    break; }
+    case 3: {
         /* ADIW, 1001 0110 KKdd KKKK */
         const addr = 2 * ((opcode & 0x30) >> 4) + 24;
         const value = cpu.dataView.getUint16(addr, true);
@@ -369,8 +476,8 @@ function avrInstruction(cpu) {
         sreg |= ~R & value & 0x8000 ? 1 : 0;
         cpu.data[95] = sreg;
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfc00) === 0x2000) {
+    break; }
+    case 4: {
         /* AND, 0010 00rd dddd rrrr */
         const R = cpu.data[(opcode & 0x1f0) >> 4] & cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
         cpu.data[(opcode & 0x1f0) >> 4] = R;
@@ -379,8 +486,8 @@ function avrInstruction(cpu) {
         sreg |= 128 & R ? 4 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xf000) === 0x7000) {
+    break; }
+    case 5: {
         /* ANDI, 0111 KKKK dddd KKKK */
         const R = cpu.data[((opcode & 0xf0) >> 4) + 16] & ((opcode & 0xf) | ((opcode & 0xf00) >> 4));
         cpu.data[((opcode & 0xf0) >> 4) + 16] = R;
@@ -389,8 +496,8 @@ function avrInstruction(cpu) {
         sreg |= 128 & R ? 4 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xfe0f) === 0x9405) {
+    break; }
+    case 6: {
         /* ASR, 1001 010d dddd 0101 */
         const value = cpu.data[(opcode & 0x1f0) >> 4];
         const R = (value >>> 1) | (128 & value);
@@ -402,42 +509,42 @@ function avrInstruction(cpu) {
         sreg |= ((sreg >> 2) & 1) ^ (sreg & 1) ? 8 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xff8f) === 0x9488) {
+    break; }
+    case 7: {
         /* BCLR, 1001 0100 1sss 1000 */
         cpu.data[95] &= ~(1 << ((opcode & 0x70) >> 4));
-    }
-    else if ((opcode & 0xfe08) === 0xf800) {
+    break; }
+    case 8: {
         /* BLD, 1111 100d dddd 0bbb */
         const b = opcode & 7;
         const d = (opcode & 0x1f0) >> 4;
         cpu.data[d] = (~(1 << b) & cpu.data[d]) | (((cpu.data[95] >> 6) & 1) << b);
-    }
-    else if ((opcode & 0xfc00) === 0xf400) {
+    break; }
+    case 9: {
         /* BRBC, 1111 01kk kkkk ksss */
         if (!(cpu.data[95] & (1 << (opcode & 7)))) {
             cpu.pc = cpu.pc + (((opcode & 0x1f8) >> 3) - (opcode & 0x200 ? 0x40 : 0));
             cpu.cycles++;
         }
-    }
-    else if ((opcode & 0xfc00) === 0xf000) {
+    break; }
+    case 10: {
         /* BRBS, 1111 00kk kkkk ksss */
         if (cpu.data[95] & (1 << (opcode & 7))) {
             cpu.pc = cpu.pc + (((opcode & 0x1f8) >> 3) - (opcode & 0x200 ? 0x40 : 0));
             cpu.cycles++;
         }
-    }
-    else if ((opcode & 0xff8f) === 0x9408) {
+    break; }
+    case 11: {
         /* BSET, 1001 0100 0sss 1000 */
         cpu.data[95] |= 1 << ((opcode & 0x70) >> 4);
-    }
-    else if ((opcode & 0xfe08) === 0xfa00) {
+    break; }
+    case 12: {
         /* BST, 1111 101d dddd 0bbb */
         const d = cpu.data[(opcode & 0x1f0) >> 4];
         const b = opcode & 7;
         cpu.data[95] = (cpu.data[95] & 0xbf) | ((d >> b) & 1 ? 0x40 : 0);
-    }
-    else if ((opcode & 0xfe0e) === 0x940e) {
+    break; }
+    case 13: {
         /* CALL, 1001 010k kkkk 111k kkkk kkkk kkkk kkkk */
         const k = cpu.progMem[cpu.pc + 1] | ((opcode & 1) << 16) | ((opcode & 0x1f0) << 13);
         const ret = cpu.pc + 2;
@@ -451,16 +558,16 @@ function avrInstruction(cpu) {
         cpu.dataView.setUint16(93, sp - (pc22Bits ? 3 : 2), true);
         cpu.pc = k - 1;
         cpu.cycles += pc22Bits ? 4 : 3;
-    }
-    else if ((opcode & 0xff00) === 0x9800) {
+    break; }
+    case 14: {
         /* CBI, 1001 1000 AAAA Abbb */
         const A = opcode & 0xf8;
         const b = opcode & 7;
         const R = cpu.readData((A >> 3) + 32);
         const mask = 1 << b;
         cpu.writeData((A >> 3) + 32, R & ~mask, mask);
-    }
-    else if ((opcode & 0xfe0f) === 0x9400) {
+    break; }
+    case 15: {
         /* COM, 1001 010d dddd 0000 */
         const d = (opcode & 0x1f0) >> 4;
         const R = 255 - cpu.data[d];
@@ -470,8 +577,8 @@ function avrInstruction(cpu) {
         sreg |= 128 & R ? 4 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xfc00) === 0x1400) {
+    break; }
+    case 16: {
         /* CP, 0001 01rd dddd rrrr */
         const val1 = cpu.data[(opcode & 0x1f0) >> 4];
         const val2 = cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
@@ -484,8 +591,8 @@ function avrInstruction(cpu) {
         sreg |= val2 > val1 ? 1 : 0;
         sreg |= 1 & ((~val1 & val2) | (val2 & R) | (R & ~val1)) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xfc00) === 0x400) {
+    break; }
+    case 17: {
         /* CPC, 0000 01rd dddd rrrr */
         const arg1 = cpu.data[(opcode & 0x1f0) >> 4];
         const arg2 = cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
@@ -497,8 +604,8 @@ function avrInstruction(cpu) {
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         sreg |= 1 & ((~arg1 & arg2) | (arg2 & r) | (r & ~arg1)) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xf000) === 0x3000) {
+    break; }
+    case 18: {
         /* CPI, 0011 KKKK dddd KKKK */
         const arg1 = cpu.data[((opcode & 0xf0) >> 4) + 16];
         const arg2 = (opcode & 0xf) | ((opcode & 0xf00) >> 4);
@@ -511,8 +618,8 @@ function avrInstruction(cpu) {
         sreg |= arg2 > arg1 ? 1 : 0;
         sreg |= 1 & ((~arg1 & arg2) | (arg2 & r) | (r & ~arg1)) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xfc00) === 0x1000) {
+    break; }
+    case 19: {
         /* CPSE, 0001 00rd dddd rrrr */
         if (cpu.data[(opcode & 0x1f0) >> 4] === cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)]) {
             const nextOpcode = cpu.progMem[cpu.pc + 1];
@@ -520,8 +627,8 @@ function avrInstruction(cpu) {
             cpu.pc += skipSize;
             cpu.cycles += skipSize;
         }
-    }
-    else if ((opcode & 0xfe0f) === 0x940a) {
+    break; }
+    case 20: {
         /* DEC, 1001 010d dddd 1010 */
         const value = cpu.data[(opcode & 0x1f0) >> 4];
         const R = value - 1;
@@ -532,8 +639,8 @@ function avrInstruction(cpu) {
         sreg |= 128 === value ? 8 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if (opcode === 0x9519) {
+    break; }
+    case 21: {
         /* EICALL, 1001 0101 0001 1001 */
         const retAddr = cpu.pc + 1;
         const sp = cpu.dataView.getUint16(93, true);
@@ -544,27 +651,27 @@ function avrInstruction(cpu) {
         cpu.dataView.setUint16(93, sp - 3, true);
         cpu.pc = ((eind << 16) | cpu.dataView.getUint16(30, true)) - 1;
         cpu.cycles += 3;
-    }
-    else if (opcode === 0x9419) {
+    break; }
+    case 22: {
         /* EIJMP, 1001 0100 0001 1001 */
         const eind = cpu.data[0x5c];
         cpu.pc = ((eind << 16) | cpu.dataView.getUint16(30, true)) - 1;
         cpu.cycles++;
-    }
-    else if (opcode === 0x95d8) {
+    break; }
+    case 23: {
         /* ELPM, 1001 0101 1101 1000 */
         const rampz = cpu.data[0x5b];
         cpu.data[0] = cpu.progBytes[(rampz << 16) | cpu.dataView.getUint16(30, true)];
         cpu.cycles += 2;
-    }
-    else if ((opcode & 0xfe0f) === 0x9006) {
+    break; }
+    case 24: {
         /* ELPM(REG), 1001 000d dddd 0110 */
         const rampz = cpu.data[0x5b];
         cpu.data[(opcode & 0x1f0) >> 4] =
             cpu.progBytes[(rampz << 16) | cpu.dataView.getUint16(30, true)];
         cpu.cycles += 2;
-    }
-    else if ((opcode & 0xfe0f) === 0x9007) {
+    break; }
+    case 25: {
         /* ELPM(INC), 1001 000d dddd 0111 */
         const rampz = cpu.data[0x5b];
         const i = cpu.dataView.getUint16(30, true);
@@ -574,8 +681,8 @@ function avrInstruction(cpu) {
             cpu.data[0x5b] = (rampz + 1) % (cpu.progBytes.length >> 16);
         }
         cpu.cycles += 2;
-    }
-    else if ((opcode & 0xfc00) === 0x2400) {
+    break; }
+    case 26: {
         /* EOR, 0010 01rd dddd rrrr */
         const R = cpu.data[(opcode & 0x1f0) >> 4] ^ cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
         cpu.data[(opcode & 0x1f0) >> 4] = R;
@@ -584,8 +691,8 @@ function avrInstruction(cpu) {
         sreg |= 128 & R ? 4 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xff88) === 0x308) {
+    break; }
+    case 27: {
         /* FMUL, 0000 0011 0ddd 1rrr */
         const v1 = cpu.data[((opcode & 0x70) >> 4) + 16];
         const v2 = cpu.data[(opcode & 7) + 16];
@@ -593,8 +700,8 @@ function avrInstruction(cpu) {
         cpu.dataView.setUint16(0, R, true);
         cpu.data[95] = (cpu.data[95] & 0xfc) | (0xffff & R ? 0 : 2) | ((v1 * v2) & 0x8000 ? 1 : 0);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xff88) === 0x380) {
+    break; }
+    case 28: {
         /* FMULS, 0000 0011 1ddd 0rrr */
         const v1 = cpu.dataView.getInt8(((opcode & 0x70) >> 4) + 16);
         const v2 = cpu.dataView.getInt8((opcode & 7) + 16);
@@ -602,8 +709,8 @@ function avrInstruction(cpu) {
         cpu.dataView.setInt16(0, R, true);
         cpu.data[95] = (cpu.data[95] & 0xfc) | (0xffff & R ? 0 : 2) | ((v1 * v2) & 0x8000 ? 1 : 0);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xff88) === 0x388) {
+    break; }
+    case 29: {
         /* FMULSU, 0000 0011 1ddd 1rrr */
         const v1 = cpu.dataView.getInt8(((opcode & 0x70) >> 4) + 16);
         const v2 = cpu.data[(opcode & 7) + 16];
@@ -611,8 +718,8 @@ function avrInstruction(cpu) {
         cpu.dataView.setInt16(0, R, true);
         cpu.data[95] = (cpu.data[95] & 0xfc) | (0xffff & R ? 2 : 0) | ((v1 * v2) & 0x8000 ? 1 : 0);
         cpu.cycles++;
-    }
-    else if (opcode === 0x9509) {
+    break; }
+    case 30: {
         /* ICALL, 1001 0101 0000 1001 */
         const retAddr = cpu.pc + 1;
         const sp = cpu.dataView.getUint16(93, true);
@@ -625,18 +732,18 @@ function avrInstruction(cpu) {
         cpu.dataView.setUint16(93, sp - (pc22Bits ? 3 : 2), true);
         cpu.pc = cpu.dataView.getUint16(30, true) - 1;
         cpu.cycles += pc22Bits ? 3 : 2;
-    }
-    else if (opcode === 0x9409) {
+    break; }
+    case 31: {
         /* IJMP, 1001 0100 0000 1001 */
         cpu.pc = cpu.dataView.getUint16(30, true) - 1;
         cpu.cycles++;
-    }
-    else if ((opcode & 0xf800) === 0xb000) {
+    break; }
+    case 32: {
         /* IN, 1011 0AAd dddd AAAA */
         const i = cpu.readData(((opcode & 0xf) | ((opcode & 0x600) >> 5)) + 32);
         cpu.data[(opcode & 0x1f0) >> 4] = i;
-    }
-    else if ((opcode & 0xfe0f) === 0x9403) {
+    break; }
+    case 33: {
         /* INC, 1001 010d dddd 0011 */
         const d = cpu.data[(opcode & 0x1f0) >> 4];
         const r = (d + 1) & 255;
@@ -647,135 +754,133 @@ function avrInstruction(cpu) {
         sreg |= 127 === d ? 8 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xfe0e) === 0x940c) {
+    break; }
+    case 34: {
         /* JMP, 1001 010k kkkk 110k kkkk kkkk kkkk kkkk */
         cpu.pc = (cpu.progMem[cpu.pc + 1] | ((opcode & 1) << 16) | ((opcode & 0x1f0) << 13)) - 1;
         cpu.cycles += 2;
-    }
-    else if ((opcode & 0xfe0f) === 0x9206) {
+    break; }
+    case 35: {
         /* LAC, 1001 001r rrrr 0110 */
         const r = (opcode & 0x1f0) >> 4;
         const clear = cpu.data[r];
         const value = cpu.readData(cpu.dataView.getUint16(30, true));
         cpu.writeData(cpu.dataView.getUint16(30, true), value & (255 - clear));
         cpu.data[r] = value;
-    }
-    else if ((opcode & 0xfe0f) === 0x9205) {
+    break; }
+    case 36: {
         /* LAS, 1001 001r rrrr 0101 */
         const r = (opcode & 0x1f0) >> 4;
         const set = cpu.data[r];
         const value = cpu.readData(cpu.dataView.getUint16(30, true));
         cpu.writeData(cpu.dataView.getUint16(30, true), value | set);
         cpu.data[r] = value;
-    }
-    else if ((opcode & 0xfe0f) === 0x9207) {
+    break; }
+    case 37: {
         /* LAT, 1001 001r rrrr 0111 */
         const r = cpu.data[(opcode & 0x1f0) >> 4];
         const R = cpu.readData(cpu.dataView.getUint16(30, true));
         cpu.writeData(cpu.dataView.getUint16(30, true), r ^ R);
         cpu.data[(opcode & 0x1f0) >> 4] = R;
-    }
-    else if ((opcode & 0xf000) === 0xe000) {
+    break; }
+    case 38: {
         /* LDI, 1110 KKKK dddd KKKK */
         cpu.data[((opcode & 0xf0) >> 4) + 16] = (opcode & 0xf) | ((opcode & 0xf00) >> 4);
-    }
-    else if ((opcode & 0xfe0f) === 0x9000) {
+    break; }
+    case 39: {
         /* LDS, 1001 000d dddd 0000 kkkk kkkk kkkk kkkk */
         cpu.cycles++;
         const value = cpu.readData(cpu.progMem[cpu.pc + 1]);
         cpu.data[(opcode & 0x1f0) >> 4] = value;
         cpu.pc++;
-    }
-    else if ((opcode & 0xfe0f) === 0x900c) {
+    break; }
+    case 40: {
         /* LDX, 1001 000d dddd 1100 */
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(cpu.dataView.getUint16(26, true));
-    }
-    else if ((opcode & 0xfe0f) === 0x900d) {
+    break; }
+    case 41: {
         /* LDX(INC), 1001 000d dddd 1101 */
         const x = cpu.dataView.getUint16(26, true);
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(x);
         cpu.dataView.setUint16(26, x + 1, true);
-    }
-    else if ((opcode & 0xfe0f) === 0x900e) {
+    break; }
+    case 42: {
         /* LDX(DEC), 1001 000d dddd 1110 */
         const x = cpu.dataView.getUint16(26, true) - 1;
         cpu.dataView.setUint16(26, x, true);
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(x);
-    }
-    else if ((opcode & 0xfe0f) === 0x8008) {
+    break; }
+    case 43: {
         /* LDY, 1000 000d dddd 1000 */
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(cpu.dataView.getUint16(28, true));
-    }
-    else if ((opcode & 0xfe0f) === 0x9009) {
+    break; }
+    case 44: {
         /* LDY(INC), 1001 000d dddd 1001 */
         const y = cpu.dataView.getUint16(28, true);
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(y);
         cpu.dataView.setUint16(28, y + 1, true);
-    }
-    else if ((opcode & 0xfe0f) === 0x900a) {
+    break; }
+    case 45: {
         /* LDY(DEC), 1001 000d dddd 1010 */
         const y = cpu.dataView.getUint16(28, true) - 1;
         cpu.dataView.setUint16(28, y, true);
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(y);
-    }
-    else if ((opcode & 0xd208) === 0x8008 &&
-        (opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)) {
+    break; }
+    case 46: {
         /* LDDY, 10q0 qq0d dddd 1qqq */
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(cpu.dataView.getUint16(28, true) +
             ((opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)));
-    }
-    else if ((opcode & 0xfe0f) === 0x8000) {
+    break; }
+    case 47: {
         /* LDZ, 1000 000d dddd 0000 */
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(cpu.dataView.getUint16(30, true));
-    }
-    else if ((opcode & 0xfe0f) === 0x9001) {
+    break; }
+    case 48: {
         /* LDZ(INC), 1001 000d dddd 0001 */
         const z = cpu.dataView.getUint16(30, true);
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(z);
         cpu.dataView.setUint16(30, z + 1, true);
-    }
-    else if ((opcode & 0xfe0f) === 0x9002) {
+    break; }
+    case 49: {
         /* LDZ(DEC), 1001 000d dddd 0010 */
         const z = cpu.dataView.getUint16(30, true) - 1;
         cpu.dataView.setUint16(30, z, true);
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(z);
-    }
-    else if ((opcode & 0xd208) === 0x8000 &&
-        (opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)) {
+    break; }
+    case 50: {
         /* LDDZ, 10q0 qq0d dddd 0qqq */
         cpu.cycles++;
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.readData(cpu.dataView.getUint16(30, true) +
             ((opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)));
-    }
-    else if (opcode === 0x95c8) {
+    break; }
+    case 51: {
         /* LPM, 1001 0101 1100 1000 */
         cpu.data[0] = cpu.progBytes[cpu.dataView.getUint16(30, true)];
         cpu.cycles += 2;
-    }
-    else if ((opcode & 0xfe0f) === 0x9004) {
+    break; }
+    case 52: {
         /* LPM(REG), 1001 000d dddd 0100 */
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.progBytes[cpu.dataView.getUint16(30, true)];
         cpu.cycles += 2;
-    }
-    else if ((opcode & 0xfe0f) === 0x9005) {
+    break; }
+    case 53: {
         /* LPM(INC), 1001 000d dddd 0101 */
         const i = cpu.dataView.getUint16(30, true);
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.progBytes[i];
         cpu.dataView.setUint16(30, i + 1, true);
         cpu.cycles += 2;
-    }
-    else if ((opcode & 0xfe0f) === 0x9406) {
+    break; }
+    case 54: {
         /* LSR, 1001 010d dddd 0110 */
         const value = cpu.data[(opcode & 0x1f0) >> 4];
         const R = value >>> 1;
@@ -786,40 +891,40 @@ function avrInstruction(cpu) {
         sreg |= ((sreg >> 2) & 1) ^ (sreg & 1) ? 8 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xfc00) === 0x2c00) {
+    break; }
+    case 55: {
         /* MOV, 0010 11rd dddd rrrr */
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
-    }
-    else if ((opcode & 0xff00) === 0x100) {
+    break; }
+    case 56: {
         /* MOVW, 0000 0001 dddd rrrr */
         const r2 = 2 * (opcode & 0xf);
         const d2 = 2 * ((opcode & 0xf0) >> 4);
         cpu.data[d2] = cpu.data[r2];
         cpu.data[d2 + 1] = cpu.data[r2 + 1];
-    }
-    else if ((opcode & 0xfc00) === 0x9c00) {
+    break; }
+    case 57: {
         /* MUL, 1001 11rd dddd rrrr */
         const R = cpu.data[(opcode & 0x1f0) >> 4] * cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
         cpu.dataView.setUint16(0, R, true);
         cpu.data[95] = (cpu.data[95] & 0xfc) | (0xffff & R ? 0 : 2) | (0x8000 & R ? 1 : 0);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xff00) === 0x200) {
+    break; }
+    case 58: {
         /* MULS, 0000 0010 dddd rrrr */
         const R = cpu.dataView.getInt8(((opcode & 0xf0) >> 4) + 16) * cpu.dataView.getInt8((opcode & 0xf) + 16);
         cpu.dataView.setInt16(0, R, true);
         cpu.data[95] = (cpu.data[95] & 0xfc) | (0xffff & R ? 0 : 2) | (0x8000 & R ? 1 : 0);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xff88) === 0x300) {
+    break; }
+    case 59: {
         /* MULSU, 0000 0011 0ddd 0rrr */
         const R = cpu.dataView.getInt8(((opcode & 0x70) >> 4) + 16) * cpu.data[(opcode & 7) + 16];
         cpu.dataView.setInt16(0, R, true);
         cpu.data[95] = (cpu.data[95] & 0xfc) | (0xffff & R ? 0 : 2) | (0x8000 & R ? 1 : 0);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x9401) {
+    break; }
+    case 60: {
         /* NEG, 1001 010d dddd 0001 */
         const d = (opcode & 0x1f0) >> 4;
         const value = cpu.data[d];
@@ -833,12 +938,12 @@ function avrInstruction(cpu) {
         sreg |= R ? 1 : 0;
         sreg |= 1 & (R | value) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if (opcode === 0) {
+    break; }
+    case 61: {
         /* NOP, 0000 0000 0000 0000 */
         /* NOP */
-    }
-    else if ((opcode & 0xfc00) === 0x2800) {
+    break; }
+    case 62: {
         /* OR, 0010 10rd dddd rrrr */
         const R = cpu.data[(opcode & 0x1f0) >> 4] | cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
         cpu.data[(opcode & 0x1f0) >> 4] = R;
@@ -847,8 +952,8 @@ function avrInstruction(cpu) {
         sreg |= 128 & R ? 4 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xf000) === 0x6000) {
+    break; }
+    case 63: {
         /* SBR, 0110 KKKK dddd KKKK */
         const R = cpu.data[((opcode & 0xf0) >> 4) + 16] | ((opcode & 0xf) | ((opcode & 0xf00) >> 4));
         cpu.data[((opcode & 0xf0) >> 4) + 16] = R;
@@ -857,26 +962,26 @@ function avrInstruction(cpu) {
         sreg |= 128 & R ? 4 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xf800) === 0xb800) {
+    break; }
+    case 64: {
         /* OUT, 1011 1AAr rrrr AAAA */
         cpu.writeData(((opcode & 0xf) | ((opcode & 0x600) >> 5)) + 32, cpu.data[(opcode & 0x1f0) >> 4]);
-    }
-    else if ((opcode & 0xfe0f) === 0x900f) {
+    break; }
+    case 65: {
         /* POP, 1001 000d dddd 1111 */
         const value = cpu.dataView.getUint16(93, true) + 1;
         cpu.dataView.setUint16(93, value, true);
         cpu.data[(opcode & 0x1f0) >> 4] = cpu.data[value];
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x920f) {
+    break; }
+    case 66: {
         /* PUSH, 1001 001d dddd 1111 */
         const value = cpu.dataView.getUint16(93, true);
         cpu.data[value] = cpu.data[(opcode & 0x1f0) >> 4];
         cpu.dataView.setUint16(93, value - 1, true);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xf000) === 0xd000) {
+    break; }
+    case 67: {
         /* RCALL, 1101 kkkk kkkk kkkk */
         const k = (opcode & 0x7ff) - (opcode & 0x800 ? 0x800 : 0);
         const retAddr = cpu.pc + 1;
@@ -890,8 +995,8 @@ function avrInstruction(cpu) {
         cpu.dataView.setUint16(93, sp - (pc22Bits ? 3 : 2), true);
         cpu.pc += k;
         cpu.cycles += pc22Bits ? 3 : 2;
-    }
-    else if (opcode === 0x9508) {
+    break; }
+    case 68: {
         /* RET, 1001 0101 0000 1000 */
         const { pc22Bits } = cpu;
         const i = cpu.dataView.getUint16(93, true) + (pc22Bits ? 3 : 2);
@@ -901,8 +1006,8 @@ function avrInstruction(cpu) {
             cpu.pc |= cpu.data[i - 2] << 16;
         }
         cpu.cycles += pc22Bits ? 4 : 3;
-    }
-    else if (opcode === 0x9518) {
+    break; }
+    case 69: {
         /* RETI, 1001 0101 0001 1000 */
         const { pc22Bits } = cpu;
         const i = cpu.dataView.getUint16(93, true) + (pc22Bits ? 3 : 2);
@@ -913,13 +1018,13 @@ function avrInstruction(cpu) {
         }
         cpu.cycles += pc22Bits ? 4 : 3;
         cpu.data[95] |= 0x80; // Enable interrupts
-    }
-    else if ((opcode & 0xf000) === 0xc000) {
+    break; }
+    case 70: {
         /* RJMP, 1100 kkkk kkkk kkkk */
         cpu.pc = cpu.pc + ((opcode & 0x7ff) - (opcode & 0x800 ? 0x800 : 0));
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x9407) {
+    break; }
+    case 71: {
         /* ROR, 1001 010d dddd 0111 */
         const d = cpu.data[(opcode & 0x1f0) >> 4];
         const r = (d >>> 1) | ((cpu.data[95] & 1) << 7);
@@ -931,8 +1036,8 @@ function avrInstruction(cpu) {
         sreg |= ((sreg >> 2) & 1) ^ (sreg & 1) ? 8 : 0;
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xfc00) === 0x800) {
+    break; }
+    case 72: {
         /* SBC, 0000 10rd dddd rrrr */
         const val1 = cpu.data[(opcode & 0x1f0) >> 4];
         const val2 = cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
@@ -945,8 +1050,8 @@ function avrInstruction(cpu) {
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         sreg |= 1 & ((~val1 & val2) | (val2 & R) | (R & ~val1)) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xf000) === 0x4000) {
+    break; }
+    case 73: {
         /* SBCI, 0100 KKKK dddd KKKK */
         const val1 = cpu.data[((opcode & 0xf0) >> 4) + 16];
         const val2 = (opcode & 0xf) | ((opcode & 0xf00) >> 4);
@@ -959,15 +1064,15 @@ function avrInstruction(cpu) {
         sreg |= ((sreg >> 2) & 1) ^ ((sreg >> 3) & 1) ? 0x10 : 0;
         sreg |= 1 & ((~val1 & val2) | (val2 & R) | (R & ~val1)) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xff00) === 0x9a00) {
+    break; }
+    case 74: {
         /* SBI, 1001 1010 AAAA Abbb */
         const target = ((opcode & 0xf8) >> 3) + 32;
         const mask = 1 << (opcode & 7);
         cpu.writeData(target, cpu.readData(target) | mask, mask);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xff00) === 0x9900) {
+    break; }
+    case 75: {
         /* SBIC, 1001 1001 AAAA Abbb */
         const value = cpu.readData(((opcode & 0xf8) >> 3) + 32);
         if (!(value & (1 << (opcode & 7)))) {
@@ -976,8 +1081,8 @@ function avrInstruction(cpu) {
             cpu.cycles += skipSize;
             cpu.pc += skipSize;
         }
-    }
-    else if ((opcode & 0xff00) === 0x9b00) {
+    break; }
+    case 76: {
         /* SBIS, 1001 1011 AAAA Abbb */
         const value = cpu.readData(((opcode & 0xf8) >> 3) + 32);
         if (value & (1 << (opcode & 7))) {
@@ -986,8 +1091,8 @@ function avrInstruction(cpu) {
             cpu.cycles += skipSize;
             cpu.pc += skipSize;
         }
-    }
-    else if ((opcode & 0xff00) === 0x9700) {
+    break; }
+    case 77: {
         /* SBIW, 1001 0111 KKdd KKKK */
         const i = 2 * ((opcode & 0x30) >> 4) + 24;
         const a = cpu.dataView.getUint16(i, true);
@@ -1003,8 +1108,8 @@ function avrInstruction(cpu) {
         sreg |= 1 & ((~a & l) | (l & R) | (R & ~a)) ? 0x20 : 0;
         cpu.data[95] = sreg;
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe08) === 0xfc00) {
+    break; }
+    case 78: {
         /* SBRC, 1111 110r rrrr 0bbb */
         if (!(cpu.data[(opcode & 0x1f0) >> 4] & (1 << (opcode & 7)))) {
             const nextOpcode = cpu.progMem[cpu.pc + 1];
@@ -1012,8 +1117,8 @@ function avrInstruction(cpu) {
             cpu.cycles += skipSize;
             cpu.pc += skipSize;
         }
-    }
-    else if ((opcode & 0xfe08) === 0xfe00) {
+    break; }
+    case 79: {
         /* SBRS, 1111 111r rrrr 0bbb */
         if (cpu.data[(opcode & 0x1f0) >> 4] & (1 << (opcode & 7))) {
             const nextOpcode = cpu.progMem[cpu.pc + 1];
@@ -1021,103 +1126,101 @@ function avrInstruction(cpu) {
             cpu.cycles += skipSize;
             cpu.pc += skipSize;
         }
-    }
-    else if (opcode === 0x9588) {
+    break; }
+    case 80: {
         /* SLEEP, 1001 0101 1000 1000 */
         /* not implemented */
-    }
-    else if (opcode === 0x95e8) {
+    break; }
+    case 81: {
         /* SPM, 1001 0101 1110 1000 */
         /* not implemented */
-    }
-    else if (opcode === 0x95f8) {
+    break; }
+    case 82: {
         /* SPM(INC), 1001 0101 1111 1000 */
         /* not implemented */
-    }
-    else if ((opcode & 0xfe0f) === 0x9200) {
+    break; }
+    case 83: {
         /* STS, 1001 001d dddd 0000 kkkk kkkk kkkk kkkk */
         const value = cpu.data[(opcode & 0x1f0) >> 4];
         const addr = cpu.progMem[cpu.pc + 1];
         cpu.writeData(addr, value);
         cpu.pc++;
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x920c) {
+    break; }
+    case 84: {
         /* STX, 1001 001r rrrr 1100 */
         cpu.writeData(cpu.dataView.getUint16(26, true), cpu.data[(opcode & 0x1f0) >> 4]);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x920d) {
+    break; }
+    case 85: {
         /* STX(INC), 1001 001r rrrr 1101 */
         const x = cpu.dataView.getUint16(26, true);
         cpu.writeData(x, cpu.data[(opcode & 0x1f0) >> 4]);
         cpu.dataView.setUint16(26, x + 1, true);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x920e) {
+    break; }
+    case 86: {
         /* STX(DEC), 1001 001r rrrr 1110 */
         const i = cpu.data[(opcode & 0x1f0) >> 4];
         const x = cpu.dataView.getUint16(26, true) - 1;
         cpu.dataView.setUint16(26, x, true);
         cpu.writeData(x, i);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x8208) {
+    break; }
+    case 87: {
         /* STY, 1000 001r rrrr 1000 */
         cpu.writeData(cpu.dataView.getUint16(28, true), cpu.data[(opcode & 0x1f0) >> 4]);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x9209) {
+    break; }
+    case 88: {
         /* STY(INC), 1001 001r rrrr 1001 */
         const i = cpu.data[(opcode & 0x1f0) >> 4];
         const y = cpu.dataView.getUint16(28, true);
         cpu.writeData(y, i);
         cpu.dataView.setUint16(28, y + 1, true);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x920a) {
+    break; }
+    case 89: {
         /* STY(DEC), 1001 001r rrrr 1010 */
         const i = cpu.data[(opcode & 0x1f0) >> 4];
         const y = cpu.dataView.getUint16(28, true) - 1;
         cpu.dataView.setUint16(28, y, true);
         cpu.writeData(y, i);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xd208) === 0x8208 &&
-        (opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)) {
+    break; }
+    case 90: {
         /* STDY, 10q0 qq1r rrrr 1qqq */
         cpu.writeData(cpu.dataView.getUint16(28, true) +
             ((opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)), cpu.data[(opcode & 0x1f0) >> 4]);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x8200) {
+    break; }
+    case 91: {
         /* STZ, 1000 001r rrrr 0000 */
         cpu.writeData(cpu.dataView.getUint16(30, true), cpu.data[(opcode & 0x1f0) >> 4]);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x9201) {
+    break; }
+    case 92: {
         /* STZ(INC), 1001 001r rrrr 0001 */
         const z = cpu.dataView.getUint16(30, true);
         cpu.writeData(z, cpu.data[(opcode & 0x1f0) >> 4]);
         cpu.dataView.setUint16(30, z + 1, true);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfe0f) === 0x9202) {
+    break; }
+    case 93: {
         /* STZ(DEC), 1001 001r rrrr 0010 */
         const i = cpu.data[(opcode & 0x1f0) >> 4];
         const z = cpu.dataView.getUint16(30, true) - 1;
         cpu.dataView.setUint16(30, z, true);
         cpu.writeData(z, i);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xd208) === 0x8200 &&
-        (opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)) {
+    break; }
+    case 94: {
         /* STDZ, 10q0 qq1r rrrr 0qqq */
         cpu.writeData(cpu.dataView.getUint16(30, true) +
             ((opcode & 7) | ((opcode & 0xc00) >> 7) | ((opcode & 0x2000) >> 8)), cpu.data[(opcode & 0x1f0) >> 4]);
         cpu.cycles++;
-    }
-    else if ((opcode & 0xfc00) === 0x1800) {
+    break; }
+    case 95: {
         /* SUB, 0001 10rd dddd rrrr */
         const val1 = cpu.data[(opcode & 0x1f0) >> 4];
         const val2 = cpu.data[(opcode & 0xf) | ((opcode & 0x200) >> 5)];
@@ -1131,8 +1234,8 @@ function avrInstruction(cpu) {
         sreg |= val2 > val1 ? 1 : 0;
         sreg |= 1 & ((~val1 & val2) | (val2 & R) | (R & ~val1)) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xf000) === 0x5000) {
+    break; }
+    case 96: {
         /* SUBI, 0101 KKKK dddd KKKK */
         const val1 = cpu.data[((opcode & 0xf0) >> 4) + 16];
         const val2 = (opcode & 0xf) | ((opcode & 0xf00) >> 4);
@@ -1146,24 +1249,25 @@ function avrInstruction(cpu) {
         sreg |= val2 > val1 ? 1 : 0;
         sreg |= 1 & ((~val1 & val2) | (val2 & R) | (R & ~val1)) ? 0x20 : 0;
         cpu.data[95] = sreg;
-    }
-    else if ((opcode & 0xfe0f) === 0x9402) {
+    break; }
+    case 97: {
         /* SWAP, 1001 010d dddd 0010 */
         const d = (opcode & 0x1f0) >> 4;
         const i = cpu.data[d];
         cpu.data[d] = ((15 & i) << 4) | ((240 & i) >>> 4);
-    }
-    else if (opcode === 0x95a8) {
+    break; }
+    case 98: {
         /* WDR, 1001 0101 1010 1000 */
         cpu.onWatchdogReset();
-    }
-    else if ((opcode & 0xfe0f) === 0x9204) {
+    break; }
+    case 99: {
         /* XCH, 1001 001r rrrr 0100 */
         const r = (opcode & 0x1f0) >> 4;
         const val1 = cpu.data[r];
         const val2 = cpu.data[cpu.dataView.getUint16(30, true)];
         cpu.data[cpu.dataView.getUint16(30, true)] = val1;
         cpu.data[r] = val2;
+    break; }
     }
     cpu.pc = (cpu.pc + 1) % cpu.progMem.length;
     cpu.cycles++;

@@ -351,7 +351,8 @@ const chip = (() => {
     while (mine.cycles < stopAt) {
       if (special[mine.pc] !== 0 && consider()) return;
       A.avrInstruction(mine);
-      mine.tick();
+      const next = mine.nextClockEvent;
+      if ((next !== null && next.cycles <= mine.cycles) || mine.nextInterrupt >= 0) mine.tick();
     }
   };
 
