@@ -35,7 +35,7 @@ CONDITION = re.compile(r"^    (?:\}\n    else )?if \(([^{]*?)\) \{$", re.MULTILI
 
 HEAD = f"""\
 // avr8js {VERSION}, {INTEGRITY}
-// MIT licence, see LICENSE.avr8js. Made by scripts/bundle_avr8js.py, with a table for the decoder; do not edit.
+// MIT licence, see LICENSE.avr8js. Made, with another decoder, by scripts/bundle_avr8js.py; do not edit.
 const avr8js = (() => {{
 const files = {{}}, loaded = {{}};
 const load = (name) => {{
@@ -76,7 +76,8 @@ def with_table(decoder: str) -> str:
         return f"{'    break; }' if kind > 1 else '    switch (KINDS[opcode]) {'}\n    case {kind}: {{"
 
     chain = CONDITION.sub(case, chain)
-    table = f"const KINDS = Uint8Array.from({{ length: 0x10000 }}, (_, opcode) => {{\n{answers}    return 0;\n}});\n"
+    table = "const KINDS = Uint8Array.from({ length: 0x10000 }, (_, opcode) => {\n" + answers
+    table += "    return 0;\n});\n"
     at = head.index("function avrInstruction")
     return f"{head[:at]}{table}{head[at:]}{FETCH}{chain.rstrip()[:-1]}break; }}\n    }}\n{NEXT}{tail}"
 

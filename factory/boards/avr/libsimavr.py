@@ -171,7 +171,7 @@ class Chip:
 
     def register(self, address: int) -> int:
         """Return what raises the value that the firmware writes to a register."""
-        return int(self._lib.avr_iomem_getirq(self._avr, address - 0x20, None, REGISTER_WRITTEN))
+        return int(self._lib.avr_iomem_getirq(self._avr, address, None, REGISTER_WRITTEN))
 
     def listen(self, source: int, heard: Callable[[int], None]) -> None:
         """Have each value heard, the same one again as well."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from factory.boards.avr.engine import PIN_COUNT
-from factory.boards.avr.libsimavr import ALL_DDR, ALL_PORT, ASLEEP, UART_INPUT, UART_OUTPUT, Chip
+from factory.boards.avr.libsimavr import ALL_DDR, ALL_PORT, ASLEEP, MILLIVOLTS, UART_INPUT, UART_OUTPUT, Chip
 from factory.boards.avr.records import (
     ANSWER,
     DUTY,
@@ -77,6 +77,8 @@ class Simulator:
         self._sending: deque[tuple[int, int]] = deque()  # when it has left, byte
         self._line: deque[int] = deque()  # on its way to RX
         self._next_byte = 0
+        self._look = 0  # when to look whether the bytes before were read; 0: has looked
+        self._behind = False
         self._unread = 0
         self._idle = 0  # cycles that passed while it stood still
         self._stopped = False
@@ -120,8 +122,7 @@ class Simulator:
         if command == LEVEL:
             self._drive(pin, value)
         elif command == VOLTS:
-            # It scales by 1023, where the chip scales by 1024; rounded up, so that no step is missed.
-            self._chip.give(self._chip.source("adc ", pin), -(-value * 1024 // 1_023_000))
+            self._chip.give(self._chip.source("adc ", pin), millivolts(value))
         elif command == FEED:
             if len(self._line) == RX_ROOM:
                 self.dropped += 1
@@ -153,10 +154,7 @@ class Simulator:
 
     def _run(self, end: int) -> None:
         if self._line:
-            if self.cycle >= self._next_byte:
-                self._receive(self._line.popleft())
-            if self._line:
-                end = min(end, self._next_byte)
+            end = min(end, self._pump())
         state = self._chip.run(end - self._idle)
         if self._bitten:
             # As the boot loader of an Uno leaves it: simavr starts the watchdog again, as a bare chip does.
@@ -188,11 +186,24 @@ class Simulator:
         self._record(STOPPED, why, address)
         self._stopped = True
 
+    def _pump(self) -> int:
+        """Do what is due on the line, and return when there is more to do."""
+        # simavr keeps 64 bytes where the chip keeps two. In the middle of a byte those before it should have
+        # been read; at its end the next one has just come, so then there is nothing to see.
+        if self._look and self.cycle >= self._look:
+            self._look = 0
+            self._behind = self._chip.read(UCSR0A) & RECEIVED != 0
+        if self.cycle >= self._next_byte:
+            self._receive(self._line.popleft())
+        return self._look or self._next_byte
+
     def _receive(self, byte: int) -> None:
-        self._next_byte = self.cycle + self._character()
+        character = self._character()
+        self._next_byte = self.cycle + character
+        self._look = self.cycle + character // 2
         if not self._chip.read(UCSR0B) & RECEIVER_ON:
             return
-        self._unread = self._unread + 1 if self._chip.read(UCSR0A) & RECEIVED else 0
+        self._unread = self._unread + 1 if self._behind else 0
         if self._unread < FIFO:
             self._chip.give(self._chip.source("uar0", UART_INPUT), byte)
 
@@ -272,7 +283,8 @@ class Simulator:
             left, byte = self._sending.popleft()
             if left <= self.cycle:
                 self._records.append((left, UART << 8, byte))
-        self._unread = 0
+        self._unread = self._look = 0
+        self._behind = False
         for number, port in enumerate(PORTS):
             self._ddr[number] = self._port[number] = 0
             levels = [max(self._outside[port.first + n], 0) for n in range(port.pins)]
@@ -284,6 +296,16 @@ class Simulator:
             self._refresh(timer)
         for pin in range(PIN_COUNT):
             self._tell(pin)
+
+
+def millivolts(microvolts: int) -> int:
+    """Return what to tell simavr, which scales by 1023, so that it reads what the chip reads, which has 1024.
+
+    The reading is right with the supply as the reference, and nearly with the one of 1.1 V.
+    """
+    reading = microvolts * 1024 // (MILLIVOLTS * 1000)
+    lowest, beyond = (-(-steps * MILLIVOLTS // 1023) for steps in (reading, reading + 1))
+    return min(max(-(-microvolts * 1024 // 1_023_000), lowest), beyond - 1)
 
 
 def serve(library: str, requests: BinaryIO, answers: BinaryIO) -> None:

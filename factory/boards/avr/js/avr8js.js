@@ -1,5 +1,5 @@
 // avr8js 0.21.1, sha512-lS1vPaB0gB2GXoPrHFQOUG/5CRORjvnmjbs8SiPZdJpt4HkV0+v6HnNeXxo/X9lPqumqphls2Qyql8zsw9rBaw==
-// MIT licence, see LICENSE.avr8js. Made by scripts/bundle_avr8js.py, with a table for the decoder; do not edit.
+// MIT licence, see LICENSE.avr8js. Made, with another decoder, by scripts/bundle_avr8js.py; do not edit.
 const avr8js = (() => {
 const files = {}, loaded = {};
 const load = (name) => {

@@ -31,7 +31,7 @@ const chip = (() => {
   const INPUT = 0, PULLUP = 1, LOW = 2, HIGH = 3;
 
   const FLASH_WORDS = 0x4000, RAM_BYTES = 2048, RAM_START = 0x100, EEPROM_BYTES = 1024;
-  const MCUSR = 0x54, SMCR = 0x53, WDTCSR = 0x60, ADCSRA = 0x7a, ADCSRB = 0x7b;
+  const MCUSR = 0x54, SMCR = 0x53, WDTCSR = 0x60, ADCSRA = 0x7a, ADCSRB = 0x7b, ADIF = 0x10;
   const UCSR0A = 0xc0, UCSR0B = 0xc1, UDR0 = 0xc6;
   const POWER_ON = 1, BUTTON = 2; // in MCUSR
 
@@ -277,12 +277,20 @@ const chip = (() => {
   const attachAdc = () => {
     adc = new A.AVRADC(cpu, A.adcConfig);
     for (let channel = 0; channel < 8; channel++) adc.channelValues[channel] = volts[channel];
+    // Writing a one to ADIF clears it; avr8js sets it.
+    const writeControl = cpu.writeHooks[ADCSRA];
+    cpu.writeHooks[ADCSRA] = (value, old, at, mask) => {
+      if (value & ADIF) cpu.clearInterrupt(adc.ADC);
+      const flagged = (value & ~ADIF) | (cpu.data[ADCSRA] & ADIF);
+      if (!writeControl(flagged, old, at, mask)) cpu.data[ADCSRA] = flagged;
+      return true;
+    };
     const complete = adc.completeADCRead.bind(adc);
     adc.completeADCRead = (value) => {
       complete(value);
       // Free running, which avr8js leaves out: the end of one conversion starts the next.
       if ((cpu.data[ADCSRA] & 0xa0) === 0xa0 && !(cpu.data[ADCSRB] & 7)) {
-        cpu.writeData(ADCSRA, (cpu.data[ADCSRA] & 0xef) | 0x40);
+        cpu.writeData(ADCSRA, (cpu.data[ADCSRA] & ~ADIF) | 0x40);
       }
     };
   };
