@@ -58,11 +58,18 @@ class Greeting:
         self._capabilities: Capabilities | None = None
         self._mapping: Mapping | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the board has answered at all."""
+        return self._firmware is not None
+
     def questions(self) -> bytes:
         """Return what to send; again after a while if there is no answer, for a board takes time to boot."""
+        if not self.has_begun:
+            # A board that boots keeps 64 bytes of what it is asked, and answers all of it in the end. Were
+            # that long answers, there would be no room for what it is told next.
+            return encode(FirmwareQuery())
         asked: list[Message] = []
-        if self._firmware is None:
-            asked.append(FirmwareQuery())
         if self._capabilities is None:
             asked.append(CapabilityQuery())
         if self._mapping is None:

@@ -131,9 +131,10 @@ class Remote:
             async with asyncio.timeout(GREETING):
                 while greeting.profile is None:
                     transport.write(greeting.questions())
+                    begun = greeting.has_begun
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_ASK_AGAIN):
-                            while greeting.profile is None:
+                            while greeting.profile is None and greeting.has_begun is begun:
                                 greeting.receive(await transport.recv())
             return transport, greeting.profile
         except (TimeoutError, TransportClosedError) as exc:

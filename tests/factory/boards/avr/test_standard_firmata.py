@@ -58,7 +58,10 @@ async def test_those_who_drive_a_simulated_board_drive_the_real_firmware(
         await desk.until(lambda: desk.node.serial.client is None)
 
 
-async def test_our_own_serial_backend_drives_it(standard_firmata: Path, tmp_path: Path) -> None:
+async def test_our_own_serial_backend_drives_it(
+    standard_firmata: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factory.boards.io.remote.GREETING", 60.0)  # it boots for 2 s of its own time
     async with firmware(standard_firmata, serial=tmp_path / "uno") as desk:
         far = desk.node.board
         remote = Remote("near", f"serial:{tmp_path / 'uno'}", desk.said.append)

@@ -43,16 +43,18 @@ def profile_of(kind: str) -> Profile:
     """Return what a client makes of a simulated board."""
     session = Session(board(kind), "client", lambda: None)
     greeting = Greeting()
-    session.receive(greeting.questions(), 0.0)
-    greeting.receive(session.data_to_send())
+    for _ in range(2):
+        session.receive(greeting.questions(), 0.0)
+        greeting.receive(session.data_to_send())
     session.close()
     assert greeting.profile is not None
     return greeting.profile
 
 
 def test_questions_are_asked_until_they_are_answered() -> None:
-    asked = Parser(to_board=True).feed(Greeting().questions())
-    assert asked == [FirmwareQuery(), CapabilityQuery(), MappingQuery()]
+    # A board that boots keeps 64 bytes of what it is asked meanwhile, so the long answers are asked for later.
+    assert Parser(to_board=True).feed(Greeting().questions()) == [FirmwareQuery()]
+    assert Parser(to_board=True).feed(greeted(FIRMWARE).questions()) == [CapabilityQuery(), MappingQuery()]
     greeting = greeted(FIRMWARE, Mapping((None, 0)))
     assert Parser(to_board=True).feed(greeting.questions()) == [CapabilityQuery()]
     before = greeting.profile
