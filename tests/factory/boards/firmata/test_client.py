@@ -52,7 +52,7 @@ def profile_of(kind: str) -> Profile:
 
 
 def test_questions_are_asked_until_they_are_answered() -> None:
-    # A board that boots keeps 64 bytes of what it is asked meanwhile, so the long answers are asked for later.
+    # A board that boots keeps 64 bytes of what it is asked, so the long answers are asked for later.
     assert Parser(to_board=True).feed(Greeting().questions()) == [FirmwareQuery()]
     assert Parser(to_board=True).feed(greeted(FIRMWARE).questions()) == [CapabilityQuery(), MappingQuery()]
     greeting = greeted(FIRMWARE, Mapping((None, 0)))
