@@ -26,8 +26,9 @@ async def served(
     request: pytest.FixtureRequest, standard_firmata: Path, tmp_path: Path
 ) -> AsyncIterator[tuple[Desk, list[str]]]:
     """Return the board, and what tells a script where it is; each engine has a door."""
-    engine = installed_engines()[-1 if request.param == "tcp" else 0]
-    async with firmware(standard_firmata, engine=engine, serial=tmp_path / "uno") as desk:
+    engine = installed_engines()[-1 if request.param == "pty" else 0]
+    # It boots for two seconds of its own time, and some clients wait for just four of ours.
+    async with firmware(standard_firmata, engine=engine, speed=4, serial=tmp_path / "uno") as desk:
         pull_up(desk.node.board.pin(2))
         if request.param == "tcp":
             yield desk, ["tcp", f"127.0.0.1:{desk.node.serial_port}"]
