@@ -30,6 +30,7 @@ else:
     _AnyType = click.ParamType
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_JSON = {"dict": """; write JSON, as in '{"a": 1}'""", "list": "; write JSON, as in '[1, 2]'"}
 
 
 class SetupValue(_AnyType):
@@ -60,7 +61,7 @@ class SetupValue(_AnyType):
         try:
             return self._decode(value)
         except ValueError:
-            self.fail(f"{value!r} is not a valid {self.name}", param, ctx)
+            self.fail(f"{value!r} is not a valid {self.name}{_JSON.get(self.name, '')}", param, ctx)
 
 
 def setup_options(sketch: type[FactoryLoop], taken: set[str]) -> list[click.Option]:

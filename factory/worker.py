@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from factory.doors import DEFAULT_PORT, Doors
 from factory.ending import cancel, to_its_end, wait_at_most, within
@@ -23,7 +23,7 @@ from factory.inspection import Inspection
 from factory.plan import Plan
 from factory.rhythms import beat
 from factory.threads import Threads
-from factory.trouble import is_cancellation, named, place
+from factory.trouble import is_cancellation, named, place, words
 from factory.watchdog import Watchdog
 from factory.wiring import Wires, moved, wired_to, wirings
 from mesh.conversation import STOPPING, Client
@@ -176,8 +176,11 @@ class Worker:
             try:
                 await self._hook("setup", lambda: setup)
             except HookError as exc:
-                error = SetupError if refuses_arguments(exc.__cause__) else HookError
-                raise error(f"{self.args_at}{exc}") from exc.__cause__
+                cause = exc.__cause__
+                if refuses_arguments(cause):
+                    # What it says of its arguments is for whoever gave them, not about a line of the sketch.
+                    raise SetupError(f"{self.args_at}{words(cause) or exc}") from cause
+                raise HookError(f"{self.args_at}{exc}") from cause
         if self._stopping.is_set():
             return
         wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
@@ -515,7 +518,7 @@ class Worker:
         self.stop()
 
 
-def refuses_arguments(exc: BaseException | None) -> bool:
+def refuses_arguments(exc: BaseException | None) -> TypeGuard[ValueError]:
     """Say whether this is what ``setup()`` raises when its arguments are wrong."""
     return isinstance(exc, ValueError) and not isinstance(exc, MeshError)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import factory
+import mesh
 from factory.boards import BoardError, BoardLostError, PinError, PinInUseError
 from factory.boards.furniture import check_fit, ends_elsewhere, mistakes
 
@@ -48,23 +49,38 @@ class Board(factory.FactoryLoop):
         from factory.boards.io.node import open_board
 
         if firmata_tcp is not None and not 0 <= firmata_tcp < 65_536:
-            raise ValueError(f"firmata_tcp is a port from 0 (any that is free) to 65535, got {firmata_tcp}")
+            raise ValueError(
+                f"the port for Firmata is from 0 (any that is free) to 65535, not {firmata_tcp}; "
+                f"choose another firmata_tcp"
+            )
         if serial_tcp is not None and not 0 <= serial_tcp < 65_536:
-            raise ValueError(f"serial_tcp is a port from 0 (any that is free) to 65535, got {serial_tcp}")
+            raise ValueError(
+                f"the port of the serial port is from 0 (any that is free) to 65535, not {serial_tcp}; "
+                f"choose another serial_tcp"
+            )
         said = {"modes": modes, "failsafe": failsafe, "parts": parts, "wires": wires}
         doors = {"firmata_tcp": firmata_tcp, "firmata_pty": firmata_pty}
         check_fit(board, {**said, **doors, "serial": serial, "serial_tcp": serial_tcp, "speed": speed})
         self.wires = wires or []
-        self.doors = (firmata_tcp, Path(firmata_pty) if firmata_pty else None)
-        self.serial = (serial_tcp, Path(serial) if serial else None)
-        self.board = await open_board(
-            self.name, board, publish=self._tell, send=self._send_on, say=self.out, seed=seed, speed=speed
-        )
+        try:
+            self.board = await open_board(
+                self.name, board, publish=self._tell, send=self._send_on, say=self.out, seed=seed, speed=speed
+            )
+        except BoardLostError as exc:
+            raise SystemExit(str(exc)) from exc
         try:
             self.board.furnish(said)
+            for _, node, _ in ends_elsewhere(self.wires):
+                self.node(node).uri()  # says so now if there is none, or none that can be reached
+            # Before the mesh is served, so that nobody is told that it is if the rest cannot be.
+            await self.board.open(self.me.host, firmata_tcp, Path(firmata_pty) if firmata_pty else None)
+            await self.board.open_serial(self.me.host, serial_tcp, Path(serial) if serial else None)
         except (PinError, BoardError) as exc:
             await self.board.close()
             raise ValueError(str(exc)) from exc
+        except mesh.MeshError as exc:
+            await self.board.close()
+            raise SystemExit(str(exc)) from exc
 
     @classmethod
     def check_arguments(cls, arguments: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
@@ -72,15 +88,14 @@ class Board(factory.FactoryLoop):
         return mistakes(arguments.get("board", "sim:uno"), arguments)
 
     def _tell(self, channel: str, value: object) -> object:
-        return self.publish(channel, value, latch=channel != "edges")
+        # Edges and bytes happen; whoever comes later gets values and states only.
+        return self.publish(channel, value, latch=not channel.startswith(("edges", "uart/")))
 
     @factory.on_start
     async def serve(self) -> None:
-        """Open the doors for programs, and lay the wires to other boards."""
-        await self.board.serve(self.me.host, *self.doors)
-        await self.board.serve_serial(self.me.host, *self.serial)
-        for _, node, _ in ends_elsewhere(self.wires):
-            self.node(node).uri()  # says so now if there is none, or none that can be reached
+        """Say where programs find it, let firmware run, and lay the wires to other boards."""
+        self.board.tell_doors()
+        self.board.begin()
         self.board.harness.lay(self.wires)
 
     @factory.on_stop

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from factory.boards.edges import DEFAULT_LIMIT, Edge, EdgeLog
 from factory.boards.errors import (
@@ -38,6 +38,17 @@ FailSafe = Literal[0, 1] | None
 """Level of an output whose owner has gone; ``None`` sets the pin free."""
 
 
+class RunningPulse(Protocol):
+    """A pulse that a pin is in; ``factory.boards.pulses`` makes them."""
+
+    @property
+    def rest(self) -> int:
+        """The level that the pin goes back to."""
+
+    def cancel(self) -> None:
+        """Have it not go back."""
+
+
 class Pin:
     """One line of a board.
 
@@ -49,10 +60,13 @@ class Pin:
         failsafe: Its level as an output when its owner has gone.
         written: The level that was last written to it.
         values: By signal, the latest value of each.
+        pulse: The pulse that it is in; whatever else is done to the pin ends it.
 
     """
 
-    __slots__ = ("_watchers", "board", "failsafe", "label", "mode", "owner", "spec", "values", "written")
+    __slots__ = (
+        "_watchers", "board", "failsafe", "label", "mode", "owner", "pulse", "spec", "values", "written",
+    )  # fmt: skip
 
     def __init__(self, board: Board, spec: PinSpec) -> None:
         self.board = board
@@ -63,6 +77,7 @@ class Pin:
         self.failsafe: FailSafe = 0
         self.written = 0
         self.values: dict[Signal, int] = {}
+        self.pulse: RunningPulse | None = None
         self._watchers: list[Watcher] = []
 
     def __str__(self) -> str:
@@ -107,6 +122,7 @@ class Pin:
     def _change(self, mode: Mode) -> None:
         if mode is self.mode:
             return
+        self.end_pulse()
         before, self.mode = self.mode, mode
         note = self.board._note
         if self.values.get(Signal.TONE):
@@ -125,12 +141,13 @@ class Pin:
         """Make sure that ``by`` may write, and that the pin is in that output mode."""
         if self.mode is mode:
             self._admit(by, force)
+            self.end_pulse()
             if self.owner is None:
                 self.owner = by
             return
         if self.mode.is_input:
             raise PinModeError(
-                f"pin {self.label} is an {self.mode.value}, which the outside world drives; "
+                f"pin {self.label} is set to {self.mode.value}, which the outside world drives; "
                 f"set its mode to {mode.value} to write it",
                 self.label,
             )
@@ -269,6 +286,7 @@ class Pin:
         if value is not None:
             value = self.check(Signal.ANALOG if self.mode is Mode.ANALOG else Signal.LEVEL, value)
         self.board._drive(self, value)
+        self.end_pulse()
 
     def sample(self, value: int) -> None:
         """Set what the converter reads; an unset pin becomes ANALOG. Raises what ``drive`` does."""
@@ -281,11 +299,18 @@ class Pin:
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
+    def end_pulse(self) -> None:
+        """Stay as it is, if it is in a pulse."""
+        if self.pulse is not None:
+            self.pulse.cancel()
+            self.pulse = None
+
     # -- its owner ------------------------------------------------------------------------
 
     def fail_safe(self) -> None:
         """Forget the owner, and go to the level that is safe without one."""
         self.owner = None
+        self.end_pulse()
         if self.failsafe is None:
             self._change(Mode.UNSET)
             return
@@ -358,11 +383,15 @@ class Board(ABC):
         return theirs
 
     def lose(self, reason: str) -> None:
-        """Take note that the board is gone. Its outputs are at their fail-safe level until it is back."""
-        if self.lost is not None:
+        """Take note that the board is gone. Its outputs are at their fail-safe level until it is back.
+
+        Of one that is gone already, take note that the reason is another one now.
+        """
+        if self.lost == reason:
             return
         self.lost = reason
         for pin in self.pins:
+            pin.end_pulse()
             for signal in (Signal.DUTY, Signal.TONE):
                 self._note(pin, signal, 0)
             if pin.mode.is_output and pin.failsafe is not None:

@@ -8,10 +8,13 @@ from typing import Any
 from mesh.text import printable
 
 
-def draw(name: str, state: Mapping[str, Any]) -> str:
+def draw(name: str, state: Any) -> str:
     """Return a board as lines: each pin with mode, level and owner, then its parts."""
+    if not isinstance(state, Mapping) or "pins" not in state:
+        return printable(f"{name}: no board; asked for its pins, it answers {str(state)[:40]!r}")
     lines = [f"{name}: {state['title']}" + (f", LOST: {state['lost']}" if state["lost"] else "")]
     lines += [f"  ! {short}" for short in state["shorts"]]
+    lines += [f"  ! {count} bytes dropped from {wire}" for wire, count in state.get("dropped", {}).items()]
     for pin in state["pins"]:
         value = value_of(pin)
         light = {"0": "○", "1": "●"}.get(value, " ") if "level" in pin or value in ("0", "1") else " "

@@ -12,9 +12,9 @@ from typing import Any
 
 from factory.boards.bench import Bench
 from factory.boards.board import Board
-from factory.boards.errors import BoardError, PinError, PinModeError
+from factory.boards.errors import BoardError, PinError, PinModeError, PinUnsupportedError, UnknownPinError
 from factory.boards.modes import Mode
-from factory.boards.parts import Part, make_part
+from factory.boards.parts import KINDS, Part, make_part
 from factory.boards.profiles import UNO, find_profile
 from factory.boards.simulated import SimBoard, wire
 from mesh.text import did_you_mean, listing
@@ -70,15 +70,22 @@ def mistakes(url: str, said: Mapping[str, Any]) -> list[tuple[Place, str]]:
     found = _misfits(url, said)
     if scheme in ("serial", "tcp"):
         return found
+    # Of a board that there is none, at least what is wrong with it whatever it was meant to be.
+    kind_is_wrong: tuple[type[Exception], ...] = ()
     try:
         if not has_firmware(url) and scheme != "sim":
             raise BoardError(f"board {url[:60]!r}: {CHOICES}")
-        board = SimBoard("board", UNO if has_firmware(url) else find_profile(kind), Bench())
+        profile = UNO if has_firmware(url) else find_profile(kind)
     except BoardError as exc:
-        return [(("board",), str(exc))]
+        found.append((("board",), str(exc)))
+        profile = find_profile("mega")
+        kind_is_wrong = (UnknownPinError, PinUnsupportedError)
+    board = SimBoard("board", profile, Bench())
     for place, do in _steps(board, said, {}):
         try:
             do()
+        except kind_is_wrong:
+            continue
         except (BoardError, PinError) as exc:
             found.append((place, str(exc)))
     return found
@@ -173,7 +180,7 @@ def _node_and_pin(end: str) -> tuple[str, str]:
 
 
 def _hang(board: Board, name: str, described: Mapping[str, Any], parts: dict[str, Part]) -> None:
-    kind = next(iter(described), "")
+    kind = next((word for word in described if word in KINDS), next(iter(described), ""))
     refs = described.get(kind, [])
     settings = {word: value for word, value in described.items() if word != kind}
     sim = simulated(board)

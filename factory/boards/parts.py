@@ -6,7 +6,8 @@ a button on A6 of a Nano would never be seen, whatever the sketch did.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, signature
 from typing import Any
 
 from factory.boards.bench import Source
@@ -415,7 +416,7 @@ KINDS: Mapping[str, Callable[..., Part]] = {
 }
 
 
-def make_part(kind: str, name: str, *pins: SimPin, **settings: Any) -> Part:
+def make_part(kind: str, name: str, /, *pins: SimPin, **settings: Any) -> Part:
     """Return a part of a kind that is named.
 
     Raises:
@@ -427,7 +428,30 @@ def make_part(kind: str, name: str, *pins: SimPin, **settings: Any) -> Part:
     if made is None:
         near = did_you_mean(kind, KINDS)
         raise BoardError(f"part {name}: there is no {kind[:40]!r}{near}; choose {listing(KINDS, 'or')}")
-    try:
-        return made(name, *pins, **settings)
-    except TypeError as exc:
-        raise BoardError(f"part {name}: a {kind} is made otherwise: {exc}") from exc
+    words = f"part {name}: {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    fields = list(signature(made).parameters.values())[1:]  # the first one is its name
+    _check_pins(words, [field.name for field in fields if field.kind is _IN_PLACE], pins)
+    _check_settings(words, [field.name for field in fields if field.kind is _BY_NAME], settings)
+    return made(name, *pins, **settings)
+
+
+def _check_pins(part: str, places: list[str], pins: Sequence[SimPin]) -> None:
+    """Make sure that a part has as many pins as it has places for; without any it takes what it is given."""
+    if places and len(places) != len(pins):
+        wanted = f"{len(places)} pins, {listing(places)}" if len(places) > 1 else "one pin"
+        raise BoardError(f"{part} has {wanted}; got {len(pins)}")
+    twice = next((pin for place, pin in enumerate(pins) if pin in pins[:place]), None)
+    if twice is not None:
+        raise BoardError(f"{part} has a pin for each of its ends, and {twice} is there twice")
+
+
+def _check_settings(part: str, known: list[str], settings: Mapping[str, Any]) -> None:
+    for word, value in settings.items():
+        if word not in known:
+            has = f"what can be set is {listing(known)}" if known else "nothing can be set"
+            raise BoardError(f"{part} has no {word[:40]!r}{did_you_mean(word, known)}; {has}")
+        if type(value) not in (int, float):
+            raise BoardError(f"{part} has a number for {word}, not {str(value)[:20]!r}")
+
+
+_IN_PLACE, _BY_NAME = Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY

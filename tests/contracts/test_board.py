@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from factory.boards import (
+    Bench,
     Board,
     BoardError,
     BoardLostError,
@@ -20,11 +22,16 @@ from factory.boards import (
     PinModeError,
     PinUnsupportedError,
     PinValueError,
+    Profile,
     Signal,
     SimBoard,
     UnknownPinError,
 )
+from factory.boards.firmata.session import Session
+from factory.boards.io import remote
+from factory.boards.io.clock import BenchClock
 from factory.boards.io.remote import Remote, address_of, serial_ports
+from factory.boards.io.tcp import TcpDoor
 from tests.helpers.boards import board
 from tests.helpers.firmata import pty_door, tcp_door
 
@@ -58,24 +65,30 @@ def _reads(read: Callable[[], int], value: int) -> bool:
 @asynccontextmanager
 async def reached(url: str, far: SimBoard) -> AsyncIterator[Rig]:
     said: list[str] = []
-    remote = Remote("near", url, said.append)
+    line = Remote("near", url, said.append)
     try:
-        yield Rig(await remote.connect(), far, said)
+        yield Rig(await line.connect(), far, said)
     finally:
-        await remote.close()
+        await line.close()
+
+
+@asynccontextmanager
+async def rigged(kind: str, folder: Path) -> AsyncIterator[Rig]:
+    if kind == "sim":
+        uno = board()
+        yield Rig(uno, uno, [])
+    elif kind == "tcp":
+        async with tcp_door() as (uno, door), reached(f"tcp:127.0.0.1:{door.port}", uno) as made:
+            yield made
+    else:
+        async with pty_door(folder / "uno") as (uno, _), reached(f"serial:{folder / 'uno'}", uno) as made:
+            yield made
 
 
 @pytest.fixture(params=["sim", "tcp", "serial"])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
-    if request.param == "sim":
-        uno = board()
-        yield Rig(uno, uno, [])
-    elif request.param == "tcp":
-        async with tcp_door() as (uno, door), reached(f"tcp:127.0.0.1:{door.port}", uno) as made:
-            yield made
-    else:
-        async with pty_door(tmp_path / "uno") as (uno, _), reached(f"serial:{tmp_path / 'uno'}", uno) as made:
-            yield made
+    async with rigged(request.param, tmp_path) as made:
+        yield made
 
 
 async def test_it_knows_what_it_has(rig: Rig) -> None:
@@ -180,6 +193,79 @@ async def test_unplugged_and_back(rig: Rig) -> None:
     await until(lambda: seen and seen[-1] == 0)
 
 
+# -- lines that hang, and other boards at their end ----------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["tcp", "serial"])
+async def test_a_line_that_hangs_is_lost_until_the_board_answers(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "PATIENCE", 0.7)
+    monkeypatch.setattr(remote, "GREETING", 1.0)
+    hear = Session.receive
+    async with rigged(kind, tmp_path) as rig:
+        told: list[str | None] = []
+        rig.board.watch_state(told.append)
+        rig.board.pin(13).digital_write(1, by="blink")
+        rig.board.pin(2).set_mode(Mode.INPUT_PULLUP)
+        await until(lambda: rig.far.pin(13).digital_read() and rig.board.pin(2).digital_read())
+        # Nothing is closed: from now on the board takes no byte to heart.
+        monkeypatch.setattr(Session, "receive", lambda *_: None)
+        await until(lambda: told)
+        assert told[0] == "it has not answered for 1.4 s; does it hang, or was a cable pulled?"
+        assert rig.board.pin(13).digital_read() == 0
+        with pytest.raises(BoardLostError, match="it has not answered"):
+            rig.board.pin(13).digital_write(1, by="blink")
+        monkeypatch.setattr(Session, "receive", hear)
+        monkeypatch.setattr(remote, "PATIENCE", 60.0)
+        await until(lambda: told[-1] is None)
+        rig.board.pin(13).digital_write(1, by="blink")
+        await until(lambda: rig.far.pin(13).digital_read() == 1)
+        await until(lambda: rig.far.pin(2).mode is Mode.INPUT_PULLUP)
+
+
+@asynccontextmanager
+async def at_port(port: int, far: SimBoard) -> AsyncIterator[int]:
+    clock = BenchClock(far.bench)
+    door = TcpDoor(far, clock)
+    await door.open("127.0.0.1", port)
+    try:
+        yield door.port
+    finally:
+        await door.close()
+        clock.close()
+
+
+def _less_able() -> SimBoard:
+    """A board as the Uno, but that its pin 9 has no PWM."""
+    uno = board().profile
+    pins = [replace(pin, modes=pin.modes - {Mode.PWM}) if pin.number == 9 else pin for pin in uno.pins]
+    return SimBoard("uno", Profile("uno", uno.title, tuple(pins)), Bench())
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (lambda: board("mega"), "Arduino Mega 2560 with StandardFirmata.ino 2.5; "),
+        (_less_able, "another Arduino Uno with StandardFirmata.ino 2.5, with other pins; "),
+    ],
+    ids=["mega", "less able"],
+)
+async def test_another_board_in_its_place_is_refused_by_name(
+    other: Callable[[], SimBoard], words: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        async with at_port(0, board()) as port:
+            near = (await stack.enter_async_context(reached(f"tcp:127.0.0.1:{port}", board()))).board
+        await until(lambda: near.lost)
+        async with at_port(port, other()):
+            await until(lambda: near.lost and near.lost.startswith(f"another board is there now: {words}"))
+            assert "; plug in the Arduino Uno with StandardFirmata.ino 2.5, or start anew" in str(near.lost)
+        async with at_port(port, board()):
+            await until(lambda: near.lost is None)
+            near.pin(13).digital_write(1)
+
+
 # -- lines that lead nowhere -------------------------------------------------------------------
 
 
@@ -212,7 +298,24 @@ async def test_something_that_does_not_speak_firmata(monkeypatch: pytest.MonkeyP
     async with server:
         port = server.sockets[0].getsockname()[1]
         words = await refused(f"tcp:127.0.0.1:{port}")
-    assert "does not speak Firmata: no answer within 0.2 s; is StandardFirmata on the board?" in words
+    assert "does not speak Firmata: no answer within 0.2 s that makes sense (31 bytes that belong" in words
+    assert words.endswith("skipped); is StandardFirmata on the board?")
+
+
+async def test_noise_is_no_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factory.boards.io.remote.GREETING", 0.5)
+    noise = Random(7)
+
+    async def hiss(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(noise.randbytes(4096))
+                await writer.drain()
+
+    server = await asyncio.start_server(hiss, "127.0.0.1", 0)
+    async with server:
+        words = await refused(f"tcp:127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert "does not speak Firmata: no answer within 0.5 s that makes sense (" in words
 
 
 def test_ports_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

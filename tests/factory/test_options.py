@@ -145,6 +145,7 @@ def test_what_is_not_given_is_left_to_the_grid_and_the_signature() -> None:
         (("--mode", "dim"), "'dim' is not a valid loud|quiet"),
         (("--tacks", "none at all"), "is not a valid int"),
         (("--point", "{}"), "is not a valid point"),
+        (("--several", "3, 4"), "'3, 4' is not a valid list; write JSON, as in '[1, 2]'"),
         (("--bell=5",), "--bell"),
         (("--tims", "5"), "No such option"),
     ],

@@ -22,6 +22,7 @@ import mesh
 from factory import doors as doors_module
 from factory import threads as threads_module
 from factory import worker as worker_module
+from factory.errors import SetupError
 from tests.helpers.log import Log
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import DEADLINE
@@ -726,15 +727,26 @@ async def test_an_async_setup_is_awaited_before_the_worker_serves() -> None:
         assert await tell(sketch.serving, ["x"]) == ["7"]
 
 
-async def test_an_async_setup_that_raises_ends_the_worker() -> None:
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (ValueError("no config"), SetupError, "^no config$"),
+        (ValueError(), SetupError, r"setup\(\) raised ValueError \(at "),
+        (OSError("no config"), factory.HookError, r"setup\(\) raised OSError: no config \(at "),
+    ],
+    ids=["arguments", "mute", "another"],
+)
+async def test_an_async_setup_that_raises_ends_the_worker(
+    error: Exception, kind: type[Exception], words: str
+) -> None:
     class Broken(factory.FactoryLoop):
         async def setup(self) -> None:
-            raise ValueError("no config")
+            raise error
 
         @factory.reactive
         async def loop(self, channel: str, msg: str) -> None: ...
 
-    with pytest.raises(factory.HookError, match=r"setup\(\) raised ValueError: no config"):
+    with pytest.raises(kind, match=words):
         await made(Broken).arun(port=0)
 
 

@@ -66,8 +66,8 @@ async def firmware(
     desk.node = node
     try:
         node.furnish(furniture)
-        await node.serve("127.0.0.1", None, None)
-        await node.serve_serial("127.0.0.1", 0, serial)
+        await node.open_serial("127.0.0.1", 0, serial)
+        node.begin()
         yield desk
     finally:
         await node.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from websockets.asyncio.client import connect
 
 import factory
 import mesh
+from factory.boards.drawing import draw
 from factory.boards.firmata.messages import SetMode, SetPin, Version
 from factory.boards.io import harness
 from factory.boards.io import node as board_node
@@ -22,7 +24,7 @@ from factory.fitting import check_sketches
 from sketches import Board, Buzzer, IOPin
 from tests.helpers.firmata import pty_client, tcp_client
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import arduino
+from tests.helpers.proc import arduino, finished
 from tests.helpers.sketch import as_node, tell
 
 pytestmark = pytest.mark.integration
@@ -39,6 +41,11 @@ async def running(**arguments: Any) -> AsyncIterator[Board]:
 def watching(node: mesh.Node) -> connect:
     """Connect as a plain client that is told of pin 13."""
     return connect(node.uri("pin/13") + "?subscribe")
+
+
+def listening(node: mesh.Node) -> connect:
+    """Connect as a plain client that gets the bytes of the first UART."""
+    return connect(node.uri("uart/0") + "?subscribe")
 
 
 async def refusal(peer: mesh.Peer, value: object, channel: str) -> str:
@@ -99,6 +106,22 @@ async def test_a_node_owns_what_it_writes_until_it_is_gone(monkeypatch: pytest.M
         assert pin.owner is None
 
 
+async def test_a_pulse_of_a_node_that_has_gone_leaves_the_pin_safe_and_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(board_node, "GRACE", 0.05)
+    async with running() as uno, mesh.connect(uno.serving) as script:
+        pin = uno.board.board.pin(12)
+        async with mesh.connect(uno.serving, name="blink") as blink:
+            await blink.request(1, "pin/12")
+            assert await blink.request(60_000, "pin/12/pulse") == 0
+        await until(lambda: pin.owner is None)
+        # As if the minute was over.
+        uno.board.bench.advance(uno.board.bench.time + 61)
+        assert (pin.owner, pin.digital_read()) == (None, 0)
+        assert await script.request(1, "pin/12") == 1
+
+
 @pytest.mark.parametrize(
     ("value", "channel", "words"),
     [
@@ -114,6 +137,7 @@ async def test_a_node_owns_what_it_writes_until_it_is_gone(monkeypatch: pytest.M
         ("press", "part/knbo", "Reject: uno has no part 'knbo', did you mean 'knob'?; it has knob"),
         ("press", "part/knob", "Reject: part knob cannot be told 'press': it takes a position from 0 to 1"),
         (2, "power", "Reject: power of uno is 0 or 1, not '2'"),
+        (b"x", "uart/9", "Reject: uno has no UART 9; the Arduino Uno has 0"),
         (b"\x01", "pin/13", "Reject: "),
     ],
 )
@@ -202,7 +226,7 @@ async def test_the_pin_and_the_buzzer_use_a_board() -> None:
         ({"wires": [["9", "99"]]}, r"uno has no pin '99'"),
         ({"wires": [[9, 99]]}, r"uno has no pin '99'"),
         ({"wires": [["a.9", "b.9"]]}, r"a wire of which no end is on this board"),
-        ({"firmata_tcp": 70_000}, r"firmata_tcp is a port from 0 .* to 65535, got 70000"),
+        ({"firmata_tcp": 70_000}, r"the port for Firmata is from 0 .* to 65535, not 70000"),
     ],
 )
 async def test_a_board_that_cannot_be_built(arguments: dict[str, Any], words: str) -> None:
@@ -301,6 +325,52 @@ async def test_a_uart_goes_over_a_wire() -> None:
         reading.cancel()
 
 
+async def test_bytes_are_for_those_who_listen_when_they_come() -> None:
+    async with (
+        wired(["TX0", "shelf.RX0"]) as (desk, shelf),
+        mesh.connect(desk.serving) as writer,
+        listening(shelf.serving) as first,
+    ):
+        assert await writer.request(b"one", "uart/0") == 1
+        assert await first.recv() == b"one"
+        # Bytes are no state: who comes later does not get the last of them once more.
+        async with listening(shelf.serving) as second:
+            await writer.request(b"two", "uart/0")
+            assert (await first.recv(), await second.recv()) == (b"two", b"two")
+
+
+async def test_bytes_that_a_wire_drops_are_counted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    port, other = free_ports(2)
+    grid = mesh.Grid([mesh.Node("desk", port=port), mesh.Node("shelf", port=other)])
+    desk = Board.as_node(grid.node("desk"), grid, wires=[["TX0", "shelf.RX0"]])
+    async with desk.running(), mesh.connect(desk.serving) as peer:
+        # The board at the other end is not there yet: so much waits for it, and no more.
+        assert await peer.request(b"a" * 40_000, "uart/0") == 1
+        assert (await peer.request("", "pins"))["dropped"] == {}
+        for _ in range(2):
+            assert await peer.request(b"b" * 40_000, "uart/0") == 0
+        state = await peer.request("", "pins")
+        assert state["dropped"] == {"desk.1 to shelf.RX0": 120_000 - 65_536}
+        assert "  ! 54464 bytes dropped from desk.1 to shelf.RX0" in draw("desk", state).splitlines()
+        assert capsys.readouterr().out.count("the wire from desk.1 to shelf.RX0 takes no more bytes") == 1
+        shelf = Board.as_node(grid.node("shelf"), grid)
+        async with shelf.running(), listening(shelf.serving) as reader:
+            got = b""
+            while len(got) < 65_536:
+                got += await reader.recv()  # type: ignore[operator]
+            assert got == b"a" * 40_000 + b"b" * 25_536
+            assert await peer.request(b"c", "uart/0") == 1
+            assert await reader.recv() == b"c"
+
+
+async def test_a_wire_that_ends_nowhere_takes_no_bytes() -> None:
+    async with wired(["TX0", "shelf.99"]) as (desk, _), mesh.connect(desk.serving) as peer:
+        [wire] = desk.board.harness._wires.values()
+        await until(wire._task.done)
+        assert await peer.request(b"hello", "uart/0") == 0
+        assert (await peer.request("", "pins"))["dropped"] == {"desk.1 to shelf.99": 5}
+
+
 @pytest.mark.parametrize(
     ("end", "words"), [("shlef.3", "did you mean 'shelf'"), ("mute.3", "mute")], ids=["unknown", "no port"]
 )
@@ -381,12 +451,15 @@ nodes:
       modes: {"2": INPT, "99": INPUT}
       failsafe: {"9": 2, "8": null}
       parts:
-        key: {button: "2"}
+        key: {bounce: 0, button: "2"}
         arm: {servo: A0}
         dig:
           ledd: "3"
       wires: [["2", "3"], ["2"], ["2", "77"]]
-  due: {sketch: board, port: 8771, args: {board: "sim:due"}}
+  due:
+    sketch: board
+    port: 8771
+    args: {board: "sim:due", modes: {"99": INPUT, "2": INPT}, parts: {a: {servo: A0}, b: {lde: 3}}}
   real: {sketch: board, port: 8772, args: {board: "serial:/dev/ttyACM0"}}
 """,
         encoding="utf-8",
@@ -402,7 +475,9 @@ nodes:
         (12, 11, "part dig: there is no 'ledd', did you mean 'led'?"),
         (13, 27, "a wire joins two pins or more, not 1"),
         (13, 34, "board has no pin '77'"),
-        (14, 50, "there is no board 'due'"),
+        (17, 19, "there is no board 'due'"),
+        (17, 56, "'INPT' is no mode of pin 2, did you mean 'INPUT'?"),
+        (17, 90, "part b: there is no 'lde', did you mean 'led'?"),
     ]
 
 
@@ -463,3 +538,59 @@ async def test_the_command_of_the_tutorial(tmp_path: Path, uvloop: str) -> None:
                     assert await watcher.recv() == "1"
         assert process.stop() == 0
     assert [entry.name for entry in tmp_path.iterdir()] == []  # noqa: ASYNC240
+
+
+@pytest.mark.fleet
+async def test_boards_in_two_processes_talk_by_their_uarts(tmp_path: Path) -> None:
+    ports = dict(zip(("a", "z"), free_ports(2), strict=True))
+    (tmp_path / "grid.yaml").write_text(
+        f"""\
+nodes:
+  a:
+    sketch: board
+    port: {ports["a"]}
+    args: {{wires: [[TX0, z.RX0], [RX0, z.TX0]]}}
+  z:
+    sketch: board
+    port: {ports["z"]}
+    args: {{board: "sim:mega"}}
+""",
+        encoding="utf-8",
+    )
+    a, z = (mesh.Node(name, port=port) for name, port in ports.items())
+    with (
+        arduino("board", "--name", "a", cwd=tmp_path) as one,
+        arduino("board", "--name", "z", cwd=tmp_path) as two,
+    ):
+        one.wait_for("serving on")
+        two.wait_for("serving on")
+        async with (
+            asyncio.timeout(30),
+            listening(a) as at_a,
+            listening(z) as at_z,
+            mesh.connect(a) as write_a,
+            mesh.connect(z) as write_z,
+        ):
+            text = bytes(range(256)) * 100
+            # The line may take a moment to be there; until then the bytes wait at its beginning.
+            assert await write_a.request(text, "uart/0") == 1
+            got = b""
+            while len(got) < len(text):
+                got += await at_z.recv()  # type: ignore[operator]
+            assert got == text
+            while not await write_z.request(b"and back\0\xff", "uart/0"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the board that laid the wire has not told of it yet
+            assert await at_a.recv() == b"and back\0\xff"
+
+
+@pytest.mark.fleet
+@pytest.mark.parametrize("taken", ["--firmata-tcp", "--port"])
+def test_a_board_that_cannot_open_a_door_serves_nobody_and_leaves_nothing(tmp_path: Path, taken: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        doors = {"--port": "0", "--firmata-pty": "./uno", taken: str(other.getsockname()[1])}
+        words = [word for door in doors.items() for word in door]
+        process = finished(arduino("board", *words, cwd=tmp_path))
+    assert process.wait() == 1
+    assert process.count(f"localhost:{doors[taken]}")
+    assert not process.count("serving on|raised")
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import mesh
+from factory.boards.avr.board import AvrBoard
 from factory.boards.avr.engine import HERTZ, DutyEvent, Event, PinEvent, PinState, Stopped, UartEvent
 from factory.boards.avr.engines import ENGINES
 from factory.boards.avr.image import Image
@@ -133,7 +134,7 @@ async def test_the_uart_is_a_channel_of_bytes_and_lines(engines: Engines) -> Non
             while got != b"one\n\xfftwo\n":
                 got += await anext(raw)
         assert "RX of uno takes" in await refusal(peer, b"x" * 5000, "uart/0")
-        assert "has no UART 1; an Arduino Uno has uart/0" in await refusal(peer, b"x", "uart/1")
+        assert "uno has no UART 1; the Arduino Uno has 0" in await refusal(peer, b"x", "uart/1")
 
 
 async def test_firmware_that_crashes_is_reported_and_reset(engines: Engines) -> None:
@@ -163,9 +164,10 @@ async def test_a_simulator_that_fails_loses_the_board_and_power_makes_another(en
 
 async def test_power_off_and_on_boots_it_again(engines: Engines) -> None:
     async with running(serial_tcp=0) as uno, mesh.connect(uno.serving, name="ann") as peer:
-        assert isinstance(uno.board, firmware.FirmwareNode)
-        async with tcp_wire(uno.board.serial_port or 0) as wire:
-            await until(lambda: uno.board.serial.client)
+        node = uno.board
+        assert isinstance(node, firmware.FirmwareNode)
+        async with tcp_wire(node.serial_port or 0) as wire:
+            await until(lambda: node.serial.client)
             await peer.request(0, "power")
             await until(lambda: wire.is_over)
             assert (await refusal(peer, 1, "reset")).startswith("Nack: uno is lost: it is unplugged")
@@ -176,10 +178,12 @@ async def test_power_off_and_on_boots_it_again(engines: Engines) -> None:
 async def test_as_fast_as_it_goes(engines: Engines) -> None:
     engines.script = [PinEvent(3600 * HERTZ, 13, PinState.HIGH)]
     async with running(speed="max", parts={"key": {"button": "2"}}) as uno, mesh.connect(uno.serving) as peer:
-        await until(lambda: uno.board.board.pacer.reached > 100 * MS)
-        before = uno.board.board.bench.time
+        board = uno.board.board
+        assert isinstance(board, AvrBoard)
+        await until(lambda: board.pacer.reached > 100 * MS)
+        before = board.bench.time
         await peer.request("press", "part/key")
-        await until(lambda: uno.board.board.bench.time > before + 1)
+        await until(lambda: board.bench.time > before + 1)
         assert (await peer.request("", "pins"))["firmware"]["speed"] is None
         assert uno.board.board.pin(2).digital_read() == 0
 
@@ -215,7 +219,7 @@ async def test_firmware_on_one_board_and_none_on_the_other_talk_over_a_wire(engi
         ({"failsafe": {"2": 1}}, r"failsafe: the firmware is the only owner"),
         ({"firmata_tcp": 0}, r"firmata_tcp: the firmware itself speaks; serial_tcp opens its serial port"),
         ({"speed": 0.0}, r"write a number from 0\.001 to 1000"),
-        ({"serial_tcp": 70_000}, r"serial_tcp is a port from 0 .* to 65535, got 70000"),
+        ({"serial_tcp": 70_000}, r"the port of the serial port is from 0 .* to 65535, not 70000"),
         ({"board": "sim:uno", "serial": "x"}, r"serial: only boards with firmware \(avr:FILE\) have"),
         ({"board": "sim:uno", "speed": "max"}, r"speed: only boards with firmware \(avr:FILE\) have a speed"),
         ({"parts": {"a": {"led": "99"}}}, r"uno has no pin '99'"),

@@ -46,14 +46,19 @@ _LEVELS = (Mode.INPUT, Mode.INPUT_PULLUP)
 class Greeting:
     """Find out what a board is.
 
+    Noise may spell anything, so answers count only if they come without noise and make sense.
+
     Attributes:
         profile: What it has; ``None`` until it has said so.
+        nonsense: What was wrong with the latest answers; ``None`` if nothing was.
+        parser: What has read them; it may be in the midst of a message.
 
     """
 
     def __init__(self) -> None:
         self.profile: Profile | None = None
-        self._parser = Parser(to_board=False)
+        self.nonsense: str | None = None
+        self.parser = Parser(to_board=False)
         self._firmware: Firmware | None = None
         self._capabilities: Capabilities | None = None
         self._mapping: Mapping | None = None
@@ -62,6 +67,11 @@ class Greeting:
     def has_begun(self) -> bool:
         """Whether the board has answered at all."""
         return self._firmware is not None
+
+    @property
+    def sets_pins(self) -> bool:
+        """Whether the board knows the message for a single pin, which is younger than that for a port."""
+        return self._firmware is not None and (self._firmware.major, self._firmware.minor) >= (2, 5)
 
     def questions(self) -> bytes:
         """Return what to send; again after a while if there is no answer, for a board takes time to boot."""
@@ -78,15 +88,42 @@ class Greeting:
 
     def receive(self, data: bytes) -> None:
         """Take what came."""
-        for message in self._parser.feed(data):
+        messages = self.parser.feed(data)
+        for message in messages:
             if isinstance(message, Firmware):
                 self._firmware = message
             elif isinstance(message, Capabilities):
                 self._capabilities = message
             elif isinstance(message, Mapping):
                 self._mapping = message
-        if self._firmware and self._capabilities and self._mapping:
-            self.profile = profile_of(self._firmware, self._capabilities, self._mapping)
+        if messages and isinstance(messages[-1], Trouble):
+            self._forget(messages[-1].text)
+        elif self._firmware and self._capabilities and self._mapping:
+            why = _nonsense(self._capabilities, self._mapping)
+            if why is None:
+                self.profile = profile_of(self._firmware, self._capabilities, self._mapping)
+            else:
+                self._forget(why)
+
+    def _forget(self, why: str) -> None:
+        """Drop all that was answered; it is asked for again."""
+        self.nonsense = why
+        self._firmware = self._capabilities = self._mapping = None
+
+
+def _nonsense(capabilities: Capabilities, mapping: Mapping) -> str | None:
+    """Return why these cannot be the pins of a board, or nothing."""
+    if not any(capabilities.pins):
+        return "it has no pin that can do anything"
+    analog = MODE_NUMBERS[Mode.ANALOG]
+    for number, modes in enumerate(capabilities.pins):
+        if any(mode == analog for mode, _ in modes) and _channel(mapping, number) is None:
+            return f"its pin {number} is an analog input without a channel"
+    return None
+
+
+def _channel(mapping: Mapping, pin: int) -> int | None:
+    return mapping.channels[pin] if pin < len(mapping.channels) else None
 
 
 def profile_of(firmware: Firmware, capabilities: Capabilities, mapping: Mapping) -> Profile:
@@ -102,7 +139,7 @@ def profile_of(firmware: Firmware, capabilities: Capabilities, mapping: Mapping)
     )
     pins = []
     for number, modes in enumerate(capabilities.pins):
-        channel = channels[number] if number < len(channels) else None
+        channel = _channel(mapping, number)
         able = frozenset(MODES[mode] for mode, _ in modes if mode in MODES)
         name = str(number) if channel is None else f"A{channel}"
         spec = known.pins[number] if known else PinSpec(number, name, able, channel, ())
@@ -141,9 +178,16 @@ class FirmataBoard(Board):
         self._parser = Parser(to_board=False)
         self._out = bytearray()
         self._ports: set[int] = set()
+        self._set_up: dict[Pin, None] = {}  # in order
+        self._sets_pins = True
         self._by_channel = {
             spec.analog: self.pins[spec.number] for spec in profile.pins if spec.analog is not None
         }
+
+    def follow(self, greeting: Greeting) -> None:
+        """Go on where a greeting has ended: a board that was asked twice may be answering still."""
+        self._parser = greeting.parser
+        self._sets_pins = greeting.sets_pins
 
     def receive(self, data: bytes) -> None:
         """Take what came from the board."""
@@ -154,7 +198,7 @@ class FirmataBoard(Board):
                 pin = self._by_channel.get(message.pin)
                 if pin is not None and pin.mode is Mode.ANALOG:
                     self._note(pin, Signal.ANALOG, min(message.value, Signal.ANALOG.highest))
-            elif isinstance(message, Text | Trouble):
+            elif isinstance(message, Text | Trouble) and message.text.strip():
                 self._say(f"{self.name} says: {message.text}")
 
     def data_to_send(self) -> bytes:
@@ -167,8 +211,17 @@ class FirmataBoard(Board):
         """Take note that the line is down; what was not sent yet never will be."""
         self._out.clear()
         self._ports.clear()
-        self._parser = Parser(to_board=False)
         super().lose(reason)
+
+    def restore(self) -> None:
+        """Take note that the line is up again, and let go of what was let go of meanwhile."""
+        was_lost = self.lost is not None
+        super().restore()
+        if was_lost:
+            # A board that kept its power still drives them.
+            for pin in self._set_up:
+                if pin.mode is Mode.UNSET:
+                    self._apply_mode(pin)
 
     def _levels_came(self, message: DigitalPort) -> None:
         first = message.port * 8
@@ -190,6 +243,7 @@ class FirmataBoard(Board):
             raise BoardLostError(f"the line to {self.name} is full; write less, or wait a moment")
 
     def _apply_mode(self, pin: Pin) -> None:
+        self._set_up[pin] = None
         number = pin.spec.number
         mode = Mode.INPUT if pin.mode is Mode.UNSET else pin.mode
         if pin.spec.analog is not None:
@@ -202,10 +256,15 @@ class FirmataBoard(Board):
     def _write(self, pin: Pin, signal: Signal, value: int) -> None:
         number = pin.spec.number
         if signal is Signal.LEVEL:
-            self._send(SetPin(number, value))
+            self._send(SetPin(number, value) if self._sets_pins else self._port_of(pin))
             self._note(pin, Signal.LEVEL, value)
         else:
             self._send(Analog(number, value) if number < 16 else ExtendedAnalog(number, value))
+
+    def _port_of(self, pin: Pin) -> DigitalPort:
+        port = pin.spec.number >> 3
+        outputs = (each for each in self.pins[port * 8 : port * 8 + 8] if each.mode is Mode.OUTPUT)
+        return DigitalPort(port, sum(each.written << (each.spec.number & 7) for each in outputs))
 
     def _convert(self, pin: Pin) -> int:
         return pin.values.get(Signal.ANALOG, 0)

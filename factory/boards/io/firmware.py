@@ -12,15 +12,14 @@ from factory.boards.avr.image import Image, read_image
 from factory.boards.avr.pacing import Pacer, speed_of
 from factory.boards.avr.uart import Lines
 from factory.boards.bench import Bench
-from factory.boards.errors import BoardError, UnknownPinError
+from factory.boards.errors import BoardError
 from factory.boards.io.meshwire import Publish, Say, Send
 from factory.boards.io.node import BoardNode
 from factory.boards.io.runner import Runner, SimulatedClock
 from factory.boards.io.serialport import PtySerial, SerialPort, TcpSerial
+from factory.boards.io.throttle import Throttle
 from factory.boards.profiles import UNO
-from mesh.text import printable
-
-_QUIET = 5.0
+from mesh.text import endpoint, printable
 
 
 async def open_firmware(
@@ -87,7 +86,7 @@ class FirmwareNode(BoardNode):
         self._tcp_serial: TcpSerial | None = None
         self._lines = Lines()
         self._sent = bytearray()
-        self._restart_told = -_QUIET
+        self._restarts = Throttle(say)
         board.sent = self._bytes_sent
         board.restarted = self._restarted
 
@@ -99,7 +98,7 @@ class FirmwareNode(BoardNode):
         return engine
 
     async def make(self) -> None:
-        """Make the engine; it stands at its first cycle until ``serve``.
+        """Make the engine.
 
         Raises:
             BoardError: If there is none for the firmware here.
@@ -108,21 +107,24 @@ class FirmwareNode(BoardNode):
         await self._runner.make()
         self._say(f"{self.board.firmware} runs in {self._engine}")
 
-    async def serve(self, host: str, port: int | None, pty: Path | None) -> None:
-        """Let the firmware run: by now what hangs on its pins is there. It has no doors of ours."""
-        assert port is None
-        assert pty is None
+    def begin(self) -> None:
+        """Let the firmware run; until then it stands at its first cycle."""
         self._runner.start()
 
-    async def serve_serial(self, host: str, port: int | None, path: Path | None) -> None:
-        """Open the doors to the serial port; see ``BoardNode.serve_serial``."""
+    async def open_serial(self, host: str, port: int | None, path: Path | None) -> None:
+        """Open the doors to the serial port; see ``BoardNode.open_serial``."""
         if port is not None:
             self._tcp_serial = TcpSerial(self.serial)
             await self._tcp_serial.open(host, port)
-            self._say(f"serial port on tcp:{host}:{self._tcp_serial.number}")
         if path is not None:
             self._pty_serial = PtySerial(self.serial, path)
-            self._say(f"serial port on {path}")
+
+    def tell_doors(self) -> None:
+        """Say where programs find the serial port."""
+        if self._tcp_serial is not None:
+            self._say(f"serial port on tcp:{endpoint(self._tcp_serial.host, self._tcp_serial.number)}")
+        if self._pty_serial is not None:
+            self._say(f"serial port on {self._pty_serial.path}")
 
     @property
     def serial_port(self) -> int | None:
@@ -136,6 +138,7 @@ class FirmwareNode(BoardNode):
         if self._tcp_serial is not None:
             await self._tcp_serial.close()
         await self._runner.close()
+        self._restarts.close()
         await super().close()
 
     # -- what comes ----------------------------------------------------------------------
@@ -144,13 +147,12 @@ class FirmwareNode(BoardNode):
         """Send bytes to RX of the firmware, and return how many.
 
         Raises:
-            UnknownPinError: If the board has no such UART.
+            BoardError: If the board has no such UART.
             BoardLostError: If the board is unplugged, or more waits for RX than it takes.
 
         """
         if number != 0:
-            board = self.board
-            raise UnknownPinError(f"{board.name} has no UART {number}; an {UNO.title} has uart/0", board.name)
+            raise BoardError(f"{self.board.name} has no UART {number}; the {UNO.title} has 0")
         return self.board.receive(data)
 
     def reset(self) -> None:
@@ -199,11 +201,8 @@ class FirmwareNode(BoardNode):
             self._publish("uart/0/lines", line)
 
     def _restarted(self, why: str) -> None:
-        # A firmware that its watchdog bites in setup() is restarted sixty times a second.
-        now = self._loop.time()
-        if now - self._restart_told >= _QUIET:
-            self._restart_told = now
-            self._say(f"{self.board.firmware} began anew: {why} (time {self.board.restarts})")
+        # Firmware that its watchdog bites in setup() is restarted sixty times a second.
+        self._restarts(f"{self.board.firmware} began anew: {why}")
 
     def _state(self, reason: str | None) -> None:
         if reason is None or self.board.lost is not None:

@@ -11,6 +11,7 @@ from factory.boards.furniture import ends_elsewhere, simulated
 from factory.boards.io.clock import BenchClock
 from factory.boards.io.meshwire import MeshWire, Publish, Say, Send
 from factory.boards.simulated import SimPin
+from mesh.text import listing
 
 MOST_WIRES = 256
 """Wires of one board; each of them is a task."""
@@ -109,19 +110,29 @@ class Harness:
     def transmit(self, number: int, data: bytes) -> int:
         """Send bytes on a UART, to every RX pin that its TX pin is wired to, and return to how many.
 
+        A wire that has to drop some of the bytes counts as none, see ``dropped``.
+
         Raises:
-            UnknownPinError: If the board has no such UART.
+            BoardError: If the board has no such UART.
 
         """
-        net = simulated(self._board).pin(f"TX{number}").net
+        board = simulated(self._board)
+        words = [word for pin in board.pins for word in pin.spec.functions if word.startswith("TX")]
+        if f"TX{number}" not in words:
+            known = listing(sorted(word[2:] for word in words))
+            raise BoardError(f"{board.name} has no UART {number}; the {board.profile.title} has {known}")
+        net = board.pin(f"TX{number}").net
         reached = 0
         for terminal in list(net.terminals):
             if isinstance(terminal, MeshWire):
-                terminal.transmit(data)
-                reached += 1
+                reached += terminal.transmit(data)
             elif isinstance(terminal, SimPin):
                 reached += self._heard(terminal, data)
         return reached
+
+    def dropped(self) -> dict[str, int]:
+        """Return, by wire, how many bytes of a UART it has dropped."""
+        return {f"{pin} to {wire.label}": wire.lost for (pin, _), wire in self._wires.items() if wire.lost}
 
     def receive(self, ref: str, data: bytes) -> int:
         """Take bytes that come by a wire to a pin; only an RX pin listens.

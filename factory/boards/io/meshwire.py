@@ -101,12 +101,19 @@ class MeshWire:
             self.source = None
             self._pin.board.bench.changed(self._pin.net)
 
-    def transmit(self, data: bytes) -> None:
-        """Send bytes of a UART."""
-        room = MOST_BYTES - len(self._bytes)
+    def transmit(self, data: bytes) -> bool:
+        """Send bytes of a UART; say whether the other side may get them, all of them."""
+        # A wire that ends nowhere takes nothing.
+        room = 0 if self._task.done() else MOST_BYTES - len(self._bytes)
+        if len(data) > room and not self.lost:
+            self._say(
+                f"the wire from {self._pin} to {self.label} takes no more bytes; "
+                f"what is dropped is counted, see `mesh pins`"
+            )
         self.lost += max(len(data) - room, 0)
         self._bytes += data[:room]
         self._news.set()
+        return len(data) <= room
 
     async def close(self) -> None:
         """Take the wire away."""

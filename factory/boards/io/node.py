@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from factory.boards.bench import Bench
 from factory.boards.board import Board, FailSafe, Pin
 from factory.boards.edges import Edge
-from factory.boards.errors import BoardError, BoardLostError, PinError, PinModeError, PinValueError
+from factory.boards.errors import BoardError, PinModeError, PinValueError
 from factory.boards.faults import Noise
 from factory.boards.furniture import furnish, mode_named, simulated
 from factory.boards.io.clock import BenchClock
@@ -28,8 +27,9 @@ from factory.boards.io.tcp import TcpDoor
 from factory.boards.modes import Mode, Signal
 from factory.boards.parts import Part
 from factory.boards.profiles import find_profile
+from factory.boards.pulses import pulse
 from factory.boards.simulated import SimBoard, SimPin
-from mesh.text import did_you_mean, listing
+from mesh.text import did_you_mean, endpoint, listing
 
 GRACE = 1.0
 """Seconds that an owner may be away before it counts as gone: a link that breaks is often back at once."""
@@ -164,7 +164,7 @@ class BoardNode:
         with self.clock:
             self.parts = furnish(self.board, said)
 
-    async def serve(self, host: str, port: int | None, pty: Path | None) -> None:
+    async def open(self, host: str, port: int | None, pty: Path | None) -> None:
         """Open the doors for Firmata clients.
 
         Raises:
@@ -175,12 +175,17 @@ class BoardNode:
         if port is not None:
             self._tcp = TcpDoor(self.board, self.clock)
             await self._tcp.open(host, port)
-            self._say(f"Firmata on tcp:{host}:{self._tcp.port}")
         if pty is not None:
             self._pty = PtyDoor(self.board, self.clock, pty)
-            self._say(f"Firmata on {pty}")
 
-    async def serve_serial(self, host: str, port: int | None, path: Path | None) -> None:
+    def tell_doors(self) -> None:
+        """Say where Firmata clients find it."""
+        if self._tcp is not None:
+            self._say(f"Firmata on tcp:{endpoint(self._tcp.host, self._tcp.port)}")
+        if self._pty is not None:
+            self._say(f"Firmata on {self._pty.path}")
+
+    async def open_serial(self, host: str, port: int | None, path: Path | None) -> None:
         """Open the doors to the serial port of firmware; a board without has none to open.
 
         Raises:
@@ -188,6 +193,9 @@ class BoardNode:
             BoardError: If the name of the terminal is taken.
 
         """
+
+    def begin(self) -> None:
+        """Let firmware run, if there is any: by now what hangs on its pins is there."""
 
     @property
     def firmata_port(self) -> int | None:
@@ -257,21 +265,7 @@ class BoardNode:
                 f"a pulse of pin {pin} lasts from 1 to {LONGEST_PULSE} milliseconds, not {milliseconds}",
                 str(pin),
             )
-        before = pin.digital_read()
-
-        def turn(level: int) -> None:
-            if pin.mode.is_input:
-                pin.drive(level)
-            else:
-                pin.digital_write(level, by=sender, force=force)
-
-        def back() -> None:
-            # Meanwhile it may have been unplugged, or be somebody else's.
-            with suppress(PinError, BoardLostError):
-                turn(before)
-
-        turn(1 - before)
-        self.bench.after(milliseconds / 1000, back)
+        pulse(pin, milliseconds / 1000, self.bench.after, by=sender, force=force)
 
     def _break(self, pin: SimPin, fault: str) -> None:
         """Give a pin a fault instead of the one it has."""
@@ -388,6 +382,7 @@ class BoardNode:
             "lost": self.board.lost,
             "pins": pins,
             "parts": parts,
+            "dropped": self.harness.dropped(),
             "shorts": list(self.bench.shorts.values()),
             "made": self.board.log.made,
         }

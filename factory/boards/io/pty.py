@@ -11,6 +11,7 @@ so that the link of a process that was killed is replaced, and nothing else ever
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import errno
 import fcntl
@@ -70,6 +71,8 @@ class PtyLink:
                     f"{path} is there already, and no link of ours; choose another name, or remove it"
                 )
             path.unlink()
+        # A start that fails has nobody who closes it.
+        atexit.register(self.close)
 
     def point(self, target: str) -> None:
         """Make the link."""
@@ -84,6 +87,7 @@ class PtyLink:
 
     def close(self) -> None:
         """Take the link away for good."""
+        atexit.unregister(self.close)
         self.remove()
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
@@ -98,6 +102,7 @@ class PtyDoor:
         path: Where the symlink to the terminal shall be.
 
     Attributes:
+        path: Where the symlink is.
         device: The terminal; empty while the board is unplugged.
 
     Raises:
@@ -106,6 +111,7 @@ class PtyDoor:
     """
 
     def __init__(self, board: Board, clock: BenchClock, path: Path) -> None:
+        self.path = path
         self.device = ""
         self._board = board
         self._clock = clock

@@ -11,7 +11,11 @@ from time import monotonic
 
 from factory.boards.errors import BoardError, BoardLostError
 from factory.boards.firmata.client import FirmataBoard, Greeting
+from factory.boards.firmata.codec import encode
+from factory.boards.firmata.liveness import Liveness
+from factory.boards.firmata.messages import FirmwareQuery
 from factory.boards.furniture import CHOICES
+from factory.boards.io.throttle import Throttle
 from factory.boards.profiles import Profile
 from mesh.backoff import Backoff
 from mesh.text import listing, printable
@@ -23,6 +27,9 @@ BAUD = 57_600
 
 GREETING = 6.0
 """Seconds that a board may take to say what it is; after an auto-reset it boots for two."""
+
+PATIENCE = 2.0
+"""Seconds of silence before a board is asked whether it is there, and again before it is lost."""
 
 _ASK_AGAIN = 0.5
 _DEVICES = ("ttyACM*", "ttyUSB*", "cu.usbmodem*", "cu.usbserial*")
@@ -86,7 +93,7 @@ class Remote:
         self._name = name
         self._url = url
         self._address = address_of(url)
-        self._say = say
+        self._words = Throttle(say)
         self._loop = asyncio.get_running_loop()
         self._transport: Transport | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -100,8 +107,9 @@ class Remote:
             BoardLostError: If it is not there.
 
         """
-        transport, profile = await self._greet()
-        self._board = FirmataBoard(self._name, profile, monotonic, wake=self._wake, say=self._say)
+        transport, greeting, profile = await self._greet()
+        self._board = FirmataBoard(self._name, profile, monotonic, wake=self._wake, say=self._words)
+        self._board.follow(greeting)
         self._transport = transport
         self._keeping = asyncio.create_task(self._keep(), name=f"line to {self._name}")
         return self._board
@@ -114,10 +122,11 @@ class Remote:
                 await self._keeping
         if self._transport is not None:
             await self._transport.close()
+        self._words.close()
 
     # -- inside --------------------------------------------------------------------------
 
-    async def _greet(self) -> tuple[Transport, Profile]:
+    async def _greet(self) -> tuple[Transport, Greeting, Profile]:
         try:
             transport = await dial(self._address)
         except DialError as exc:
@@ -134,12 +143,14 @@ class Remote:
                     begun = greeting.has_begun
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_ASK_AGAIN):
-                            while greeting.profile is None and greeting.has_begun is begun:
+                            while greeting.has_begun is begun and greeting.profile is None:
                                 greeting.receive(await transport.recv())
-            return transport, greeting.profile
+            return transport, greeting, greeting.profile
         except (TimeoutError, TransportClosedError) as exc:
             transport.abort()
             why = exc.reason if isinstance(exc, TransportClosedError) else f"no answer within {GREETING:g} s"
+            if greeting.nonsense is not None:
+                why += f" that makes sense ({greeting.nonsense})"
             raise BoardLostError(
                 f"what is at {self._url} does not speak Firmata: {why}; is StandardFirmata on the board?"
             ) from exc
@@ -149,31 +160,52 @@ class Remote:
 
     async def _keep(self) -> None:
         backoff = Backoff(Random(), first=0.1, limit=2.0)
+        transport = self._transport
         while True:
-            reason = await self._listen()
-            self._transport = None
+            assert transport is not None
+            reason = await self._listen(transport)
+            transport.abort()
+            self._transport = transport = None
             self._board.lose(reason)
-            while self._transport is None:
+            while transport is None:
                 await asyncio.sleep(backoff.delay())
-                try:
-                    transport, profile = await self._greet()
-                except BoardLostError:
-                    continue
-                if len(profile.pins) != len(self._board.profile.pins):
-                    transport.abort()
-                    continue  # another board: not what our names and owners mean
-                self._transport = transport
-                backoff.reset()
+                transport = await self._connect_again()
+            self._transport = transport
+            backoff.reset()
             self._board.restore()
 
-    async def _listen(self) -> str:
-        transport = self._transport
-        assert transport is not None
+    async def _connect_again(self) -> Transport | None:
         try:
-            while True:
-                self._board.receive(await transport.recv())
-        except TransportClosedError as exc:
-            return exc.reason
+            transport, greeting, profile = await self._greet()
+        except BoardLostError:
+            return None
+        before = self._board.profile
+        if _abilities(profile) == _abilities(before):
+            self._board.follow(greeting)
+            return transport
+        # Names and owners of pins would mean something else there.
+        transport.abort()
+        now = profile.title if profile.title != before.title else f"another {profile.title}, with other pins"
+        self._board.lose(f"another board is there now: {now}; plug in the {before.title}, or start anew")
+        return None
+
+    async def _listen(self, transport: Transport) -> str:
+        """Take what comes until the line ends, and return why it did."""
+        time = self._loop.time
+        liveness = Liveness(time(), PATIENCE)
+        while liveness.gone is None:
+            try:
+                async with asyncio.timeout_at(liveness.next_deadline()):
+                    data = await transport.recv()
+            except TransportClosedError as exc:
+                return exc.reason
+            except TimeoutError:
+                if liveness.handle_timer(time()):
+                    transport.write(encode(FirmwareQuery()))
+            else:
+                liveness.heard(time())
+                self._board.receive(data)
+        return liveness.gone
 
     def _wake(self) -> None:
         if not self._flushing:
@@ -192,3 +224,7 @@ class Remote:
         data = self._board.data_to_send()
         if data:
             self._transport.write(data)
+
+
+def _abilities(profile: Profile) -> list[object]:
+    return [(spec.modes, spec.analog) for spec in profile.pins]

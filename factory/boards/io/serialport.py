@@ -120,12 +120,14 @@ class TcpSerial:
         port: The port.
 
     Attributes:
+        host: Where it listens.
         number: The TCP port on which it listens; known once it is open.
 
     """
 
     def __init__(self, port: SerialPort) -> None:
         self.port = port
+        self.host = ""
         self.number = 0
         self.clients: set[_TcpClient] = set()
         self._server: asyncio.Server | None = None
@@ -146,6 +148,7 @@ class TcpSerial:
                 f"{self.port.board.name} cannot serve its serial port on {endpoint(host, number)}: "
                 f"{exc.strerror or exc}; is another board or program there? choose another --serial-tcp"
             ) from exc
+        self.host = host
         self.number = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -223,6 +226,7 @@ class PtySerial:
         path: Where the symlink to the terminal shall be.
 
     Attributes:
+        path: Where the symlink is.
         device: The terminal; empty while the board is unplugged.
 
     Raises:
@@ -233,7 +237,7 @@ class PtySerial:
     def __init__(self, port: SerialPort, path: Path) -> None:
         self.device = ""
         self._port = port
-        self._path = path
+        self.path = path
         self._loop = asyncio.get_running_loop()
         self._link = PtyLink(path)
         self._master = -1
@@ -284,7 +288,7 @@ class PtySerial:
         self._looking = None
         if not self._is_closed():
             with contextlib.suppress(BoardLostError):
-                self._port.open(self, str(self._path))
+                self._port.open(self, str(self.path))
                 self._is_open = True
                 self._loop.add_reader(self._master, self._read)
                 return

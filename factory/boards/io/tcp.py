@@ -31,6 +31,7 @@ class TcpDoor:
         clock: Moves it.
 
     Attributes:
+        host: Where it listens.
         port: Where it listens; known once it is open.
 
     """
@@ -38,6 +39,7 @@ class TcpDoor:
     def __init__(self, board: Board, clock: BenchClock) -> None:
         self.board = board
         self.clock = clock
+        self.host = ""
         self.port = 0
         self.clients: set[_Client] = set()
         self._server: asyncio.Server | None = None
@@ -58,6 +60,7 @@ class TcpDoor:
                 f"{self.board.name} cannot serve Firmata on {endpoint(host, port)}: {exc.strerror or exc}; "
                 f"is another board or program there? choose another --firmata-tcp"
             ) from exc
+        self.host = host
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:

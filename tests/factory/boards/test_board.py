@@ -206,7 +206,7 @@ def test_an_input_is_driven_and_not_written() -> None:
     with pytest.raises(PinModeError, match=r"uno.2 is UNSET, and the outside world drives inputs only"):
         pin.drive(1)
     pin.set_mode(Mode.INPUT)
-    with pytest.raises(PinModeError, match=r"uno.2 is an INPUT, which the outside world drives"):
+    with pytest.raises(PinModeError, match=r"uno.2 is set to INPUT, which the outside world drives"):
         pin.digital_write(1)
     pin.drive(1)
     assert pin.digital_read() == 1

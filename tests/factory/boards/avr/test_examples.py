@@ -129,7 +129,7 @@ def test_serial_says_hello_and_sends_back_what_comes(chips: Chips) -> None:
 def test_two_firmwares_talk_over_their_uarts(chips: Chips) -> None:
     bench = Bench()
     one, two = chips("serial_echo", bench), chips("serial_echo", bench)
-    heard = []
+    heard: list[bytes] = []
     one.board.sent = lambda data: two.board.hear(0, data)
     two.board.sent = heard.append
     # What the first one says, the second one sends back; it has said hello itself before.

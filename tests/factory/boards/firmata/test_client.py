@@ -23,6 +23,7 @@ from factory.boards.firmata.messages import (
     SetMode,
     SetPin,
     Text,
+    Version,
 )
 from factory.boards.firmata.session import Session
 from factory.boards.profiles import Profile
@@ -61,6 +62,40 @@ def test_questions_are_asked_until_they_are_answered() -> None:
     greeting.receive(encode(Capabilities((LEVELS, ((2, 10),)))))
     assert (before is None, greeting.profile is None) == (True, False)
     assert greeting.questions() == b""
+
+
+UNO = encode(FIRMWARE) + encode(Capabilities((LEVELS, (*LEVELS, (2, 10))))) + encode(Mapping((None, 0)))
+
+
+@pytest.mark.parametrize("noise", [b"\x01\x02", b"\xf0\x79\xf7\xf0\x6c\x01\xf7", b"\xe0\x01\xf9"])
+def test_answers_that_come_with_noise_do_not_count(noise: bytes) -> None:
+    greeting = Greeting()
+    greeting.receive(UNO + noise)
+    assert greeting.profile is None
+    # It is asked from the beginning.
+    assert Parser(to_board=True).feed(greeting.questions()) == [FirmwareQuery()]
+    # Whatever was left half said by the noise ends with the next command.
+    greeting.receive(encode(Version(2, 5)))
+    greeting.receive(UNO)
+    assert greeting.profile is not None
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "mapping", "why"),
+    [
+        ((), (), "it has no pin that can do anything"),
+        (((), ()), (None, None), "it has no pin that can do anything"),
+        ((LEVELS, ((2, 10),)), (0, None), "its pin 1 is an analog input without a channel"),
+        ((LEVELS, ((2, 10),)), (None,), "its pin 1 is an analog input without a channel"),
+    ],
+)
+def test_pins_that_make_no_sense_are_asked_for_again(
+    capabilities: tuple[tuple[tuple[int, int], ...], ...], mapping: tuple[int | None, ...], why: str
+) -> None:
+    greeting = greeted(FIRMWARE, Capabilities(capabilities), Mapping(mapping))
+    assert (greeting.profile, greeting.nonsense) == (None, why)
+    greeting.receive(UNO)
+    assert greeting.profile is not None
 
 
 @pytest.mark.parametrize("kind", ["uno", "mega", "nano", "leonardo"])
@@ -177,11 +212,22 @@ def test_what_nobody_asked_for_is_no_edge() -> None:
 
 def test_what_the_board_says_is_passed_on() -> None:
     pair = Pair()
-    pair.near.receive(encode(Text("I2C device not found")) + b"\x01\x02")
+    pair.near.receive(encode(Text("")) + encode(Text("I2C device not found")) + b"\x01\x02")
     assert pair.said == [
         "near says: I2C device not found",
         "near says: 2 bytes that belong to no message were skipped",
     ]
+
+
+def test_a_board_that_answers_twice_is_not_taken_for_noise() -> None:
+    # It was asked again while it booted, and the greeting ends in the midst of the second answer.
+    greeting = Greeting()
+    greeting.receive(UNO + UNO[:9])
+    assert greeting.profile is not None
+    pair = Pair()
+    pair.near.follow(greeting)
+    pair.near.receive(UNO[9:])
+    assert pair.said == []
 
 
 def toggle(pin: Pin, times: int) -> None:
@@ -206,9 +252,40 @@ def test_a_line_that_was_down_begins_anew() -> None:
     near.pin(2).set_mode(Mode.INPUT)
     near.receive(b"\xf0\x71\x01")
     near.lose("unplugged")
+    near.follow(greeted(FIRMWARE))
     near.leave("blink")
     assert near.data_to_send() == b""
     near.restore()
     assert sent(near) == [SetMode(2, 0), ReportDigital(0, True), SetMode(13, 1), SetPin(13, 0)]
     near.receive(encode(DigitalPort(0, 0b100)))
     assert near.pin(2).digital_read() == 1
+
+
+def test_what_was_let_go_while_the_line_was_down_is_let_go_when_it_is_up() -> None:
+    pair = Pair()
+    relay = pair.near.pin(8)
+    relay.failsafe = None
+    relay.digital_write(1, by="blink")
+    pair.exchange()
+    pair.near.lose("the cable was pulled")
+    pair.near.leave("blink")
+    # Nobody told the board, which has kept its power.
+    assert pair.far.pin(8).digital_read() == 1
+    pair.near.restore()
+    pair.exchange()
+    assert (relay.mode, pair.far.pin(8).mode) == (Mode.UNSET, Mode.INPUT)
+
+
+def test_a_board_that_is_older_than_2_5_is_written_a_port_at_a_time() -> None:
+    pair = Pair()
+    pair.near.follow(greeted(Firmware(2, 4, "StandardFirmata.ino")))
+    pair.near.pin(13).digital_write(1)
+    pair.near.pin(12).digital_write(1)
+    pair.near.pin(13).digital_write(0)
+    assert sent(pair.near) == [
+        SetMode(13, 1),
+        DigitalPort(1, 0b0010_0000),
+        SetMode(12, 1),
+        DigitalPort(1, 0b0011_0000),
+        DigitalPort(1, 0b0001_0000),
+    ]

@@ -6,7 +6,7 @@ import sys
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factory.boards.firmata.codec import MAX_SYSEX, Parser, encode
@@ -120,6 +120,8 @@ MESSAGES = {
 }
 
 
+# On a machine that is busy, drawing messages of twenty kinds is slow, and nothing is wrong.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), st.booleans())
 def test_messages_come_out_as_they_went_in_however_they_are_cut(data: st.DataObject, to_board: bool) -> None:
     messages = data.draw(st.lists(MESSAGES[to_board], max_size=8))
