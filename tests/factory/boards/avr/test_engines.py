@@ -483,6 +483,17 @@ def test_the_bundle_is_what_the_script_makes_of_the_package() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_broken_installation_is_an_error_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("avr8js")
+
+    def fail() -> None:
+        raise OSError("libmini_racer.so: cannot open shared object file")
+
+    monkeypatch.setattr(avr8js, "MiniRacer", fail)
+    with pytest.raises(EngineError, match="mini-racer cannot start V8 here: libmini_racer"):
+        avr8js.Avr8jsEngine(code(0xCFFF))
+
+
 def test_an_error_in_javascript_is_an_error_of_the_engine(start: Callable[..., Lab]) -> None:
     lab = start("avr8js")
     assert isinstance(lab.engine, avr8js.Avr8jsEngine)
