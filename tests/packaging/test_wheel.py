@@ -89,6 +89,17 @@ def test_types_schema_and_default_grid_are_in_the_wheel(wheel: Path, names: set[
         assert archive.read("mesh/gridfile/default.yaml") == (ROOT / "grid.yaml").read_bytes()
 
 
+def test_the_bundled_simulator_is_in_the_wheel_with_its_licence(wheel: Path) -> None:
+    folder = "factory/boards/avr/js"
+    with zipfile.ZipFile(wheel) as archive:
+        head = archive.read(f"{folder}/avr8js.js").decode().splitlines()[0]
+        licence = archive.read(f"{folder}/LICENSE.avr8js").decode()
+        assert archive.read(f"{folder}/chip.js") == (ROOT / folder / "chip.js").read_bytes()
+    assert re.fullmatch(r"// avr8js \d+\.\d+\.\d+, sha512-\S+", head), "it says which version it is"
+    assert "The MIT License" in licence
+    assert "Uri Shaked" in licence
+
+
 def test_every_module_is_in_the_wheel_and_nothing_else(names: set[str]) -> None:
     for package in PACKAGES:
         modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py")}

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import TypeVar, cast
 
-from py_mini_racer import JSEvalException, MiniRacer
+from py_mini_racer import JSEvalException, LibNotFoundError, MiniRacer
 
 from factory.boards.avr.errors import EngineError
 from factory.boards.avr.image import Image
@@ -44,11 +44,18 @@ class Avr8jsEngine(RecordingEngine):
         # mini-racer talks to V8 in an event loop. With one of its own, which runs for the length of a call
         # on the thread of the call, a slice costs 0.15 ms instead of 0.9 ms on a busy machine.
         self._loop = asyncio.new_event_loop()
+        self._loop.set_debug(False)  # or it would complain of each call that takes long, as they are meant to
         self._context: MiniRacer | None = None
         try:
             # On a thread that has no event loop yet, whoever makes the engine.
             with ThreadPoolExecutor(max_workers=1) as thread:
                 thread.submit(self._load, image.flash).result()
+        except (LibNotFoundError, OSError) as exc:
+            self.close()
+            why = (
+                f"mini-racer cannot start V8 here: {exc}; install mini-racer again, or use the engine simavr"
+            )
+            raise EngineError(why) from exc
         except BaseException:
             self.close()
             raise

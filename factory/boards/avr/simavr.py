@@ -68,6 +68,11 @@ class SimavrEngine(RecordingEngine):
             self.close()
             raise
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._running().pid
+
     def close(self) -> None:
         """End the process. May be called twice."""
         process, self._process = self._process, None

@@ -337,7 +337,10 @@ def main() -> None:
     sys.unraisablehook = lambda failure: (traceback.print_exception(failure.exc_value), os._exit(70))[1]
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    serve(sys.argv[1], sys.stdin.buffer, answers)
+    try:
+        serve(sys.argv[1], sys.stdin.buffer, answers)
+    except BrokenPipeError:
+        os._exit(0)  # nobody wants the answer any more
 
 
 if __name__ == "__main__":

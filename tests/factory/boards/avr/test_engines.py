@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from factory.boards.avr.engines import installed_engines, start_engine
 from factory.boards.avr.errors import EngineError, EngineMissingError
 from factory.boards.avr.image import Image, read_image
 from factory.boards.avr.records import RX_ROOM
+from tests.conftest import RequireTool
 
 FIRMWARE = Path(__file__).parent / "firmware"
 MS = HERTZ // 1000
@@ -118,17 +120,17 @@ def code(*words: int) -> Image:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # half a minute of two cores, if nobody else wants them
 def test_over_a_minute_the_edges_of_pin_13_agree(start: Callable[..., Lab]) -> None:
-    edges = []
-    for name in NAMES:
-        lab = start(name, "blink.hex")
-        lab.run(60_000)
-        edges.append([event.cycle for event in lab.events if isinstance(event, PinEvent)])
-    ours, theirs = edges
-    assert len(ours) == len(theirs) == 1201
+    labs = [start(name, "blink.hex") for name in NAMES]
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(lab.run, 60_000) for lab in labs]:
+            done.result()
+    ours, theirs = ([event.cycle for event in lab.events if isinstance(event, PinEvent)] for lab in labs)
+    assert len(ours) == len(theirs) > 1190
     assert max(abs(one - other) for one, other in zip(ours, theirs, strict=True)) <= 60 * HERTZ * 0.0001
-    assert all(abs(b - a - 50 * MS) <= 10 for a, b in pairwise(ours[1:]))
+    # 49 times the 256 steps of a timer that counts each 64th cycle; an interrupt may have to wait a little.
+    assert all(abs(b - a - 49 * 256 * 64) < 100 for a, b in pairwise(ours[2:]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -471,7 +473,8 @@ def test_a_library_that_is_another_is_an_error_of_the_engine(monkeypatch: pytest
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.timeout(150)
-def test_the_bundle_is_what_the_script_makes_of_the_package() -> None:
+def test_the_bundle_is_what_the_script_makes_of_the_package(require_tool: RequireTool) -> None:
+    require_tool("npm", package="npm")
     root = Path(__file__).resolve().parents[4]
     done = subprocess.run(
         [sys.executable, root / "scripts/bundle_avr8js.py", "--check"],
@@ -481,6 +484,17 @@ def test_the_bundle_is_what_the_script_makes_of_the_package() -> None:
         timeout=140,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_broken_installation_is_an_error_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("avr8js")
+
+    def fail() -> None:
+        raise OSError("libmini_racer.so: cannot open shared object file")
+
+    monkeypatch.setattr(avr8js, "MiniRacer", fail)
+    with pytest.raises(EngineError, match="mini-racer cannot start V8 here: libmini_racer"):
+        avr8js.Avr8jsEngine(code(0xCFFF))
 
 
 def test_an_error_in_javascript_is_an_error_of_the_engine(start: Callable[..., Lab]) -> None:
