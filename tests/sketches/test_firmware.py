@@ -13,7 +13,7 @@ import pytest
 
 import mesh
 from factory.boards.avr.board import AvrBoard
-from factory.boards.avr.engine import HERTZ, DutyEvent, Event, PinEvent, PinState, Stopped, UartEvent
+from factory.boards.avr.engine import HERTZ, DutyEvent, Event, PinEvent, PinState, Stopped
 from factory.boards.avr.engines import ENGINES
 from factory.boards.avr.image import Image
 from factory.boards.io import firmware
@@ -82,14 +82,12 @@ async def test_what_the_firmware_does_is_published_with_its_own_times(engines: E
     engines.script = [
         PinEvent(MS, 13, PinState.HIGH),
         DutyEvent(2 * MS, 9, 77),
-        UartEvent(3 * MS, b"hello\r\n"),
         PinEvent(4 * MS, 13, PinState.LOW),
     ]
     async with running() as uno, mesh.connect(uno.serving, name="watcher") as peer:
         await until(lambda: uno.board.board.log.made >= 3)
         assert await first(peer, "pin/13") == 0
         assert await first(peer, "pin/9/pwm") == 77
-        assert await first(peer, "uart/0/lines") == "hello"
         rows = (await peer.request(0, "edges"))["edges"]
         times = [row[1] for row in rows]
         assert [row[2:] for row in rows] == [[13, "level", 1], [9, "duty", 77], [13, "level", 0]]

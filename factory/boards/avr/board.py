@@ -321,9 +321,9 @@ class AvrBoard(SimBoard):
 
         The pacer has to know already how far the engine has run.
         """
-        self._expire()
         idle = not self._coming
         self._coming += done.events
+        self._expire()
         if idle:
             self._await_next()
 

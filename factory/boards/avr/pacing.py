@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from factory.boards.errors import BoardError
 
-SLICE = 0.003
+SLICE = 0.005
 """Seconds of simulated time for which an engine runs at a time, unless too much happens in it."""
 
 AHEAD = 0.001
