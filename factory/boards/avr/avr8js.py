@@ -2,6 +2,9 @@
 
 The simulator is in ``js/``: avr8js itself, bundled by ``scripts/bundle_avr8js.py``, and ``chip.js``, which
 makes an ATmega328P of its parts. It shares memory with us; a slice is one evaluation of ``chip.run()``.
+
+What it leaves out: the analog comparator, timer 1's input capture, partners on SPI (it reads 0) and I2C
+(nobody acknowledges), writing to its own flash, and the depths of sleep: each is as deep as idle.
 """
 
 from __future__ import annotations

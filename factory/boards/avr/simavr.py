@@ -2,6 +2,10 @@
 
 simavr is under the GPL, so nothing of it is loaded into this process. The other one ends when this one does:
 then its input ends.
+
+What simavr 1.6 does not do as the chip does: a character on the serial line always has a bit of parity, so
+ten percent less fit on it; the EEPROM is written at once; an unknown instruction is skipped, and erased flash
+is run through to its end; each sleep is as deep as idle. An endless loop is seen at the end of a slice.
 """
 
 from __future__ import annotations

@@ -221,6 +221,7 @@ const chip = (() => {
     };
     cpu.readHooks[UDR0] = () => {
       const value = fifo.length ? fifo.shift() : 0;
+      cpu.data[UCSR0A] &= ~8; // DOR
       if (!fifo.length) cpu.clearInterrupt(usart.RXC);
       return value;
     };
