@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +19,7 @@ from factory.boards.avr.image import read_image
 from factory.boards.avr.pacing import Pacer
 from factory.boards.avr.stepping import advance
 from factory.boards.parts import Button, Buzzer, Led, Potentiometer
+from tests.conftest import RequireTool
 from tests.helpers.firmware import EXAMPLES
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
@@ -77,6 +81,22 @@ def test_blink_blinks_twice_a_second(chips: Chips) -> None:
     for (one, _), (next_one, _) in pairwise(edges):
         assert next_one - one == pytest.approx(0.25, abs=60e-6)
     assert chip.board.pin(13).owner == "firmware blink.hex"
+
+
+def test_make_firmware_builds_what_is_shipped(
+    require_tool: RequireTool, tmp_path: Path, chips: Chips
+) -> None:
+    require_tool("avr-g++", package="arduino-core-avr")
+    folder = shutil.copytree(EXAMPLES, tmp_path / "firmware", ignore=shutil.ignore_patterns("*.hex"))
+    done = subprocess.run([folder / "build"], capture_output=True, text=True, check=False, timeout=80)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^blink\.hex: \d{4} bytes of 32768$", done.stdout, re.MULTILINE)
+    # Other versions of the toolchain make other code of it, which does the same.
+    built, shipped = chips(folder / "blink.hex"), chips("blink")
+    for chip in (built, shipped):
+        chip.to(0.6)
+    assert [level for _, level in built.edges(13)] == [level for _, level in shipped.edges(13)] == [1, 0, 1]
+    assert {path.name for path in folder.glob("*.hex")} == {path.name for path in EXAMPLES.glob("*.hex")}
 
 
 def test_a_button_lights_the_led_by_an_interrupt_however_it_bounces(chips: Chips) -> None:
