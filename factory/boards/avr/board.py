@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, NoReturn
 
 from factory.boards.avr.engine import (
@@ -307,8 +308,7 @@ class AvrBoard(SimBoard):
         """The time of the chip: that of the edge which happens right now, or else the bench's."""
         if self._playing is not None:
             return self._playing
-        bench = self.bench.time - self.pacer.given_up
-        return max(min(bench, self.pacer.stamp(self.pacer.reached)), self._last)
+        return max(self.bench.time, self._last)
 
     def _stamp(self) -> float:
         self._last = self.now
@@ -334,19 +334,17 @@ class AvrBoard(SimBoard):
         for pin in self.pins:
             deadline = pin.reader.deadline()
             if deadline is not None and deadline <= known:
-                self._playing = max(deadline, self._last)
-                pin.expire(known)
-        self._playing = None
+                self.bench.at(deadline, partial(pin.expire, deadline))
 
     def _await_next(self) -> None:
         if self._coming:
-            self.bench.at(self.pacer.due(self._coming[0].cycle), self._play)
+            self.bench.at(self.pacer.stamp(self._coming[0].cycle), self._play)
 
     def _play(self) -> None:
         """Have everything happen whose time has come."""
         pacer, coming = self.pacer, self._coming
         try:
-            while coming and pacer.due(coming[0].cycle) <= self.bench.time:
+            while coming and pacer.stamp(coming[0].cycle) <= self.bench.time:
                 event = coming.popleft()
                 self._playing = max(pacer.stamp(event.cycle), self._last)
                 self._happen(event)

@@ -7,9 +7,9 @@ Rules:
   comes to them, and happen there in order with everything else.
 - What the outside world does, the chip sees ``DELAY`` later, to the cycle: a slice ends there. The
   engine has always come less far than that, so how long an echo or a bounce takes is exact.
-- If the machine is too slow, simulated time is behind. Up to ``MOST_BEHIND`` is made up for when
-  there is time; more is given up: from then on the bench sees the edges that much later than
-  their stamps say.
+- The bench never comes further than the engine. If the machine is too slow, both are behind, and
+  what happens between them is as exact as ever. Up to ``MOST_BEHIND`` is made up for when there is
+  time; more is given up: the clock of the bench is that much behind ours from then on.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ DELAY = SLICE + AHEAD
 
 MOST_CUTS = 8
 """Times that one slice is ended early for an input; those that come then share the next one."""
+
+CATCH_UP = 0.02
+"""Seconds by which a slice is longer at most while the simulation is behind: each slice is a way to
+another thread and back, which takes its time on a machine that is busy."""
 
 MOST_BEHIND = 1.0
 """Seconds that are made up for; what is more is given up."""
@@ -73,8 +77,9 @@ class Pacer:
 
     Attributes:
         reached: The cycle to which the engine has run.
-        given_up: Seconds that the bench sees edges later than their stamps say.
-        behind: Seconds that the simulation is behind right now, with what is given up.
+        runs: Whether the engine runs; while it does not, the bench goes on without it.
+        given_up: Seconds that the bench is behind for good.
+        behind: Seconds that it is behind right now, with those.
 
     """
 
@@ -82,20 +87,18 @@ class Pacer:
         self.hertz = hertz
         self.origin = origin
         self.reached = 0
+        self.runs = False
         self.given_up = 0.0
         self.behind = 0.0
         self._slice = SLICE
+        self._late = 0.0
         self._cuts = 0
         self._said = -_QUIET
         self._is_late = False
 
     def stamp(self, cycle: int) -> float:
-        """Return the time of a cycle, for its edges."""
+        """Return the time of a cycle on the bench."""
         return self.origin + cycle / self.hertz
-
-    def due(self, cycle: int) -> float:
-        """Return when a cycle happens on the bench."""
-        return self.stamp(cycle) + self.given_up
 
     def cycle(self, stamp: float) -> int:
         """Return the cycle that has a stamp."""
@@ -107,13 +110,14 @@ class Pacer:
         return self.cycle(stamp + DELAY) if self.reached else 0
 
     def resume(self, now: float) -> None:
-        """Take note that the engine has stood still until now; nothing is made up for."""
+        """Take note that the engine runs from now on; that it has stood still is not made up for."""
         self.origin = now - self.reached / self.hertz
-        self.given_up = self.behind = 0.0
+        self.runs = True
+        self._late = 0.0
 
     def wait(self, now: float) -> float:
         """Return how long to wait with the next slice; 0 if it is time."""
-        return max(self.due(self.reached) - AHEAD - now, 0.0)
+        return max(self.stamp(self.reached) - AHEAD - now, 0.0)
 
     def until(self, known: int | None) -> int:
         """Return the cycle to which to run next.
@@ -122,7 +126,8 @@ class Pacer:
             known: The cycle at which the chip will see something; ``None`` if nothing is known.
 
         """
-        until = self.reached + round(self._slice * self.hertz)
+        length = self._slice if self._slice < SLICE else SLICE + min(self._late, CATCH_UP)
+        until = self.reached + round(length * self.hertz)
         if known is not None and self.reached < known < until and self._cuts < MOST_CUTS:
             self._cuts += 1
             return known
@@ -135,16 +140,17 @@ class Pacer:
         Args:
             cycle: How far.
             events: How much has happened.
-            now: The time of the bench.
+            now: The time that it should be on the bench.
 
         """
         self.reached = cycle
         crowded = events > MOST_EVENTS
         self._slice = max(self._slice / 2, _SHORTEST) if crowded else min(self._slice * 2, SLICE)
-        late = max(now - self.due(cycle), 0.0)
+        late = max(now - self.stamp(cycle), 0.0)
         given_up = max(late - MOST_BEHIND, 0.0)
         self.given_up += given_up
-        self.behind = late - given_up + self.given_up
+        self._late = late - given_up
+        self.behind = self._late + self.given_up
         return self._say(late, now)
 
     def _say(self, late: float, now: float) -> str | None:

@@ -22,7 +22,7 @@ def advance(board: AvrBoard, engine: Engine, time: float) -> None:
 
     """
     pacer, bench = board.pacer, board.bench
-    last = pacer.cycle(time - pacer.given_up)
+    last = pacer.cycle(time)
     while pacer.reached < last:
         until = min(pacer.until(board.next_input()), last)
         for what in board.inputs(room_for(until - pacer.reached, pacer.hertz)):
@@ -30,5 +30,5 @@ def advance(board: AvrBoard, engine: Engine, time: float) -> None:
         done = engine.run(until)
         pacer.ran(done.cycle, len(done.events), bench.time)
         board.take(done)
-        bench.advance(pacer.due(done.cycle))
+        bench.advance(pacer.stamp(done.cycle))
     bench.advance(time)

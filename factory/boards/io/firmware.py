@@ -76,7 +76,7 @@ class FirmwareNode(BoardNode):
         say: Say,
     ) -> None:
         board = AvrBoard(name, bench, image.name, Pacer(HERTZ, bench.time))
-        clock = SimulatedClock(bench, speed)
+        clock = SimulatedClock(bench, board.pacer, speed)
         super().__init__(board, bench, None, publish=publish, send=send, say=say, clock=clock)
         self.speed = speed
         self.serial = SerialPort(board, clock, say)

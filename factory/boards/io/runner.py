@@ -15,6 +15,7 @@ from time import monotonic
 from factory.boards.avr.board import AvrBoard, Input
 from factory.boards.avr.engine import Engine, Slice
 from factory.boards.avr.errors import EngineError
+from factory.boards.avr.pacing import Pacer
 from factory.boards.avr.uart import room_for
 from factory.boards.bench import Bench
 from factory.boards.errors import BoardError
@@ -22,33 +23,40 @@ from factory.boards.io.clock import BenchClock
 
 
 class SimulatedClock(BenchClock):
-    """Moves a bench faster or slower than real time.
+    """Moves a bench, at some speed, but never further than the engine of its board has come.
 
     Args:
-        bench: The world.
-        speed: Seconds of the bench in one of ours; ``None``: it goes on when ``reach`` says so.
+        bench: The world; its time began as that of the monotonic clock.
+        pacer: Knows how far that is.
+        speed: Seconds of the bench in one of ours; ``None`` for as many as can be.
 
     """
 
-    def __init__(self, bench: Bench, speed: float | None) -> None:
+    def __init__(self, bench: Bench, pacer: Pacer, speed: float | None) -> None:
         super().__init__(bench)
+        self._pacer = pacer
         self._speed = speed
-        self._begun = monotonic()
-        self._origin = bench.time
+        self._begun = bench.time
 
-    def reach(self, time: float) -> None:
-        """Have it be a later time."""
-        self._origin = max(time, self._origin)
+    def target(self) -> float:
+        """Return what time it should be on the bench."""
+        if self._speed is None:
+            return self._reached if self._pacer.runs else self._bench.time
+        return self._begun + (monotonic() - self._begun) * self._speed - self._pacer.given_up
 
     def now(self) -> float:
-        """Return what time it is for the bench."""
-        if self._speed is None:
-            return self._origin
-        return self._origin + (monotonic() - self._begun) * self._speed
+        """Return what time it is there."""
+        return min(self.target(), self._reached) if self._pacer.runs else self.target()
+
+    @property
+    def _reached(self) -> float:
+        return self._pacer.stamp(self._pacer.reached)
 
     def _delay(self, due: float) -> float | None:
-        left = max(due - self.now(), 0)
-        return left / self._speed if self._speed is not None else None
+        # What the engine has not come to is looked at again after its next slice.
+        if self._speed is None or (self._pacer.runs and due > self._reached):
+            return None
+        return max(due - self.target(), 0) / self._speed
 
 
 class Runner:
@@ -116,31 +124,31 @@ class Runner:
                 if self._engine is None:
                     await self.make()
                     board.pacer.reached = 0
-                board.pacer.resume(self._clock.now())
+                board.pacer.resume(self._clock.target())
                 while board.lost is None:
                     await self._slice()
             except (EngineError, BoardError) as exc:
                 await self._close_engine()
                 with self._clock:
                     board.lose(f"its simulator failed: {exc}; power 1 tries again")
+            board.pacer.runs = False
             while board.lost is not None:
                 self._powered.clear()
                 await self._powered.wait()
 
     async def _slice(self) -> None:
         board, pacer, clock = self._board, self._board.pacer, self._clock
-        if self._speed is not None and (wait := pacer.wait(clock.now())) > 0:
+        if self._speed is not None and (wait := pacer.wait(clock.target())) > 0:
             await asyncio.sleep(wait / self._speed)
             return
         assert self._engine is not None
         until = pacer.until(board.next_input())
         inputs = board.inputs(room_for(until - pacer.reached, pacer.hertz))
         done = await self._loop.run_in_executor(self._thread, _run_slice, self._engine, inputs, until)
-        if self._speed is None:
-            clock.reach(pacer.due(done.cycle))
-        said = pacer.ran(done.cycle, len(done.events), clock.now())
+        said = pacer.ran(done.cycle, len(done.events), clock.target())
+        board.take(done)
         with clock:
-            board.take(done)
+            pass  # what of it is due already, happens now
         if said is not None:
             self._say(said)
 

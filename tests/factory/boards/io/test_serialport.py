@@ -30,7 +30,9 @@ class Desk:
     def __init__(self, *events: UartEvent) -> None:
         self.rig = Rig(*events, echo=True)
         self.said: list[str] = []
-        self.port = SerialPort(self.rig.board, SimulatedClock(self.rig.bench, None), self.said.append)
+        self.port = SerialPort(
+            self.rig.board, SimulatedClock(self.rig.bench, self.rig.board.pacer, None), self.said.append
+        )
         self.rig.board.sent = self.port.sent
 
     def step(self) -> None:
