@@ -232,10 +232,14 @@ const chip = (() => {
     counters.set(timer.count, timer);
     for (const register of [config.TCCRA, config.TCCRB, config.OCRA, config.OCRB, config.ICR]) {
       if (!register) continue;
-      after(register, () => {
+      const hook = cpu.writeHooks[register];
+      cpu.writeHooks[register] = (value, old, at, mask) => {
+        if (!timer.updateDivider) timer.count(false); // up to here by the old values
+        if (!hook(value, old, at, mask)) cpu.data[register] = value;
         cpu.updateClockEvent(timer.count, 0);
         refreshDuties();
-      });
+        return true;
+      };
     }
   };
 

@@ -486,6 +486,21 @@ def test_the_bundle_is_what_the_script_makes_of_the_package(require_tool: Requir
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_timers_that_are_woken_seldom_do_what_they_do_if_woken_for_each_count(
+    start: Callable[..., Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seldom = start("avr8js", "timers.hex")
+    script = (Path(avr8js.__file__).parent / "js/chip.js").read_text("utf-8")
+    assert "return Math.max(least, 1);" in script
+    each = tmp_path / "chip.js"
+    each.write_text(script.replace("return Math.max(least, 1);", "return 1;"), "utf-8")
+    monkeypatch.setattr(avr8js, "SCRIPTS", ("avr8js.js", str(each)))
+    often = start("avr8js", "timers.hex")
+    assert seldom.run(1000) == often.run(1000)
+    for pin, edges in ((4, 976), (8, 300), (7, 122), (13, 5)):
+        assert len(seldom.states(pin)) >= edges
+
+
 def test_a_broken_installation_is_an_error_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     needs("avr8js")
 
