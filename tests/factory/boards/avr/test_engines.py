@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -395,6 +396,16 @@ def test_a_closed_engine_says_so(probe: Lab) -> None:
     probe.engine.close()
     with pytest.raises(EngineError, match="closed"):
         probe.engine.run(probe.cycle + 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_it_is_made_and_closed_on_an_event_loop_and_runs_on_a_thread(name: str) -> None:
+    needs(name)
+    engine = start_engine(code(0x9A25, 0xCFFF), name)
+    try:
+        assert (await asyncio.to_thread(engine.run, 100)).events[0] == PinEvent(0, 13, PinState.LOW)
+    finally:
+        engine.close()
 
 
 # -- finding one -----------------------------------------------------------------------------
