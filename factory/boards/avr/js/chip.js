@@ -56,6 +56,7 @@ const chip = (() => {
   const told = new Uint8Array(20); // the states that were last reported: INPUT at first
   const duties = new Int16Array(20).fill(-1);
   const line = { bytes: new Uint8Array(RX_ROOM), first: 0, count: 0 }; // on their way to RX
+  const counters = new Map(); // the timers, by what the clock calls
   let special = new Uint8Array(flash.length); // by address: what to look at before it is executed
   let cpu = null, ports = [], adc = null, usart = null, pumping = false;
   let stopAt = 0, room = 0, origin = 0;
@@ -211,6 +212,50 @@ const chip = (() => {
     };
   };
 
+  // -- timers ------------------------------------------------------------------------------------
+
+  // How many counts it is at least until a timer does something that shows.
+  const distance = (timer) => {
+    const { tcnt, TOP, ocrA, ocrB, countingUp, timerMode } = timer;
+    if (timer.tcntUpdated || timer.updateDivider || tcnt > TOP) return 1;
+    const down = (timerMode === 1 || timerMode === 4) && !countingUp; // phase correct
+    let least = down ? tcnt : TOP - tcnt;
+    for (const level of [ocrA, ocrB]) {
+      const away = down ? tcnt - level : level - tcnt;
+      if (away > 0 && away < least) least = away;
+    }
+    return Math.max(least, 1);
+  };
+
+  const attachTimer = (wired) => {
+    const { config } = wired, timer = new A.AVRTimer(cpu, config);
+    counters.set(timer.count, timer);
+    for (const register of [config.TCCRA, config.TCCRB, config.OCRA, config.OCRB, config.ICR]) {
+      if (!register) continue;
+      const hook = cpu.writeHooks[register];
+      cpu.writeHooks[register] = (value, old, at, mask) => {
+        if (!timer.updateDivider) timer.count(false); // up to here by the old values
+        if (!hook(value, old, at, mask)) cpu.data[register] = value;
+        cpu.updateClockEvent(timer.count, 0);
+        refreshDuties();
+        return true;
+      };
+    }
+  };
+
+  // avr8js wakes a timer for each of its counts. It reckons as well with many at once, so it need not be woken
+  // before something shows; reading its counter, or writing to its registers, brings it up to date in between.
+  const attachTimers = () => {
+    counters.clear();
+    const add = cpu.addClockEvent;
+    cpu.addClockEvent = function (callback, cycles) {
+      const timer = counters.get(callback);
+      const skipped = timer && cycles > 0 && timer.divider ? (distance(timer) - 1) * timer.divider : 0;
+      return add.call(this, callback, cycles + skipped);
+    };
+    TIMERS.forEach(attachTimer);
+  };
+
   // -- the serial line ---------------------------------------------------------------------------
 
   const attachUsart = () => {
@@ -309,13 +354,7 @@ const chip = (() => {
     cpu.data[MCUSR] = cause;
     stopped = sleeping = bitten = false;
     PORTS.forEach(attachPort);
-    for (const timer of TIMERS) {
-      const { config } = timer;
-      timer.timer = new A.AVRTimer(cpu, config);
-      for (const register of [config.TCCRA, config.TCCRB, config.OCRA, config.OCRB, config.ICR]) {
-        if (register) after(register, refreshDuties);
-      }
-    }
+    attachTimers();
     attachUsart();
     attachAdc();
     new A.AVRSPI(cpu, A.spiConfig, HERTZ);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -397,6 +398,16 @@ def test_a_closed_engine_says_so(probe: Lab) -> None:
         probe.engine.run(probe.cycle + 1)
 
 
+@pytest.mark.parametrize("name", NAMES)
+async def test_it_is_made_and_closed_on_an_event_loop_and_runs_on_a_thread(name: str) -> None:
+    needs(name)
+    engine = start_engine(code(0x9A25, 0xCFFF), name)
+    try:
+        assert (await asyncio.to_thread(engine.run, 100)).events[0] == PinEvent(0, 13, PinState.LOW)
+    finally:
+        engine.close()
+
+
 # -- finding one -----------------------------------------------------------------------------
 
 
@@ -484,6 +495,21 @@ def test_the_bundle_is_what_the_script_makes_of_the_package(require_tool: Requir
         timeout=140,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_timers_that_are_woken_seldom_do_what_they_do_if_woken_for_each_count(
+    start: Callable[..., Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seldom = start("avr8js", "timers.hex")
+    script = (Path(avr8js.__file__).parent / "js/chip.js").read_text("utf-8")
+    assert "return Math.max(least, 1);" in script
+    each = tmp_path / "chip.js"
+    each.write_text(script.replace("return Math.max(least, 1);", "return 1;"), "utf-8")
+    monkeypatch.setattr(avr8js, "SCRIPTS", ("avr8js.js", str(each)))
+    often = start("avr8js", "timers.hex")
+    assert seldom.run(1000) == often.run(1000)
+    for pin, edges in ((4, 976), (8, 300), (7, 122), (13, 5)):
+        assert len(seldom.states(pin)) >= edges
 
 
 def test_a_broken_installation_is_an_error_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:

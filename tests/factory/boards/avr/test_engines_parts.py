@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factory.boards.avr.engine import (
@@ -35,6 +35,9 @@ from factory.boards.avr.records import (
 )
 from factory.boards.avr.registers import PORTS, TIMERS, Timer, duty, port_of
 from factory.boards.avr.simavr_process import millivolts
+
+# On a busy machine anything may take long.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Recorder(RecordingEngine):
@@ -165,6 +168,7 @@ def test_the_other_output_has_its_own_duty() -> None:
 # -- simavr ----------------------------------------------------------------------------------
 
 
+@unhurried
 @given(st.integers(0, 5_500_000))
 def test_simavr_reads_what_the_chip_reads(microvolts: int) -> None:
     told = millivolts(microvolts)

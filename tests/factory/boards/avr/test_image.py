@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factory.boards.avr.elf import AVR, AVR5, CHIP_TAG, FILE_HEADER, SECTION, SEGMENT, parse_elf
@@ -18,6 +18,8 @@ from factory.boards.avr.image import MOST_BYTES, read_image
 from factory.boards.errors import BoardError
 
 FIRMWARE = Path(__file__).parent / "firmware"
+# On a busy machine anything may take long.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 END = ":00000001FF\n"
 
 
@@ -43,6 +45,7 @@ def refused(data: bytes | str) -> str:
 # -- Intel HEX -------------------------------------------------------------------------------
 
 
+@unhurried
 @given(st.binary(min_size=1, max_size=700), st.integers(1, 255))
 def test_what_was_written_is_read(flash: bytes, width: int) -> None:
     assert parse_hex(hexed(flash, width), "a.hex") == flash
@@ -102,6 +105,7 @@ def test_each_mistake_is_said_with_its_line(text: str, place: str, why: str) -> 
     assert why in said
 
 
+@unhurried
 @given(st.data())
 def test_one_wrong_digit_never_passes_unseen(data: st.DataObject) -> None:
     flash = data.draw(st.binary(min_size=1, max_size=40))
@@ -112,6 +116,7 @@ def test_one_wrong_digit_never_passes_unseen(data: st.DataObject) -> None:
         assert parse_hex(bytes(text), "a.hex") == flash  # such as a line break that was another one
 
 
+@unhurried
 @given(st.binary(max_size=300))
 def test_garbage_is_refused_and_nothing_worse(data: bytes) -> None:
     with pytest.raises(FirmwareError):
@@ -205,6 +210,7 @@ def test_each_mistake_is_said_with_its_reason(data: bytes, why: str) -> None:
     assert why in elf_refused(data)
 
 
+@unhurried
 @given(st.data())
 def test_damaged_files_are_read_or_refused_and_nothing_worse(data: st.DataObject) -> None:
     made = bytearray(elf([(0, b"code"), (6, b"data")], section=(b".mmcu", mmcu(b"atmega328p"))))
