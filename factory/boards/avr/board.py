@@ -445,6 +445,10 @@ class AvrBoard(SimBoard):
         for pin in self.pins:
             pin.silence()
         super().lose(reason)
+        for pin in self.pins:
+            if pin.source is not None:
+                pin.source = None
+                self.bench.changed(pin.net)
 
     def restore(self) -> None:
         """Give it power again: the firmware begins anew."""
