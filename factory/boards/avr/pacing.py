@@ -28,18 +28,15 @@ DELAY = SLICE + AHEAD
 MOST_CUTS = 8
 """Times that one slice is ended early for an input; those that come then share the next one."""
 
-CATCH_UP = 0.02
-"""Seconds by which a slice is longer at most while the simulation is behind: each slice is a way to
-another thread and back, which takes its time on a machine that is busy."""
-
-MOST_BEHIND = 1.0
-"""Seconds that are made up for; what is more is given up."""
+MOST_BEHIND = 0.1
+"""Seconds that are made up for; what is more is given up. No longer slices make up for more: then what
+parts do within one would all be seen at its end."""
 
 MOST_EVENTS = 2_000
 """Events of one slice; if there are more, the next slice is shorter, so that nobody waits long."""
 
 _SHORTEST = SLICE / 64
-_WORTH_SAYING = 0.1
+_WORTH_SAYING = 0.2
 _QUIET = 5.0
 
 
@@ -91,10 +88,9 @@ class Pacer:
         self.given_up = 0.0
         self.behind = 0.0
         self._slice = SLICE
-        self._late = 0.0
         self._cuts = 0
-        self._said = -_QUIET
-        self._is_late = False
+        self._said = 0.0
+        self._quiet_until = origin
 
     def stamp(self, cycle: int) -> float:
         """Return the time of a cycle on the bench."""
@@ -113,7 +109,6 @@ class Pacer:
         """Take note that the engine runs from now on; that it has stood still is not made up for."""
         self.origin = now - self.reached / self.hertz
         self.runs = True
-        self._late = 0.0
 
     def wait(self, now: float) -> float:
         """Return how long to wait with the next slice; 0 if it is time."""
@@ -126,8 +121,7 @@ class Pacer:
             known: The cycle at which the chip will see something; ``None`` if nothing is known.
 
         """
-        length = self._slice if self._slice < SLICE else SLICE + min(self._late, CATCH_UP)
-        until = self.reached + round(length * self.hertz)
+        until = self.reached + round(self._slice * self.hertz)
         if known is not None and self.reached < known < until and self._cuts < MOST_CUTS:
             self._cuts += 1
             return known
@@ -147,25 +141,17 @@ class Pacer:
         crowded = events > MOST_EVENTS
         self._slice = max(self._slice / 2, _SHORTEST) if crowded else min(self._slice * 2, SLICE)
         late = max(now - self.stamp(cycle), 0.0)
-        given_up = max(late - MOST_BEHIND, 0.0)
-        self.given_up += given_up
-        self._late = late - given_up
-        self.behind = self._late + self.given_up
-        return self._say(late, now)
+        ours = now + self.given_up
+        self.given_up += max(late - MOST_BEHIND, 0.0)
+        self.behind = min(late, MOST_BEHIND) + self.given_up
+        return self._say(ours)
 
-    def _say(self, late: float, now: float) -> str | None:
-        if late < _WORTH_SAYING:
-            if late == 0.0 and self._is_late:
-                self._is_late = False
-                rest = f", but for {self.given_up:.1f} s that are given up" if self.given_up else ""
-                return f"simulated time has caught up{rest}"
+    def _say(self, now: float) -> str | None:
+        if self.behind < self._said + _WORTH_SAYING or now < self._quiet_until:
             return None
-        if now - self._said < _QUIET:
-            return None
-        self._said = now
-        self._is_late = True
-        given_up = f"; {self.given_up:.1f} s of it are given up" if self.given_up else ""
+        self._said = self.behind
+        self._quiet_until = now + _QUIET
         return (
-            f"simulated time is {self.behind:.1f} s behind{given_up}: this machine is too busy, "
-            f"or the firmware does more than it can follow; the times of edges are those of the chip"
+            f"simulated time is {self.behind:.1f} s behind: this machine is too busy, or the firmware "
+            f"does more than it can follow; the times of edges are those of the chip"
         )
