@@ -28,7 +28,7 @@ DELAY = SLICE + AHEAD
 MOST_CUTS = 8
 """Times that one slice is ended early for an input; those that come then share the next one."""
 
-MOST_BEHIND = 0.1
+MOST_BEHIND = 0.25
 """Seconds that are made up for; what is more is given up. No longer slices make up for more: then what
 parts do within one would all be seen at its end."""
 
@@ -36,7 +36,7 @@ MOST_EVENTS = 2_000
 """Events of one slice; if there are more, the next slice is shorter, so that nobody waits long."""
 
 _SHORTEST = SLICE / 64
-_WORTH_SAYING = 0.2
+_WORTH_SAYING = 0.3
 _QUIET = 5.0
 
 

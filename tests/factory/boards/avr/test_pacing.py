@@ -85,7 +85,7 @@ def test_lag_is_said_once_in_a_while_if_there_is_more_of_it() -> None:
     assert (said, pacer.behind) == ([], 0.0)
     run(1000, 2 * SLICE)
     assert [word.partition(":")[0] for word in said] == [
-        f"simulated time is {seconds} s behind" for seconds in ("0.2", "2.7")
+        f"simulated time is {seconds} s behind" for seconds in ("0.3", "2.8")
     ]
     assert pacer.behind == pytest.approx(5.0)
     assert pacer.given_up == pytest.approx(5.0 - MOST_BEHIND)
@@ -93,7 +93,7 @@ def test_lag_is_said_once_in_a_while_if_there_is_more_of_it() -> None:
     run(1000, 0.9 * SLICE)
     assert pacer.behind == pacer.given_up
     run(2000, SLICE)
-    assert [word.partition(":")[0] for word in said[2:]] == ["simulated time is 5.0 s behind"]
+    assert [word.partition(":")[0] for word in said[2:]] == ["simulated time is 4.9 s behind"]
 
 
 def test_more_than_can_be_made_up_for_is_given_up() -> None:
