@@ -8,6 +8,7 @@ however old, and say what is wrong.
 """
 
 import os
+import signal
 import sys
 
 OLDEST = (3, 11)
@@ -24,7 +25,14 @@ def main():
     """Run the launcher, which ends the program itself."""
     from factory.cli.launch import main as launch
 
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     launch()
+
+
+def _leave(*_):
+    # type: (object) -> None
+    os._exit(130)
 
 
 def _look_for_late_ones():
@@ -51,6 +59,9 @@ def _start():
     if sys.version_info < OLDEST:
         trouble = "Python 3.11 or newer is needed, and this is {}.{}".format(*sys.version_info[:2])
     else:
+        # Ctrl-C while it imports ends it without a word; not if it is ignored, as it is behind `&`.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _leave)
         try:
             import factory.cli.launch  # noqa: F401
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from benchmarks import looking
 from benchmarks.__main__ import README, update_block
 from benchmarks.machine import describe
 from benchmarks.report import aligned
@@ -28,6 +29,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FIRST_PORT = 24_000
 IDLE = 5.0
 """Seconds for which idle workers are watched."""
+
+BARE = "a bare Python starts and ends"
+
+BLOCKED = 1.5
+"""Seconds for which an event loop is blocked while `mesh list` is timed, once a round."""
 
 SHIPPED = """
   clock: {{sketch: clock, target: blink}}
@@ -117,7 +123,7 @@ def measure(count: int, rounds: int) -> list[Row]:
     """Return all figures; fleets of ``count`` nodes are the large ones."""
     bare = timed(sys.executable, "-c", "pass", rounds=rounds * 3)
     rows = [
-        Row("a bare Python starts and ends", bare, None, "s"),
+        Row(BARE, bare, None, "s"),
         Row("`mesh --help`", timed(*mesh("--help"), rounds=rounds * 3), 0.2, "s"),
     ]
     grid = Path(os.environ[runtime.VARIABLE], "bench.yaml")
@@ -142,9 +148,30 @@ def measure(count: int, rounds: int) -> list[Row]:
             Row("memory of an idle worker", size, 40.0, "MiB"),
             Row("an idle worker, of one core", share * 100, 0.5, "%"),
         ]
+    rows += measure_looking(grid, rounds)
     write(grid, many(count))
     with fleet(grid) as seconds:
         rows.append(Row(f"`mesh up` of {count} nodes, until all are ready", seconds, 15.0, "s"))
+    return rows
+
+
+def measure_looking(grid: Path, rounds: int) -> list[Row]:
+    """Return what looking inside costs, and how long it takes when somebody is silent."""
+    sink = FIRST_PORT + 901
+    looking.write_sketches(grid.parent)
+    write(grid, SHIPPED.format(FIRST_PORT, FIRST_PORT + 1) + looking.grid(sink))
+    listed = mesh("list", "--grid", grid)
+    with fleet(grid):
+        rows = [Row("`mesh list` of four nodes", timed(*listed, rounds=rounds), 0.5, "s")]
+        with looking.frozen("buzzer"):
+            rows.append(Row("... with one node frozen", timed(*listed, rounds=rounds), 0.5, "s"))
+        silent = []
+        for _ in range(rounds):
+            with looking.blocked(sink, BLOCKED):
+                silent.append(timed(*listed, rounds=1))
+            time.sleep(BLOCKED)
+        rows.append(Row("... with one event loop blocked", median(silent), 0.5, "s"))
+        rows += [Row(what, percent, 10.0, "%") for what, percent in looking.costs(sink, grid, rounds).items()]
     return rows
 
 
@@ -185,11 +212,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--nodes", type=int, default=50, help="nodes of the large fleet (50)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (5)")
+    parser.add_argument("--only-looking", action="store_true", help="only what looking inside costs")
     parser.add_argument("--update-readme", action="store_true", help="put the table into the README")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sm-") as folder:
         os.environ[runtime.VARIABLE] = folder
-        rows = measure(arguments.nodes, arguments.rounds)
+        if arguments.only_looking:
+            bare = timed(sys.executable, "-c", "pass", rounds=arguments.rounds * 3)
+            rows = [Row(BARE, bare, None, "s")]
+            rows += measure_looking(Path(folder, "bench.yaml"), arguments.rounds)
+        else:
+            rows = measure(arguments.nodes, arguments.rounds)
     about = [f"- {name}: {value}" for name, value in describe().items() if name != "nats-server"]
     text = "\n".join([*about, "", table(rows)])
     print(text)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from factory.errors import SketchError
-from factory.reactive import Hook, Reaction, Rhythm, Source, marks
+from factory.marking import Hook, Reaction, Rhythm, Source, marks
 from mesh.links.publishing import checked_channel
 from mesh.protocol.patterns import Pattern, PatternError, PatternTable
 from mesh.protocol.values import message_decoder

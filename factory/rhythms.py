@@ -7,7 +7,7 @@ import inspect
 import math
 from typing import TYPE_CHECKING
 
-from factory.reactive import Rhythm
+from factory.marking import Rhythm
 from factory.threads import Threads
 from factory.trouble import Report, is_cancellation, named
 from mesh.text import seconds

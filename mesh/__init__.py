@@ -2,34 +2,38 @@
 
 from typing import TYPE_CHECKING
 
-from mesh.errors import (
-    AckTimeoutError,
-    DeliveryError,
-    FrameTooLargeError,
-    GridError,
-    GridProblem,
-    LineTooLongError,
-    MeshError,
-    NackedError,
-    NameTakenError,
-    NotAServerError,
-    OutcomeUnknownError,
-    PayloadError,
-    PeerDownError,
-    ProtocolError,
-    ServeError,
-    UnknownNodeError,
-    VersionMismatchError,
-)
 from mesh.late import late_names
 
 if TYPE_CHECKING:
     from mesh import sync
     from mesh.client import Peer, connect, gather
+    from mesh.errors import (
+        AckTimeoutError,
+        DeliveryError,
+        FrameTooLargeError,
+        GridError,
+        GridProblem,
+        LineTooLongError,
+        MeshError,
+        NackedError,
+        NameTakenError,
+        NoReceiptError,
+        NotAServerError,
+        OutcomeUnknownError,
+        PayloadError,
+        PeerDownError,
+        ProtocolError,
+        RingError,
+        RingLeftError,
+        ServeError,
+        UnknownNodeError,
+        VersionMismatchError,
+    )
     from mesh.gathering import Gathered
     from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
     from mesh.lines import LineProtocol
     from mesh.node import Node
+    from mesh.rings.shell import Receipt
     from mesh.streams import Ask
     from mesh.subscription import Subscription
 else:
@@ -37,6 +41,28 @@ else:
         __name__,
         {
             "mesh.client": ("Peer", "connect", "gather"),
+            "mesh.errors": (
+                "AckTimeoutError",
+                "DeliveryError",
+                "FrameTooLargeError",
+                "GridError",
+                "GridProblem",
+                "LineTooLongError",
+                "MeshError",
+                "NackedError",
+                "NameTakenError",
+                "NoReceiptError",
+                "NotAServerError",
+                "OutcomeUnknownError",
+                "PayloadError",
+                "PeerDownError",
+                "ProtocolError",
+                "RingError",
+                "RingLeftError",
+                "ServeError",
+                "UnknownNodeError",
+                "VersionMismatchError",
+            ),
             "mesh.gathering": ("Gathered",),
             "mesh.gridfile": (
                 "EnvRegistry",
@@ -49,6 +75,7 @@ else:
             ),
             "mesh.lines": ("LineProtocol",),
             "mesh.node": ("Node",),
+            "mesh.rings.shell": ("Receipt",),
             "mesh.streams": ("Ask",),
             "mesh.subscription": ("Subscription",),
             "mesh.sync": ("sync",),
@@ -72,6 +99,7 @@ __all__ = [
     "MeshError",
     "NackedError",
     "NameTakenError",
+    "NoReceiptError",
     "Node",
     "NotAServerError",
     "OutcomeUnknownError",
@@ -79,7 +107,10 @@ __all__ = [
     "Peer",
     "PeerDownError",
     "ProtocolError",
+    "Receipt",
     "Registry",
+    "RingError",
+    "RingLeftError",
     "ServeError",
     "StaticRegistry",
     "Subscription",

@@ -83,7 +83,7 @@ class FleetRecord(msgspec.Struct, frozen=True, kw_only=True):
         id: The name of its folder.
         pid: The process of its supervisor.
         start: When that process began, as the system tells it.
-        grid: Absolute path of its grid.
+        grid: Absolute path of its grid, as it was named.
         started_at: When it was brought up, in seconds since 1970.
         detached: Whether it runs without a terminal.
 
@@ -290,22 +290,50 @@ def _names_a_living_one(path: Path) -> bool:
 # -- fleets ------------------------------------------------------------------------------------------
 
 
+def named(grid: Path) -> Path:
+    """Return the absolute path of a grid as it is named.
+
+    A link stays what it is: whoever turns it to another file edits the grid of that name.
+    """
+    path = grid.absolute()
+    # Behind a link `..` is not where it seems to be.
+    return path.parent.resolve() / path.name if ".." in path.parts else path
+
+
 def fleet_folder(grid: Path) -> Path:
     """Return the folder of the fleet of a grid, made if it was not there.
 
     Args:
-        grid: The file; its real path counts, however it is written.
+        grid: The file, as it is named.
 
     Raises:
         RuntimeDirectoryError: If the directory cannot be used.
 
     """
+    path = named(grid)
+    word = _NO_NAME.sub("-", path.parent.name)[:20] or "grid"
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    folder = _folder("fleets") / f"{word}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def running_fleet(grid: Path) -> tuple[Path, FleetRecord] | None:
+    """Return folder and record of the fleet of a grid, if it runs.
+
+    Args:
+        grid: The file; if no fleet was brought up by that name, one of the same file counts.
+
+    Raises:
+        RuntimeDirectoryError: If the directory cannot be used.
+
+    """
+    folder = fleet_folder(grid)
+    record = fleet_of(folder)
+    if record is not None:
+        return folder, record
     real = os.path.realpath(grid)
-    word = _NO_NAME.sub("-", Path(real).parent.name)[:20] or "grid"
-    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:8]
-    path = _folder("fleets") / f"{word}-{digest}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    return next((found for found in fleets() if os.path.realpath(found[1].grid) == real), None)
 
 
 def fleet_of(folder: Path) -> FleetRecord | None:

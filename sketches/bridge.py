@@ -29,7 +29,6 @@ class Bridge(factory.FactoryLoop):
         self.node_name, _, self.to_channel = to.partition("/")
         self.node(self.node_name)  # says so now if the grid has no such node
         self.ends: dict[int, factory.Client] = {}
-        self.dropped = 0
 
     def on_client(self, client: factory.Client, state: str, reason: str) -> bool:
         """Keep who is at the other end of the line; who sends by websocket is none of these."""
@@ -46,24 +45,19 @@ class Bridge(factory.FactoryLoop):
     async def loop(self, channel: str, msg: Any) -> Any:
         """Hand a line on and return its acknowledgement; write what came from a node as a line."""
         if self.client is None:
-            self.drop(sum(not end.tell(msg) for end in self.ends.values()) or not self.ends)
+            self.write(msg)
             return None
         try:
             return await self.request(self.node_name, msg, self.to_channel)
         except mesh.NackedError as exc:
             raise factory.Reject(f"{exc.type}: {exc.reason}") from exc
 
-    def drop(self, count: int) -> None:
-        """Count what a line has no room for, and say so when it begins and every thousand."""
-        before, self.dropped = self.dropped, self.dropped + count
-        if count and (before == 0 or self.dropped // 1000 > before // 1000):
-            self.out(f"no line takes what comes: {self.dropped} dropped so far")
-
-    @factory.on_stop
-    def count(self) -> None:
-        """Say what was dropped in all."""
-        if self.dropped:
-            self.out(f"no line took what came: {self.dropped} dropped in all")
+    def write(self, msg: Any) -> None:
+        """Write a line to every end; what one of them has no room for is refused, so the books tell of it."""
+        if not self.ends:
+            raise factory.Reject("no line is up")
+        if deaf := sum(not end.tell(msg) for end in self.ends.values()):
+            raise factory.Reject(f"{deaf} of {len(self.ends)} lines do not take it")
 
     @factory.on_start
     async def begin(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # What steers a program of ours from outside, and so must not steer a test.
 OUR_VARIABLES = (
@@ -26,6 +27,13 @@ OUR_VARIABLES = (
     "SKETCHMESH_UVLOOP",
 )
 SOURCE_ROW = re.compile(r"[A-Z]\d{1,3}")
+
+# An example may take as long as it likes: how long it takes says more of the machine than of us.
+# Built on the profile that is in use, for under CI that is one without chance.
+settings.register_profile(
+    "patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 # `nohup make test` has SIGHUP ignored, and so would every process that a test starts. A
 # handler, unlike SIG_IGN, is not inherited, and the tests themselves still survive the hangup.
@@ -98,6 +106,9 @@ async def _task_check() -> AsyncIterator[None]:
     for _ in range(10):
         await asyncio.sleep(0)
     leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if leaked:
+        # And whoever waits for the other end needs the system, which may have others to serve.
+        _, leaked = await asyncio.wait(leaked, timeout=1.0)
     for task in leaked:
         task.cancel()
     await asyncio.gather(*leaked, return_exceptions=True)

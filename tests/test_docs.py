@@ -39,7 +39,6 @@ def _prose(path: Path) -> str:
 
 
 @pytest.mark.fleet
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("path", WITH_BLOCKS, ids=_name)
 def test_every_block_does_what_it_says(path: Path, tmp_path: Path, require_tool: RequireTool) -> None:
     with Newcomer(checkout(tmp_path), require_tool) as newcomer:

@@ -49,6 +49,11 @@ class SimPin(Pin):
         """Whether it shows the noise of a net that floats: only an input does."""
         return self.mode is Mode.INPUT and self.board.lost is None
 
+    @property
+    def net_level(self) -> int | None:
+        """What it would read, whatever its mode; ``None`` if nothing drives its net."""
+        return None if self.net.volts is None else self._level
+
     def see(self, volts: float | None, chance: float) -> None:
         """Take note of the voltage of its net."""
         mode = self.mode

@@ -26,14 +26,14 @@ class VcdWriter:
     """Turns the edges of one board into lines.
 
     Args:
-        board: What the board is called.
+        board: What the board is called; what has no letter in it is called ``board``.
         pins: By number, the name of each pin.
         date: When, as ``date_text`` writes it.
 
     """
 
     def __init__(self, board: str, pins: Sequence[str], date: str) -> None:
-        self._board = _word(board)
+        self._board = _word(board) or "board"
         self._pins = pins
         self._date = date
         self._codes = {
@@ -42,7 +42,9 @@ class VcdWriter:
                 (pin, signal) for pin in range(len(pins)) for signal in _WIDTHS
             )
         }
+        # The stamp that the tick `_base` stands for: None until there is an edge.
         self._begin: float | None = None
+        self._base = 0
         self._tick = -1
 
     def header(self) -> str:
@@ -57,10 +59,22 @@ class VcdWriter:
             end = "" if signal == "level" else f"_{signal}"
             width = _WIDTHS[signal]
             lines.append(f"$var wire {width} {code} pin_{_word(self._pins[pin])}{end} $end")
-        lines += ["$upscope $end", "$enddefinitions $end", "$dumpvars"]
-        lines += [self._change(code, None, _WIDTHS[signal]) for (_, signal), code in self._codes.items()]
-        lines.append("$end")
+        lines += ["$upscope $end", "$enddefinitions $end", "$dumpvars", *self._unknown(), "$end"]
         return "\n".join(lines) + "\n"
+
+    def anew(self) -> str:
+        """Return the lines that say that the board has started anew.
+
+        Its clock may have, too, so what follows goes on a tick behind what was before, whatever its stamps
+        say. Every signal is unknown again.
+        """
+        self._begin = None
+        self._tick = self._base = self._tick + 1
+        comment = "$comment the board has started anew: how long after what is before this is not known $end"
+        return "".join(f"{line}\n" for line in (comment, f"#{self._tick}", *self._unknown()))
+
+    def _unknown(self) -> list[str]:
+        return [self._change(code, None, _WIDTHS[signal]) for (_, signal), code in self._codes.items()]
 
     def changes(self, edges: Iterable[Sequence[object]], missed: int = 0) -> str:
         """Return the lines of some edges, each ``[number, seconds, pin, signal, value]``.
@@ -77,7 +91,7 @@ class VcdWriter:
             assert isinstance(value, int)
             if self._begin is None:
                 self._begin = time
-            tick = max(round((time - self._begin) * TICKS), self._tick)
+            tick = max(self._base + round((time - self._begin) * TICKS), self._tick)
             if tick != self._tick:
                 self._tick = tick
                 lines.append(f"#{tick}")

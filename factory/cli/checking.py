@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 import mesh
+from factory.cli.running import tell_roll_back
 from factory.cli.shared import FAILED, explained, grid_option, grid_path, json_option
 from mesh.text import listing
 
@@ -91,13 +92,19 @@ def plan(ctx: click.Context, path: Path | None, as_json: bool) -> None:
         status = None
         changes = difference((), want.nodes())
     if as_json:
-        document = {"up": status is not None, "changes": [change.as_dict() for change in changes]}
+        document = {
+            "up": status is not None,
+            "rolled_back": status and status["rolled_back"],
+            "changes": [change.as_dict() for change in changes],
+        }
         click.echo(json.dumps(document))
         return
     for change in changes:
         click.echo(str(change))
     if status is None:
         click.echo("no fleet of this grid is up; `mesh up` would start these", err=True)
+    elif status["rolled_back"]:
+        tell_roll_back(status)
     elif not changes:
         click.echo("the fleet runs what the grid says", err=True)
 

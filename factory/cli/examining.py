@@ -17,6 +17,9 @@ from mesh.text import did_you_mean, printable
 if TYPE_CHECKING:
     from factory.looking.doctor import Finding
 
+THOROUGH = 2.0
+"""Seconds that nodes have to answer: more than for a list, for here a verdict comes of it."""
+
 
 @click.command()
 @grid_option
@@ -60,7 +63,9 @@ def _examine(path: Path | None) -> tuple[list[Finding], int]:
 
     from factory.looking import doctor as rules
     from factory.looking.books import books
-    from factory.looking.survey import WITHIN, survey
+    from factory.looking.budget import patience
+    from factory.looking.places import prepare
+    from factory.looking.survey import survey
 
     try:
         places = all_places(path)
@@ -68,8 +73,10 @@ def _examine(path: Path | None) -> tuple[list[Finding], int]:
         return rules.of_grid(exc), 0
 
     async def ask() -> Any:
-        return await asyncio.gather(survey(places), books(places, WITHIN))
+        within = patience(THOROUGH)
+        return await asyncio.gather(survey(places, within), books(places, within))
 
+    prepare(places)
     seen, ledgers = asyncio.run(ask())
     return rules.findings(seen, ledgers, _fleet(path)), len(seen)
 
@@ -78,9 +85,11 @@ def _fleet(path: Path | None) -> dict[str, Any] | None:
     """Return what the supervisor says, if there is one that answers."""
     from factory.fleet import asking
     from factory.fleet.errors import NoFleetError
+    from factory.looking.budget import patience
 
     try:
-        return asking.ask(asking.find(grid_path(path))[0], "status", timeout=1.0)
+        folder, _ = asking.find(grid_path(path))
+        return asking.ask(folder, "status", timeout=patience(THOROUGH))
     except (NoFleetError, mesh.MeshError):
         return None
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before all that takes a while to be imported
+    from factory.cli import starting
+
+    starting.mesh()
+
 from pathlib import Path
 
 import click
@@ -13,7 +18,9 @@ from factory.cli import (
     looking,
     making,
     pins,
+    ring,
     running,
+    scenarios,
     sending,
     topping,
     watching,
@@ -22,7 +29,7 @@ from factory.cli.printing import Printing
 from factory.cli.shared import grid_option
 
 
-@click.group(cls=Printing, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("mesh", cls=Printing, context_settings={"help_option_names": ["-h", "--help"]})
 @grid_option
 @click.pass_context
 def main(ctx: click.Context, path: Path | None) -> None:
@@ -41,9 +48,7 @@ for command in (
     *logs.COMMANDS,
     *checking.COMMANDS,
     *pins.COMMANDS,
+    *ring.COMMANDS,
+    *scenarios.COMMANDS,
 ):
     main.add_command(command)
-
-
-if __name__ == "__main__":
-    main(prog_name="mesh")

@@ -50,10 +50,12 @@ def logs(
     """
     from factory.fleet.logs import Tail, nodes_with_logs, read_logs
     from mesh.gridfile.locate import locate
-    from mesh.runtime import fleet_folder, fleet_of
+    from mesh.runtime import fleet_folder, fleet_of, running_fleet
     from mesh.text import did_you_mean
 
-    folder = fleet_folder(locate(grid_path(path)))
+    grid = locate(grid_path(path))
+    running = running_fleet(grid)
+    folder = running[0] if running else fleet_folder(grid)
     known = nodes_with_logs(folder / "logs")
     for name in nodes:
         if name not in known and not follow:

@@ -35,9 +35,13 @@ _NODES = click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=n
 def _survey(path: Path | None) -> list[Seen]:
     import asyncio
 
+    from factory.looking.budget import left_now
+    from factory.looking.places import prepare
     from factory.looking.survey import survey
 
-    return asyncio.run(survey(all_places(path)))
+    places = all_places(path)
+    prepare(places)
+    return asyncio.run(survey(places, left_now()))
 
 
 @click.command("list")
@@ -50,12 +54,13 @@ def list_(path: Path | None, as_json: bool) -> None:
     However a worker was started, it is there. A node is up, frozen (it runs and does not
     answer), linked (known by its link with another one) or down.
     """
-    from factory.cli.tables import show, span
-
     rows = [one.as_dict() for one in _survey(path)]
     if as_json:
         click.echo(json.dumps(rows))
         return
+    from factory.cli.tables import show
+    from factory.cli.units import span
+
     show(
         ("NODE", "STATE", "WHERE", "#PID", "#UPTIME", "#LINKS", "SKETCH", "NOTE"),
         [
@@ -71,6 +76,7 @@ def list_(path: Path | None, as_json: bool) -> None:
             )
             for row in rows
         ],
+        aside=True,
     )
 
 
@@ -100,7 +106,7 @@ def info(node: str, path: Path | None, timeout: float, as_json: bool) -> None:
     for key, value in facts.items():
         if key in ("links", "subscriptions"):
             continue
-        click.echo(f"{key.replace('_', ' ') + ':':<12} {_words(value)}")
+        click.echo(f"{key.replace('_', ' ') + ':':<12} {_words(key, value)}")
     for link in facts["links"]:
         why = f" ({link['why']})" if link["why"] else ""
         way = "to" if link["dialled"] else "from"
@@ -111,12 +117,20 @@ def info(node: str, path: Path | None, timeout: float, as_json: bool) -> None:
         click.echo(f"{'subscribes:':<12} {printable(words)}")
 
 
-def _words(value: object) -> str:
+def _words(key: str, value: Any) -> str:
+    from factory.cli.units import size_words, time_words
+
+    if value is None:
+        return "-"
+    if key in ("uptime", "cpu"):
+        return time_words(value)
+    if key == "memory":
+        return size_words(value)
     if isinstance(value, list):
         return printable(", ".join(map(str, value))) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "-" if value is None else printable(str(value))
+    return printable(str(value))
 
 
 @click.command()
@@ -132,7 +146,6 @@ def ledger(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: b
     """
     import asyncio
 
-    from factory.cli.tables import show
     from factory.looking.books import books, rows_of
     from factory.looking.places import chosen
 
@@ -140,6 +153,8 @@ def ledger(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: b
     if as_json:
         click.echo(json.dumps(found))
     else:
+        from factory.cli.tables import show
+
         columns = (
             "NODE",
             "PEER",
@@ -182,8 +197,8 @@ def ping(
 ) -> None:
     """Measure how long nodes take to answer, at the door where others reach them.
 
-    Exits with 4 if a node that was named is down, with 124 if it does not answer, and with 3
-    if it answers only sometimes.
+    Without a name, of all nodes there are. Exits with 4 if one is down, with 124 if one does not
+    answer, and with 3 if one answers only sometimes.
     """
     import asyncio
 
@@ -199,11 +214,12 @@ def ping(
         elif pong.error is None:
             click.echo(f"{printable(pong.node):<{width}}  {pong.seconds * 1000:.2f} ms")
         else:
-            click.echo(f"{printable(pong.node):<{width}}  {pong.error}", err=True)
+            # The sentence begins with the node, which stands there already.
+            why = str(pong.error).removeprefix(f"{pong.node} ")
+            click.echo(f"{printable(pong.node):<{width}}  {why}", err=True)
 
     pongs = asyncio.run(ping_all(found, count, interval, timeout, tell))
-    if nodes:
-        sys.exit(_code(pongs))
+    sys.exit(_code(pongs))
 
 
 def _code(pongs: list[Any]) -> int:

@@ -199,12 +199,24 @@ def is_ready(nodes: tuple[str, ...], path: Path | None, wait: bool, timeout: flo
         status = asking.ask(folder, "wait", names, timeout=timeout)
     ready = _all_ready(status, names)
     if as_json:
-        click.echo(json.dumps({"ready": ready, "nodes": _about(status, names)}))
+        about = {"rolled_back": status["rolled_back"], "nodes": _about(status, names)}
+        click.echo(json.dumps({"ready": ready, **about}))
+    tell_roll_back(status)
     for node in _about(status, names):
         if node["state"] not in ("ready", "done"):
             why = f" ({node['why']})" if node["why"] else ""
             click.echo(f"{node['node']} is {node['state']}{why}", err=True)
     sys.exit(0 if ready else FAILED)
+
+
+def tell_roll_back(status: dict[str, Any]) -> None:
+    """Say that what a fleet runs is not what was saved last, if that is so."""
+    if status["rolled_back"]:
+        click.echo(
+            f"the grid was rolled back, for {status['rolled_back']}; its last good one runs, "
+            "and saving the new one again tries it again",
+            err=True,
+        )
 
 
 def _about(status: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from factory.cli.shared import (
     USAGE,
     Duration,
     explained,
+    grid_in_use,
     grid_option,
-    grid_path,
     node_and_channel,
     node_channels,
     node_names,
@@ -72,10 +72,13 @@ def pub(
 ) -> None:
     """Send DATA to a handler of a node, and print its acknowledgement.
 
-    DATA is sent as JSON if it is some, else as text.
+    DATA is sent as JSON if it is some, else as text. Of rows of `mesh echo --json` those that
+    entered a handler (<) are sent, to their channel unless one is given.
 
-    Exits with 1 if a message was refused, with 3 if what comes by --stdin has a gap.
+    Exits with 1 if a message was refused, with 2 if a line of --stdin is broken, with 3 if what
+    comes by it has a gap.
     """
+    from factory.cli.feeding import BrokenLineError, Feed
     from factory.cli.streaming import run_until_stopped
     from factory.looking.sending import Message, hint, publish
 
@@ -83,7 +86,7 @@ def pub(
         raise click.UsageError("give either DATA or --stdin")
     found, channel = node_and_channel(to, path)
     refusals: list[Outcome] = []
-    source = _Lines(channel, is_text=is_text)
+    feed = Feed(channel, is_text=is_text)
 
     async def same() -> AsyncGenerator[Message, None]:
         left = times if times is not None or rate is not None else 1
@@ -97,79 +100,29 @@ def pub(
         _tell(found, outcome, as_json=as_json)
 
     async def main() -> None:
-        messages = source.messages() if stdin else same()
+        messages = feed.messages() if stdin else same()
         async with aclosing(messages):
             await publish(found, messages, timeout, rate, tell)
         unknown = [one for one in refusals if one.refusal and one.refusal.type == "UnknownChannelError"]
         if unknown and (words := await hint(found, unknown[0].message.channel)):
             click.echo(f"channel {unknown[0].message.channel!r}{words}", err=True)
 
-    run_until_stopped(main())
-    if source.gap:
-        click.echo(f"Error: {source.gap} messages were left out of what came on standard input", err=True)
-    sys.exit(FAILED if refusals else LOSS if source.gap else 0)
+    try:
+        run_until_stopped(main())
+    except BrokenLineError as exc:
+        click.echo(f"Error: {exc}", err=True)
+        sys.exit(USAGE)
+    if feed.left_out:
+        click.echo(f"not sent: {feed.left_out}; only what entered a handler (<) is", err=True)
+    if feed.gap:
+        click.echo(f"Error: {feed.gap} messages were left out of what came on standard input", err=True)
+    sys.exit(FAILED if refusals else LOSS if feed.gap else 0)
 
 
 def _value(text: str, *, is_text: bool) -> Any:
     from factory.looking.rows import parsed
 
     return text if is_text else parsed(text)
-
-
-class _Lines:
-    """Messages from standard input: what was typed, or rows of ``mesh echo --json``.
-
-    Attributes:
-        gap: How many messages the rows say that were left out.
-
-    """
-
-    def __init__(self, channel: str, *, is_text: bool) -> None:
-        self._channel = channel
-        self._is_text = is_text
-        self.gap = 0
-
-    async def messages(self) -> AsyncGenerator[Message, None]:
-        import asyncio
-
-        from factory.looking.sending import Message
-
-        reader = asyncio.StreamReader(limit=16 * 1024 * 1024)
-        loop = asyncio.get_running_loop()
-        try:
-            transport, _ = await loop.connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-            )
-        except ValueError:  # a file, which is there at once
-            for line in sys.stdin:
-                if (message := self._message(line.rstrip("\r\n"))) is not None:
-                    yield Message(*message)
-            return
-        try:
-            while raw := await reader.readline():
-                if (message := self._message(raw.decode(errors="replace").rstrip("\r\n"))) is not None:
-                    yield Message(*message)
-        finally:
-            transport.close()
-
-    def _message(self, line: str) -> tuple[str, Any] | None:
-        from factory.looking.rows import data_of
-
-        value = _value(line, is_text=self._is_text)
-        if not isinstance(value, dict):
-            return self._channel, value
-        if value.keys() == {"node", "skipped"}:
-            self.gap += int(value["skipped"])
-            return None
-        if not {"at", "node", "way", "channel"} <= value.keys():
-            return self._channel, value
-        if value["way"] == "=":
-            return None
-        try:
-            return self._channel or str(value["channel"]), data_of(value)
-        except ValueError:
-            self.gap += 1  # a message that was too large to be shown
-            return None
 
 
 def _tell(found: Place, outcome: Outcome, *, as_json: bool) -> None:
@@ -256,7 +209,7 @@ def reply(
 
     if [text is not None, is_echo, command is not None].count(True) != 1:
         raise click.UsageError("give one of TEXT, --echo and --command CMD")
-    grid = mesh.grid(grid_path(path))
+    grid = grid_in_use(path)
     me = grid.node(node) if port is None else grid.get(node) or mesh.Node(node)
     if port is None and not me.is_server:
         click.echo(f"Error: {me.name} has no port in the grid; give it one with --port", err=True)

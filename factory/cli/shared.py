@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ R = TypeVar("R")
 # Only the newest click can be subscripted, and mypy asks for it.
 if TYPE_CHECKING:
     from factory.looking.places import Place
+    from mesh.gridfile import Grid
 
     _AnyType = click.ParamType[float]
 else:
@@ -82,8 +84,9 @@ def node_channels(ctx: click.Context, param: click.Parameter, incomplete: str) -
     name, slash, start = incomplete.partition("/")
     if not slash:
         return node_names(ctx, param, incomplete)
+    from factory.looking.budget import WITHIN
     from factory.looking.places import place, places
-    from factory.looking.survey import WITHIN, look
+    from factory.looking.survey import look
 
     with contextlib.suppress(mesh.MeshError):
         before = ctx.find_root().params.get("path")
@@ -95,16 +98,62 @@ def node_channels(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 def grid_path(path: Path | None) -> Path | None:
-    """Return the grid that was given, behind the verb or before it."""
-    before: Path | None = click.get_current_context().obj
-    return path or before
+    """Return the grid that was given, behind the verb or before it; ``None`` for the usual one.
+
+    If that would be the shipped one because ``./grid.yaml`` is gone, while its fleet runs, it is
+    ``./grid.yaml`` that is meant. Else it is said that the shipped one is used.
+    """
+    ctx = click.get_current_context()
+    before: Path | None = ctx.obj
+    given = path or before
+    if given is None and __name__ not in ctx.meta:
+        ctx.meta[__name__] = _unnamed()
+    found: Path | None = given or ctx.meta[__name__]
+    return found
+
+
+def _unnamed() -> Path | None:
+    from mesh.gridfile.locate import VARIABLE, locate, shipped
+    from mesh.runtime import running_fleet
+
+    usual = Path("grid.yaml")
+    if os.environ.get(VARIABLE) or locate() != shipped():
+        return None
+    with contextlib.suppress(mesh.MeshError):  # whoever needs the runtime directory tells of it
+        if running_fleet(usual) is not None:
+            return usual
+    click.echo(f"there is no ./{usual}; this is the grid that came with sketchmesh", err=True)
+    return None
+
+
+def grid_in_use(path: Path | None) -> Grid:
+    """Return the grid in use: if its file is gone, and says so, the one that its fleet has settled on.
+
+    Raises:
+        GridError: If there is none, or it has mistakes.
+
+    """
+    given = grid_path(path)
+    try:
+        return mesh.grid(given)
+    except mesh.GridError as exc:
+        if not isinstance(exc.__cause__, FileNotFoundError):
+            raise
+        from factory.fleet import asking
+
+        try:
+            grid = asking.last_good(given)
+        except mesh.MeshError:
+            raise exc from exc.__cause__
+        click.echo(f"{grid.path} is gone; this is the last good grid, which its fleet runs", err=True)
+        return grid
 
 
 def all_places(path: Path | None) -> list[Place]:
     """Return every node of the grid in use, and every other worker that runs here."""
     from factory.looking.places import places
 
-    return places(mesh.grid(grid_path(path)))
+    return places(grid_in_use(path))
 
 
 def node_and_channel(text: str, path: Path | None) -> tuple[Place, str]:

@@ -16,7 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from factory.cli.shared import all_places
-from factory.cli.tables import span, table
+from factory.cli.tables import table
+from factory.cli.units import span
 from factory.looking.topping import Row, Top, ordered
 
 COLUMNS = ("NODE", "STATE", "#PID", "#CPU%", "#MEM", "#RESTARTS", "#IN/s", "#OUT/s", "#QUEUE", "#UPTIME")
@@ -59,14 +60,14 @@ class Screen:
             while not self._over.is_set():
                 if not self._paused:
                     self._rows = await looking.look(all_places(self._path))
-                live.update(self._drawn(live.console.height), refresh=True)
+                live.update(self._drawn(*live.console.size), refresh=True)
                 self._news.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._every):
                         while not self._over.is_set():
                             await self._news.wait()
                             self._news.clear()
-                            live.update(self._drawn(live.console.height), refresh=True)
+                            live.update(self._drawn(*live.console.size), refresh=True)
 
     def _key(self, key: str) -> None:
         if key == "q":
@@ -77,7 +78,7 @@ class Screen:
             self._by = KEYS[key]
         self._news.set()
 
-    def _drawn(self, height: int) -> RenderableType:
+    def _drawn(self, width: int, height: int) -> RenderableType:
         rows = ordered(self._rows, self._by)
         # A line for the title, the headings, the foot, and one to spare.
         room = max(1, height - 4)
@@ -85,7 +86,9 @@ class Screen:
         more = f" · {len(rows) - room} more below" if len(rows) > room else ""
         paused = " · PAUSED" if self._paused else ""
         title = Text(f"mesh top · {up} of {len(rows)} up · by {self._by}{more}{paused}", style="bold")
-        return Group(title, table(COLUMNS, [cells(row) for row in rows[:room]]), Text(FOOT, style="dim"))
+        return Group(
+            title, table(COLUMNS, [cells(row) for row in rows[:room]], width), Text(FOOT, style="dim")
+        )
 
 
 @contextlib.contextmanager

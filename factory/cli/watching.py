@@ -27,7 +27,7 @@ from factory.cli.shared import (
 from mesh.text import printable
 
 if TYPE_CHECKING:
-    pass
+    from factory.looking.watching import Looking
 
 SAY_EVERY = 1.0
 """Seconds between two words about what was skipped."""
@@ -66,35 +66,32 @@ def echo(
 
     Exits with 124 if --timeout is over before a row came, or before -n rows did.
     """
-    import asyncio
-
-    from factory.looking.watching import first_of, watch_all
+    from factory.looking.watching import Looking
 
     wanted = [node_and_channel(target, path) for target in targets]
     watched = [(found, {"channel": channel or None, "acks": acks}) for found, channel in wanted]
     shown = _Shown(count, only, as_json=as_json)
-
-    async def main() -> None:
-        looking = asyncio.create_task(watch_all(watched, "$tap", _began, shown.part))
-        await first_of([looking, asyncio.create_task(shown.say_now_and_then())])
-
-    _until_enough(main(), timeout)
+    looking = Looking(watched, "$tap", _began, shown.part)
+    is_over = _until_enough(looking.run(shown.say_now_and_then()), timeout)
     shown.say_skipped()
-    if timeout is not None and shown.rows < (count or 1) and not shown.is_stopped:
-        click.echo(f"Error: {shown.rows} of {count or 1} rows came within {timeout:g} s", err=True)
-        sys.exit(NO_ANSWER)
+    if is_over:
+        _judge(looking, shown.rows, count, timeout, "row")
 
 
 def _began(node: str) -> None:
     click.echo(f"looking on at {printable(node)}; Ctrl-C ends it", err=True)
 
 
-def _until_enough(main: Coroutine[Any, Any, None], timeout: float | None) -> None:
+def _until_enough(main: Coroutine[Any, Any, None], timeout: float | None) -> bool:
+    """Look until there is enough, the time is over, or Ctrl-C; return whether the time was over."""
     import asyncio
 
     from factory.cli.streaming import run_until_stopped
 
+    is_over = False
+
     async def limited() -> None:
+        nonlocal is_over
         with suppress(_Enough):
             limit = asyncio.timeout(timeout)
             try:
@@ -103,8 +100,21 @@ def _until_enough(main: Coroutine[Any, Any, None], timeout: float | None) -> Non
             except TimeoutError:
                 if not limit.expired():
                     raise
+                is_over = True
 
     run_until_stopped(limited())
+    return is_over
+
+
+def _judge(looking: Looking, came: int, count: int | None, timeout: float | None, what: str) -> None:
+    """Fail if fewer came than were wanted before the time was over; at least one if no number was said."""
+    wanted = count or 1
+    if timeout is None or came >= wanted:
+        return
+    looking.check(timeout)
+    words = f"{came} of {wanted} {what}{'' if wanted == 1 else 's'} came within {timeout:g} s"
+    click.echo(f"Error: {words}", err=True)
+    sys.exit(NO_ANSWER)
 
 
 class _Shown:
@@ -112,13 +122,11 @@ class _Shown:
 
     Attributes:
         rows: How many were printed.
-        is_stopped: Whether it ended because there were enough.
 
     """
 
     def __init__(self, count: int | None, only: re.Pattern[str] | None, *, as_json: bool) -> None:
         self.rows = 0
-        self.is_stopped = False
         self._count = count
         self._only = only
         self._as_json = as_json
@@ -141,7 +149,6 @@ class _Shown:
                 click.echo(f"{found['at'][11:23]} {found['way']} {printable(where)}  {text}{printable(peer)}")
             self.rows += 1
             if self.rows == self._count:
-                self.is_stopped = True
                 raise _Enough
         if part["skipped"]:
             self._skipped[node] = self._skipped.get(node, 0) + part["skipped"]
@@ -169,65 +176,77 @@ class _Shown:
 @click.option(
     "--window", type=Duration(), default="1s", show_default=True, metavar="TIME", help="Measure for so long."
 )
-@click.option("--once", is_flag=True, help="Measure once, then end.")
+@click.option("--once", is_flag=True, help="Measure once, then end; the same as -n 1.")
+@click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="End after so many measurements.")
 @_LINES
 @explained
-def hz(targets: tuple[str, ...], path: Path | None, window: float, once: bool, as_json: bool) -> None:
+def hz(
+    targets: tuple[str, ...],
+    path: Path | None,
+    window: float,
+    once: bool,
+    count: int | None,
+    as_json: bool,
+) -> None:
     """Show how many messages a second go through channels: into handlers (<), published (>).
 
     Without a name, those of all nodes that run here. All are counted, also at full speed.
     """
     import asyncio
 
-    from factory.looking.watching import first_of, watch_all
+    from factory.looking.watching import Looking
 
     wanted = [node_and_channel(target, path) for target in targets] or [
         (found, "") for found in all_places(path) if found.record is not None
     ]
-    watched = [(found, {"channel": channel or None, "rows": False}) for found, channel in wanted]
-    counts: dict[tuple[str, str, str], int] = {}
-    left = {found.name for found, _ in watched}
-    all_there = asyncio.Event()
-
-    def began(node: str) -> None:
-        _began(node)
-        left.discard(node)
-        if not left:
-            all_there.set()
-
-    def part(node: str, part: dict[str, Any]) -> None:
-        for way, channel, count in part["counts"]:
-            key = (node, way, channel)
-            counts[key] = counts.get(key, 0) + count
-
-    async def measure() -> None:
-        await all_there.wait()
-        while True:
-            begin = time.monotonic()
-            await asyncio.sleep(window)
-            tell(time.monotonic() - begin)
-            if once:
-                raise _Enough
-
-    def tell(took: float) -> None:
-        for node, way, channel in sorted(counts):
-            count = counts[node, way, channel]
-            counts[node, way, channel] = 0
-            _tell_rate(node, way, channel, count, took, as_json=as_json)
-        if not counts:
-            click.echo(f"nothing came within {window:g} s", err=True)
-
-    async def main() -> None:
-        tasks = [
-            asyncio.create_task(watch_all(watched, "$tap", began, part)),
-            asyncio.create_task(measure()),
-        ]
-        await first_of(tasks)
-
-    if not watched:
+    if not wanted:
         click.echo("no node runs here; `mesh list` shows all", err=True)
         return
-    _until_enough(main(), None)
+    watched = [(found, {"channel": channel or None, "rows": False}) for found, channel in wanted]
+    rates = _Rates(window, as_json=as_json)
+    looking = Looking(watched, "$tap", _began, rates.part)
+
+    async def measure() -> None:
+        left = 1 if once else count
+        await looking.all_there.wait()
+        while left is None or left > 0:
+            begin = time.monotonic()
+            await asyncio.sleep(window)
+            rates.tell(time.monotonic() - begin)
+            left = None if left is None else left - 1
+        raise _Enough
+
+    _until_enough(looking.run(measure()), None)
+
+
+class _Rates:
+    """Counts messages by node, way and channel, and prints how many a second they were."""
+
+    def __init__(self, window: float, *, as_json: bool) -> None:
+        self._window = window
+        self._as_json = as_json
+        self._counts: dict[tuple[str, str, str], int] = {}
+
+    def part(self, node: str, part: dict[str, Any]) -> None:
+        """Count a part of what a tap gives."""
+        for way, channel, count in part["counts"]:
+            key = (node, way, channel)
+            self._counts[key] = self._counts.get(key, 0) + count
+
+    def tell(self, took: float) -> None:
+        """Print the rates since the last time, that many seconds ago."""
+        if not self._counts:
+            click.echo(f"nothing came within {self._window:g} s", err=True)
+        for key in sorted(self._counts):
+            count, self._counts[key] = self._counts[key], 0
+            self._tell(*key, count, count / took)
+
+    def _tell(self, node: str, way: str, channel: str, count: int, rate: float) -> None:
+        if self._as_json:
+            found = {"node": node, "way": way, "channel": channel, "count": count, "hz": round(rate, 3)}
+            click.echo(json.dumps(found))
+        else:
+            click.echo(f"{way} {printable(_where(node, channel))}  {rate:,.1f}/s")
 
 
 def _where(node: str, channel: str) -> str:
@@ -235,24 +254,19 @@ def _where(node: str, channel: str) -> str:
     return f"{node}/{channel}" if channel else node
 
 
-def _tell_rate(node: str, way: str, channel: str, count: int, took: float, *, as_json: bool) -> None:
-    rate = count / took
-    if as_json:
-        found = {"node": node, "way": way, "channel": channel, "count": count, "hz": round(rate, 3)}
-        click.echo(json.dumps(found))
-    else:
-        click.echo(f"{way} {printable(_where(node, channel))}  {rate:,.1f}/s")
-
-
 @click.command()
 @click.argument("node", shell_complete=node_names)
 @grid_option
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="End after so many lines.")
+@click.option("--timeout", type=Duration(), metavar="TIME", help="End after that time.")
 @_LINES
 @explained
-def wire(node: str, path: Path | None, count: int | None, as_json: bool) -> None:
-    """Show what goes over the links of a node that runs, with those that begin meanwhile."""
-    from factory.looking.watching import watch
+def wire(node: str, path: Path | None, count: int | None, timeout: float | None, as_json: bool) -> None:
+    """Show what goes over the links of a node that runs, with those that begin meanwhile.
+
+    Exits with 124 if --timeout is over before a line came, or before -n lines did.
+    """
+    from factory.looking.watching import Looking
 
     found, _ = node_and_channel(node, path)
     seen = 0
@@ -267,7 +281,9 @@ def wire(node: str, path: Path | None, count: int | None, as_json: bool) -> None
         if part["skipped"]:
             click.echo(f"{printable(name)}: {part['skipped']} more lines than could be shown", err=True)
 
-    _until_enough(watch(found, "$wire", None, _began, part), None)
+    looking = Looking([(found, None)], "$wire", _began, part)
+    if _until_enough(looking.run(), timeout):
+        _judge(looking, seen, count, timeout, "line")
 
 
 COMMANDS = (echo, hz, wire)

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from factory.fleet.errors import NoFleetError
+from factory.supervised import grid_file
 from mesh.control import questions
-from mesh.gridfile.locate import locate
-from mesh.runtime import FleetRecord, fleet_folder, fleet_of
+from mesh.gridfile import Grid
+from mesh.gridfile.load import parse_grid, unannounced
+from mesh.gridfile.locate import locate, read
+from mesh.runtime import FleetRecord, fleet_of, running_fleet
 
 LOOK = 0.05
 """Seconds between two looks at whether a fleet is gone, or there."""
+
+LAST_GOOD = 2.0
+"""Seconds that a supervisor may take to tell which grid it has settled on."""
 
 
 def find(grid: Path | None) -> tuple[Path, FleetRecord]:
@@ -25,11 +31,24 @@ def find(grid: Path | None) -> tuple[Path, FleetRecord]:
 
     """
     path = locate(grid)
-    folder = fleet_folder(path)
-    record = fleet_of(folder)
-    if record is None:
+    found = running_fleet(path)
+    if found is None:
         raise NoFleetError(path)
-    return folder, record
+    return found
+
+
+def last_good(grid: Path | None) -> Grid:
+    """Return the grid that a fleet has settled on, whatever became of the file.
+
+    Raises:
+        NoFleetError: If none is up.
+        MeshError: If its supervisor cannot be asked.
+
+    """
+    folder, record = find(grid)
+    number = ask(folder, "status", timeout=LAST_GOOD)["settled"]
+    with unannounced():
+        return parse_grid(read(grid_file(folder, number)), str(locate(grid)), path=Path(record.grid))
 
 
 def ask(

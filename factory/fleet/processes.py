@@ -8,10 +8,10 @@ import json
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, Self
+from typing import IO, Protocol, Self
 
 import factory
 from factory.fleet import guard
@@ -27,6 +27,12 @@ LEFTOVERS = 1.0
 
 LOOK = 0.05
 """Seconds between two looks at whether it is gone."""
+
+UNKILLABLE = 3.0
+"""Seconds after SIGKILL, or more of them, when a process that is still there is waited for no longer."""
+
+MARK = "SKETCHMESH_RUN"
+"""The variable that tells of every process which run of which node of which fleet it stems from."""
 
 _MOST_READY = 4096
 # Exit codes of who was told to end, and just did.
@@ -47,9 +53,15 @@ class Told(Protocol):
 
 
 class Guard:
-    """The process that ends the nodes when this one is gone; there as long as the block lasts."""
+    """The process that ends the nodes when this one is gone; there as long as the block lasts.
 
-    def __init__(self) -> None:
+    Args:
+        fleet: What all marks of the fleet begin with.
+
+    """
+
+    def __init__(self, fleet: str) -> None:
+        self.fleet = fleet
         self._groups: set[int] = set()
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
@@ -66,7 +78,7 @@ class Guard:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(guard.GRACE + 1):
+                async with asyncio.timeout(guard.GRACE + guard.LAST + 1):
                     await self._process.wait()
 
     def add(self, group: int) -> None:
@@ -86,7 +98,7 @@ class Guard:
 
     async def _start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", guard.__file__),
+            *(sys.executable, "-I", "-S", guard.__file__, f"{MARK}={self.fleet}/"),
             stdin=PIPE,
             stdout=DEVNULL,
             stderr=DEVNULL,
@@ -131,6 +143,8 @@ class NodeProcess:
         self._ready = -1
         self._reading = False
         self._asked = False
+        self._forced = False
+        self._over = asyncio.Event()
         self.number = 0
         self.run = 0
         self.pid: int | None = None
@@ -139,7 +153,7 @@ class NodeProcess:
         """Start it, and return when it is gone; whoever is told is told all."""
         name = self.node.name
         try:
-            process = await self._spawn()
+            process, printed = await self._spawn()
         except OSError as exc:
             self._close()
             why = f"could not be started: {exc.strerror or exc}"
@@ -147,15 +161,16 @@ class NodeProcess:
             return
         self.pid = process.pid
         self._guard.add(process.pid)
-        assert process.stdout is not None
-        printing = asyncio.create_task(self._take_output(process.stdout), name=f"output of {name}")
+        if self._asked:  # while it was spawned, when there was nobody yet to be signalled
+            self._signal(signal.SIGKILL if self._forced else signal.SIGTERM)
+        printing = asyncio.create_task(self._take_output(printed), name=f"output of {name}")
         self._reading = True
         asyncio.get_running_loop().add_reader(self._ready, self._hear)
         try:
-            code = await process.wait()
+            code = await self._wait(process)
             failed = code != 0 and not (self._asked and code in _ASKED)
             self._hear()  # who ends at once may have said so just before
-            await self._end_group(process.pid)
+            await self._end_leftovers()
             await asyncio.wait([printing], timeout=LEFTOVERS)
         finally:
             if process.returncode is None:
@@ -163,7 +178,7 @@ class NodeProcess:
             self._guard.remove(process.pid)
             printing.cancel()
             self._close()
-        self._told.has_ended(name, self.run, failed=failed, why=_how(code))
+        self._told.has_ended(name, self.run, failed=failed, why=_how(code, process.pid))
 
     def ask_to_end(self) -> None:
         """SIGTERM to its group; and it is woken, if it is frozen, to hear it."""
@@ -172,9 +187,10 @@ class NodeProcess:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL to its group."""
-        self._asked = True
+        """SIGKILL to its group, and to all that it leaves behind; ``live()`` returns soon in any case."""
+        self._asked = self._forced = True
         self._signal(signal.SIGKILL)
+        asyncio.get_running_loop().call_later(UNKILLABLE, self._over.set)
 
     def tell_grid(self, number: int) -> None:
         """Tell it which grid is settled on."""
@@ -183,35 +199,47 @@ class NodeProcess:
         with contextlib.suppress(OSError):
             os.write(self._lifeline, f"grid {number}\n".encode())
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self) -> tuple[asyncio.subprocess.Process, IO[bytes]]:
+        """Return the process, and what it prints."""
         self._ready, ready = os.pipe()
         lifeline, self._lifeline = os.pipe()
+        # Not a pipe of asyncio's: its wait() goes on as long as anybody has the other end, and what
+        # the node has started may well have it when the node is gone.
+        printed, output = os.pipe()
         os.set_blocking(self._ready, False)
         os.set_blocking(self._lifeline, False)
+        stream = os.fdopen(printed, "rb", buffering=0)
         assert self.node.sketch is not None
+        command = [sys.executable, "-P", "-m", "factory.cli.launch", self.node.sketch]
         try:
-            return await asyncio.create_subprocess_exec(
-                *(
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "factory.cli.launch",
-                    self.node.sketch,
-                    "--name",
-                    self.node.name,
-                ),
+            process = await asyncio.create_subprocess_exec(
+                *(*command, "--name", self.node.name),
                 stdin=DEVNULL,
-                stdout=PIPE,
-                stderr=STDOUT,
+                stdout=output,
+                stderr=output,
                 cwd=self._folder,
-                env=_environment(self._terms(ready, lifeline)),
+                env={**_environment(self._terms(ready, lifeline)), MARK: self._mark},
                 pass_fds=(ready, lifeline),
                 # So that Ctrl-C is for us to hear, and its group is its own.
                 start_new_session=True,
             )
+        except BaseException:
+            stream.close()
+            raise
         finally:
-            os.close(ready)
-            os.close(lifeline)
+            for descriptor in (ready, lifeline, output):
+                os.close(descriptor)
+        return process, stream
+
+    async def _wait(self, process: asyncio.subprocess.Process) -> int | None:
+        """Return its exit code; ``None`` if it is there still though it was killed."""
+        waiting = asyncio.create_task(process.wait(), name=f"end of {self.node.name}")
+        waiting.add_done_callback(lambda _: self._over.set())
+        await self._over.wait()
+        if waiting.done():
+            return waiting.result()
+        waiting.cancel()
+        return None
 
     def _hear(self) -> None:
         if not self._reading:
@@ -231,27 +259,44 @@ class NodeProcess:
             self._reading = False
             asyncio.get_running_loop().remove_reader(self._ready)
 
-    async def _take_output(self, stream: asyncio.StreamReader) -> None:
-        cutter, name = LineCutter(), self.node.name
-        while data := await stream.read(READ):
-            for line in cutter.feed(data):
-                self._told.printed(name, line)
-            # A node that prints without end must not keep the others waiting.
-            await asyncio.sleep(0)
+    async def _take_output(self, file: IO[bytes]) -> None:
+        cutter, name, stream = LineCutter(), self.node.name, asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), file
+        )
+        try:
+            while data := await stream.read(READ):
+                for line in cutter.feed(data):
+                    self._told.printed(name, line)
+                # A node that prints without end must not keep the others waiting.
+                await asyncio.sleep(0)
+        finally:
+            transport.close()
         for line in cutter.finish():
             self._told.printed(name, line)
 
-    async def _end_group(self, group: int) -> None:
-        """End what a process that is gone has left behind."""
-        loop = asyncio.get_running_loop()
-        end, asked = loop.time() + LEFTOVERS, False
-        while _is_there(group):
-            if not asked:
-                asked = True
-                self.ask_to_end()
-            elif loop.time() > end:
-                self.kill()
+    @property
+    def _mark(self) -> str:
+        return f"{self._guard.fleet}/{self.node.name}/{self.run}"
+
+    async def _end_leftovers(self) -> None:
+        """End what a process that is gone has left behind, in its group and elsewhere."""
+        assert self.pid is not None
+        loop, mark = asyncio.get_running_loop(), f"{MARK}={self._mark}\0".encode()
+        begun, asked = loop.time(), set[int]()
+        while True:
+            group, pids = {self.pid}, guard.marked(mark)
+            if not guard.signal_all(group, pids, 0):
                 return
+            passed = loop.time() - begun
+            if passed > LEFTOVERS + UNKILLABLE:
+                return
+            if self._forced or passed > LEFTOVERS:
+                guard.signal_all(group, pids, signal.SIGKILL)
+            else:
+                for number in (signal.SIGTERM, signal.SIGCONT):
+                    guard.signal_all(group - asked, pids - asked, number)
+                asked |= group | pids
             await asyncio.sleep(LOOK)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -267,14 +312,6 @@ class NodeProcess:
         self._ready = self._lifeline = -1
 
 
-def _is_there(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):  # gone, or it is somebody else's by now
-        return False
-    return True
-
-
 def _environment(terms: Terms) -> dict[str, str]:
     environment = {**os.environ, VARIABLE: terms.encode(), "PYTHONUNBUFFERED": "1"}
     # $PORT is for one process alone, and the grid says which ports there are.
@@ -287,7 +324,9 @@ def _environment(terms: Terms) -> dict[str, str]:
     return environment
 
 
-def _how(code: int) -> str:
+def _how(code: int | None, pid: int) -> str:
+    if code is None:
+        return f"could not be killed: process {pid} is left, and hangs in the system"
     if code == 0:
         return "has ended"
     if code > 0:

@@ -14,7 +14,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TextIO
 
 from factory.fleet.lines import shown
@@ -24,6 +24,9 @@ MOST_WAITING = 10_000
 
 LOOK = 1.0
 """Seconds without a line after which it is looked whether anybody still reads."""
+
+COUNTING = timedelta(seconds=1)
+"""How long lines that are left out are counted before it is said how many."""
 
 LAST = 1.0
 """Seconds that the lines that wait may take at the end."""
@@ -57,7 +60,10 @@ class Screen:
         self._colours = itertools.cycle(_COLOURS)
         self._colour: dict[str, str] = {OURS: "90"}
         self._queue: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MOST_WAITING)
+        # Both threads tell of lines that were left out, each when it has occasion to.
+        self._counting = threading.Lock()
         self._left_out = 0
+        self._since: datetime | None = None
         self._closed = False
         self._coloured = {stream: wants_colours(stream) for stream in (sys.stdout, sys.stderr)}
         self._thread = threading.Thread(target=self._write, name="screen", daemon=True)
@@ -79,27 +85,45 @@ class Screen:
             return
         self._closed = True
         with contextlib.suppress(queue.Full):
+            if note := self._left_out_note():
+                self._queue.put(note, timeout=LAST)
             self._queue.put(None, timeout=LAST)
             self._thread.join(LAST)
 
     def _put(self, stream: TextIO, name: str, text: str, when: datetime) -> None:
         if self._closed:
             return
-        colours = self._coloured[stream]
+        if not self._queue.full() and (note := self._left_out_note(when)):
+            self._queue.put_nowait(note)
         if name not in self._colour:
             self._colour[name] = next(self._colours)
         self._width = max(self._width, len(name))
-        prefix = f"{when:%H:%M:%S} {name:<{self._width}} |"
-        if colours:
-            prefix = f"\x1b[{self._colour[name]}m{prefix}\x1b[0m"
+        line = f"{self._prefix(stream, name, when)} {shown(text, colours=self._coloured[stream])}"
         try:
-            if self._left_out:
-                words = f"… {self._left_out} lines are not shown, see `mesh logs`"
-                self._queue.put_nowait((sys.stderr, f"{prefix} {words}"))
-                self._left_out = 0
-            self._queue.put_nowait((stream, f"{prefix} {shown(text, colours=colours)}".rstrip(" ")))
+            self._queue.put_nowait((stream, line.rstrip(" ")))
         except queue.Full:
-            self._left_out += 1
+            with self._counting:
+                self._left_out += 1
+                self._since = self._since or when
+
+    def _prefix(self, stream: TextIO, name: str, when: datetime) -> str:
+        prefix = f"{when:%H:%M:%S} {name:<{self._width}} |"
+        return f"\x1b[{self._colour[name]}m{prefix}\x1b[0m" if self._coloured[stream] else prefix
+
+    def _left_out_note(self, now: datetime | None = None) -> tuple[TextIO, str] | None:
+        """Return the line that says how many were left out, once they were counted for long enough.
+
+        Args:
+            now: The time; ``None`` if they need not be counted any longer.
+
+        """
+        with self._counting:
+            if self._since is None or (now is not None and now - self._since < COUNTING):
+                return None
+            prefix = self._prefix(sys.stderr, OURS, now or datetime.now().astimezone())
+            words = f"… {self._left_out} lines are not shown, see `mesh logs`"
+            self._left_out, self._since = 0, None
+            return sys.stderr, f"{prefix} {words}"
 
     def _write(self) -> None:
         works, last = True, sys.stdout
@@ -110,7 +134,9 @@ class Screen:
                 if works and not _is_read():
                     works = False
                     self._end()
-                continue
+                if not (note := self._left_out_note()):
+                    continue
+                item = note
             if item is None:
                 break
             stream, line = item

@@ -91,7 +91,7 @@ class Supervisor:
         self._fleet = Fleet(settings or Settings(at_once=max(4, 2 * cores)))
         self._shown = next((node.file for node in grid if node.file), None) or record.grid
         self._file = GridFile(Path(record.grid), self._shown, known=content)
-        self._guard = Guard()
+        self._guard = Guard(f"{record.id}-{record.pid}-{record.start}")
         self._processes: dict[str, NodeProcess] = {}
         self._lives: set[asyncio.Task[None]] = set()
         self._logs: dict[str, Log] = {}
@@ -106,8 +106,10 @@ class Supervisor:
         self._over = asyncio.Event()
         self._news = asyncio.Event()
         self._unclean: set[str] = set()
-        # Of the grid, since it was last looked at.
+        # Of the grid, since it was last looked at: what is wrong with it, or why it was taken back.
         self._mistakes: str | None = None
+        self._taken_back: str | None = None
+        self._reloading = asyncio.Lock()
         self.when_up: Callable[[bool], object] = lambda _: None
         self._told_up = False
         self._ending = False
@@ -306,23 +308,31 @@ class Supervisor:
         while True:
             await asyncio.sleep(LOOK)
             if not self._ending and not self._fleet.is_changing and self._file.has_changed():
-                try:
-                    await self._reload()
-                except OSError as exc:
-                    self._say(f"the new grid cannot be kept in {self._folder}: {exc.strerror}; save it again")
+                await self._reload()
 
     async def _reload(self) -> str:
         """Read the grid and apply what is new; return what there is to be said."""
-        try:
-            grid = await asyncio.to_thread(self._read)
-        except GridError as exc:
-            self._mistakes = str(exc)
-            said = f"{exc}\nthe grid has mistakes; the last good one stays live"
+        # One after the other, and none while a change is being applied: what is read is applied.
+        async with self._reloading:
+            await self._until(lambda: not self._fleet.is_changing)
+            try:
+                grid = await asyncio.to_thread(self._read)
+                return self._take(grid)
+            except GridError as exc:
+                self._mistakes = str(exc)
+                said = f"{exc}\nthe grid has mistakes; the last good one stays live"
+            except OSError as exc:
+                self._file.forget()
+                said = f"the new grid cannot be kept in {self._folder}: {exc.strerror}; save it again"
             self._say(said)
             return said
+
+    def _take(self, grid: Grid | None) -> str:
+        """Apply a grid that has no mistakes; ``None`` for one that is as it was."""
         self._mistakes = None
-        if grid is None or self._ending or self._fleet.is_changing:
+        if grid is None or self._ending:
             return "the grid is as it was"
+        self._taken_back = None
         changes = difference(self._grid, grid)
         self._number += 1
         assert self._file.content is not None
@@ -343,7 +353,7 @@ class Supervisor:
                 check_sketches(grid)
             except GridError:
                 # The sketch may be there when the grid is saved the next time.
-                self._file.content = None
+                self._file.forget()
                 raise
         return grid
 
@@ -372,11 +382,17 @@ class Supervisor:
 
     def _roll_back(self, action: RolledBack) -> None:
         self._tried = None
+        self._taken_back = action.why
+        # Saved once more it is tried once more, for what it names may have been mended.
+        self._file.forget()
         # Who was started in the meantime has read the grid that does not count.
         for process in self._processes.values():
             if process.number == action.number:
                 process.tell_grid(self._settled)
-        self._say(f"rolled back, for {action.why}; the last good grid stays live")
+        self._say(
+            f"rolled back, for {action.why}; the last good grid stays live, "
+            f"and saving the new one again tries it again"
+        )
 
     # -- questions -----------------------------------------------------------------------------------------
 
@@ -446,6 +462,7 @@ class Supervisor:
             "changing": self._fleet.is_changing,
             "settled": self._settled,
             "mistakes": self._mistakes,
+            "rolled_back": self._taken_back,
             "nodes": nodes,
         }
 

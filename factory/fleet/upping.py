@@ -25,7 +25,7 @@ from mesh.gridfile import Grid
 from mesh.gridfile.load import parse_grid
 from mesh.gridfile.locate import locate, read
 from mesh.node import Node
-from mesh.runtime import FleetRecord, fleet_folder, fleet_of, start_of, write
+from mesh.runtime import FleetRecord, fleet_folder, fleet_of, named, running_fleet, start_of, write
 
 INTERRUPTED = 130
 """Exit code after the second Ctrl-C."""
@@ -76,7 +76,7 @@ def wanted(path: Path | None, names: Sequence[str], *, with_others: bool) -> Wan
     """
     file = locate(path)
     content = read(file)
-    grid = parse_grid(content, str(file), path=file.absolute())
+    grid = parse_grid(content, str(file), path=named(file))
     check_sketches(grid)
     found = [grid.node(name) for name in names]
     for node in found:
@@ -88,7 +88,7 @@ def wanted(path: Path | None, names: Sequence[str], *, with_others: bool) -> Wan
         raise NothingToStartError(
             f"{file} has no node with a sketch and a local host, so there is none to start"
         )
-    return Wanted(grid, content, file.absolute(), [node.name for node in found] or None, with_others)
+    return Wanted(grid, content, named(file), [node.name for node in found] or None, with_others)
 
 
 def bring_up(want: Wanted, settings: Settings, *, detach: bool) -> int:
@@ -101,6 +101,10 @@ def bring_up(want: Wanted, settings: Settings, *, detach: bool) -> int:
     """
     folder = fleet_folder(want.path)
     with _lock(folder, want.path):
+        # The same file by another name.
+        other = running_fleet(want.path)
+        if other is not None:
+            raise _runs_already(want.path, other[1])
         if not detach:
             return _run(want, settings, folder, None)
         return _detached(lambda done: _run(want, settings, folder, done))
@@ -113,18 +117,22 @@ def _lock(folder: Path, grid: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            found = fleet_of(folder)
-            since = ""
-            if found is not None:
-                began = datetime.fromtimestamp(found.started_at).astimezone()
-                since = f", pid {found.pid}, since {began:%H:%M:%S}"
-            raise FleetRunsError(
-                f"the fleet of {grid} runs already{since}; edit the grid and it follows, "
-                f"or see `mesh restart NODE`, `mesh logs -f` and `mesh down`"
-            ) from None
+            raise _runs_already(grid, fleet_of(folder)) from None
         yield
     finally:
         os.close(descriptor)
+
+
+def _runs_already(grid: Path, found: FleetRecord | None) -> FleetRunsError:
+    since = ""
+    if found is not None:
+        began = datetime.fromtimestamp(found.started_at).astimezone()
+        since = f", pid {found.pid}, since {began:%H:%M:%S}"
+        since += f", as {found.grid}" if found.grid != str(grid) else ""
+    return FleetRunsError(
+        f"the fleet of {grid} runs already{since}; edit the grid and it follows, "
+        f"or see `mesh restart NODE`, `mesh logs -f` and `mesh down`"
+    )
 
 
 def _run(want: Wanted, settings: Settings, folder: Path, done: Callable[[int], None] | None) -> int:
@@ -172,7 +180,10 @@ async def _live(
 
         def up(ok: bool) -> None:
             screen.close()
-            tell(0 if ok else 1)
+            try:
+                tell(0 if ok else 1)
+            except BrokenPipeError:  # whoever waited for it has pressed Ctrl-C
+                supervisor.down("nobody waits for it any more")
 
         supervisor.when_up = up
     forced = _obey_signals(supervisor)
@@ -230,8 +241,10 @@ def _detached(run: Callable[[Callable[[int], None]], int]) -> int:
         def done(code: int) -> None:
             told.append(code)
             silence()
-            os.write(write_end, bytes([code]))
-            os.close(write_end)
+            try:
+                os.write(write_end, bytes([code]))
+            finally:
+                os.close(write_end)
 
         code = run(done)
         if not told:

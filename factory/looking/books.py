@@ -9,6 +9,7 @@ from typing import Any
 from factory.looking.errors import NotReachedError, SilentNodeError
 from factory.looking.places import Place, asking
 from mesh.errors import MeshError, NackedError
+from mesh.runtime import is_frozen
 
 Row = tuple[object, ...]
 
@@ -30,6 +31,8 @@ async def books(places: Sequence[Place], timeout: float) -> list[dict[str, Any]]
 
     async def ask(place: Place) -> dict[str, Any]:
         none = {"node": place.name, "peers": {}, "omitted": 0, "balanced": None}
+        if place.record is not None and is_frozen(place.record.pid):
+            return {**none, "why": "frozen"}
         try:
             async with asyncio.timeout(timeout), asking(place, timeout, once=True) as node:
                 found: dict[str, Any] = await node.request("$ledger", timeout=timeout)

@@ -96,6 +96,14 @@ KINDS: Mapping[str, tuple[str, str]] = {
             "start NODE` tries once more."
         ),
     ),
+    "M10": (
+        "the fleet has rolled the grid back",
+        (
+            "A node of the grid as it is saved did not become ready, so the fleet goes on with the last "
+            "one that was good. When that node is mended, saving the grid again, changed or not, tries "
+            "it again. `mesh plan` shows what would change."
+        ),
+    ),
 }
 
 
@@ -117,7 +125,7 @@ def findings(
 
     """
     found = [*_of_fleet(fleet)]
-    given_up = {finding.node for finding in found}
+    given_up = {finding.node for finding in found if finding.node is not None}
     states = {one.place.name: one.state for one in seen}
     for one in seen:
         if one.place.name not in given_up:
@@ -136,7 +144,14 @@ def findings(
 
 
 def _of_fleet(fleet: Mapping[str, Any] | None) -> Iterator[Finding]:
-    for node in fleet["nodes"] if fleet else ():
+    if fleet is None:
+        return
+    if fleet["mistakes"]:
+        yield Finding("M1", None, fleet["mistakes"], "correct it, then `mesh validate`")
+    if fleet["rolled_back"]:
+        what = f"the grid was rolled back, for {fleet['rolled_back']}; its last good one runs"
+        yield Finding("M10", None, what, "mend that, then save the grid again")
+    for node in fleet["nodes"]:
         if node["state"] == "failed":
             name = node["node"]
             yield Finding("M9", name, f"{name} {node['why']}", f"mesh logs --node {name} --tail 20")
@@ -173,4 +188,10 @@ def _start(one: Seen, fleet: Mapping[str, Any] | None) -> str:
     node = one.place.node
     if node is None or node.sketch is None:
         return f"start {one.place.name} where it runs; the grid has no sketch for it"
-    return f"mesh start {one.place.name}" if fleet else "mesh up -d"
+    if fleet is None:
+        return "mesh up -d"
+    if any(known["node"] == one.place.name for known in fleet["nodes"]):
+        return f"mesh start {one.place.name}"
+    if fleet["rolled_back"]:
+        return "mend what M10 tells of, then save the grid again"
+    return "mesh down && mesh up -d, for this fleet was brought up without it"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from factory.looking.errors import NotReachedError, SilentNodeError
 from mesh.control import Questions, questions, questions_to
-from mesh.errors import PeerDownError
+from mesh.errors import AckTimeoutError, PeerDownError
 from mesh.gridfile import Grid
 from mesh.node import Node
-from mesh.runtime import WorkerRecord, is_frozen, workers
+from mesh.runtime import WorkerRecord, is_frozen, is_running, workers
 from mesh.text import did_you_mean, endpoint
 
 if TYPE_CHECKING:
@@ -112,6 +112,20 @@ def chosen(names: Sequence[str], among: Sequence[Place]) -> list[Place]:
     return [place(name, among) for name in names] if names else list(among)
 
 
+def prepare(places: Sequence[Place]) -> None:
+    """Import what it takes to ask these nodes.
+
+    Else that would be done while they are waited for: it takes longer than their answers, which
+    would lie there unread until the time is over.
+    """
+    import mesh.transport.layers.layered
+    import mesh.transport.layers.len32le
+    import mesh.transport.stream
+
+    if any(place.record is None and place.door is not None for place in places):
+        import mesh.transport.websocket  # noqa: F401
+
+
 @asynccontextmanager
 async def asking(
     found: Place, timeout: float, *, by_door: bool = False, once: bool = False
@@ -130,6 +144,7 @@ async def asking(
 
     """
     record, door = found.record, found.door
+    prepare([found])
     with reaching(found, timeout):
         if record is not None and record.control is not None and not (by_door and door is not None):
             async with questions(found.name, record.control) as control:
@@ -143,12 +158,21 @@ async def asking(
 
 @contextmanager
 def reaching(found: Place, timeout: float) -> Iterator[None]:
-    """Tell whether a node that cannot be reached is down, or runs and is silent."""
+    """Tell whether a node that does not answer is down, has gone away, or runs and is silent."""
+    record = found.record
     try:
         yield
     except PeerDownError as exc:
-        if found.record is None and not exc.accepted:
-            raise NotReachedError(f"{exc}; `mesh list` shows what runs") from exc
+        if record is not None and not is_running(record.pid, record.start):
+            raise NotReachedError(f"{found.name} has gone away (pid {record.pid} has ended)") from exc
+        if record is None and not exc.accepted:
+            words = f"{found.name} is down: {exc.why} ({found.where}); `mesh list` shows what runs"
+            raise NotReachedError(words) from exc
+        raise SilentNodeError(f"{found.name} {silence(found, timeout)}") from exc
+    except AckTimeoutError as exc:
+        # Of a node that is stopped more is known than that it took its time.
+        if record is None or not is_frozen(record.pid):
+            raise
         raise SilentNodeError(f"{found.name} {silence(found, timeout)}") from exc
 
 
@@ -160,9 +184,9 @@ def _no_way(found: Place) -> str:
 
 def silence(found: Place, timeout: float) -> str:
     """Return why a node that runs does not answer, and what to do."""
-    record = found.record
+    record, within = found.record, f"within {round(timeout, 2):g} s"
     if record is None:
-        return f"takes connections and has not answered within {timeout:g} s"
+        return f"takes connections and has not answered {within}"
     if is_frozen(record.pid):
         return f"is stopped by a signal (pid {record.pid}); `kill -CONT {record.pid}` lets it go on"
-    return f"has not answered within {timeout:g} s (pid {record.pid}); its event loop may be blocked"
+    return f"has not answered {within} (pid {record.pid}); its event loop may be blocked"

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from factory.looking.budget import WITHIN
 from factory.looking.errors import NotReachedError, SilentNodeError
 from factory.looking.places import Place, asking, silence
 from mesh.dialling import NotALinkError
 from mesh.errors import AckTimeoutError, MeshError, NackedError
 from mesh.runtime import is_frozen
-
-WITHIN = 0.5
-"""Seconds in which all nodes together are to answer."""
 
 
 class State(StrEnum):
@@ -47,7 +45,8 @@ class Seen:
     def as_dict(self) -> dict[str, Any]:
         """Return what ``mesh list --json`` prints of it."""
         record, info = self.place.record, self.info
-        links = info.get("links", [])
+        # Commands and scripts come and go; a link of theirs that is down is nothing to see to.
+        links = [link for link in info.get("links", []) if not str(link["peer"]).startswith("$")]
         return {
             "node": self.place.name,
             "state": self.state.value,
@@ -121,7 +120,7 @@ def _unasked(place: Place) -> Seen:
 def _late(place: Place, within: float) -> Seen:
     if place.record is not None:
         return Seen(place, State.FROZEN, silence(place, within), {})
-    return Seen(place, State.DOWN, f"not reached within {within:g} s", {})
+    return Seen(place, State.DOWN, f"not reached within {round(within, 2):g} s", {})
 
 
 def _linked(found: list[Seen]) -> list[Seen]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.looking.books import books, lines_of
-from factory.looking.places import Place
-from factory.looking.survey import WITHIN, Seen, survey
+from factory.looking.budget import WITHIN
+from factory.looking.places import Place, prepare
+from factory.looking.survey import Seen, survey
 
 _IN = ("received", "subscribed")
 _TOTALS = {"sent": "sent", "received": "received", "published": "published", "subscribed": "values"}
@@ -55,16 +56,18 @@ class Top:
     """Looks at nodes again and again.
 
     Args:
-        clock: What time it is.
+        within: Seconds in which all of them together are to answer.
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, within: float = WITHIN) -> None:
+        self._within = within
         self._before: dict[int, _Look] = {}
 
     async def look(self, places: Sequence[Place]) -> list[Row]:
         """Return a row for each node."""
-        seen, ledgers = await asyncio.gather(survey(places), books(places, WITHIN))
+        prepare(places)
+        seen, ledgers = await asyncio.gather(survey(places, self._within), books(places, self._within))
         now = time.monotonic()
         before, self._before = self._before, {}
         # Those that are known by a link alone have no ledger.

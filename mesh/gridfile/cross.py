@@ -96,16 +96,41 @@ def check_groups(
                 "choose another, that a name means one thing",
             )
         _check_list(group.members, (*path, "members"), known, places, problems)
-        if group.topology != "ring":
+        if group.topology == "ring":
+            _check_ring(group, path, nodes, known, places, problems)
+
+
+def _check_ring(
+    group: GroupEntry,
+    path: Path,
+    nodes: Nodes,
+    known: Mapping[str, str],
+    places: Places,
+    problems: Problems,
+) -> None:
+    """Note members that cannot be dialled, or that may not know each other."""
+    owners = [known.get(member) for member in group.members]
+    for index, (member, owner) in enumerate(zip(group.members, owners, strict=True)):
+        if owner is None:
             continue
-        for index, member in enumerate(group.members):
-            owner = known.get(member)
-            if owner is not None and _never_listens(owner, nodes, places):
-                problems.add(
-                    places.values[(*path, "members", str(index))],
-                    f"{shown(member)} has no port, and in a ring everybody is dialled",
-                    f"give {owner} a `port:`, or take it out of the ring",
-                )
+        entry, place = nodes[owner], places.values[(*path, "members", str(index))]
+        if entry.port is None and not places.refused & {("nodes", owner), ("nodes", owner, "port")}:
+            problems.add(
+                place,
+                f"{shown(member)} has no port, and in a ring everybody is dialled",
+                f"give {owner} a `port:`, or take it out of the ring",
+            )
+        if entry.peers is UNSET:
+            continue
+        may_know = {owner, *(known.get(peer) for peer in entry.peers)}
+        hidden = [name for name in owners if name is not None and name not in may_know]
+        if hidden:
+            them = "it" if len(hidden) == 1 else "them"
+            problems.add(
+                place,
+                f"{shown(member)} may not know {listing(hidden)}, and in a ring all know each other",
+                f"add {them} to the `peers:` of {owner}, or take it out of the ring",
+            )
 
 
 def _check_useful(name: str, entry: NodeEntry, places: Places, problems: Problems) -> None:

@@ -60,6 +60,8 @@ def read(path: Path) -> bytes:
             raise GridError(f"the grid {shown}{named} is not a regular file; name a YAML file")
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
+    except GridError:  # which is a ValueError too
+        raise
     except FileNotFoundError as exc:
         fix = f"correct the path, or leave it out to use ./{_NAME} or the grid that came with sketchmesh"
         raise GridError(f"there is no grid {shown}{named}; {fix}") from exc

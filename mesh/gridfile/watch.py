@@ -41,6 +41,10 @@ class GridFile:
         self._settled: _Seen | None = None
         self._last: _Seen | None = None
 
+    def forget(self) -> None:
+        """Let the content that was read be given again, when it is saved again."""
+        self.content = None
+
     def has_changed(self) -> bool:
         """Look; return whether there is something to be read that was not read yet."""
         seen = self._look()

@@ -23,8 +23,13 @@ _REFUSED = re.compile(
 )
 
 
-def decode(data: bytes, problems: Problems) -> str:
+def decode(data: bytes, problems: Problems, *, what: str = "grid") -> str:
     """Return the text of a grid, without a byte order mark.
+
+    Args:
+        data: The file.
+        problems: The mistakes so far.
+        what: What people call the file.
 
     Raises:
         GridError: If it is too large, not UTF-8, or holds a character that a
@@ -34,25 +39,25 @@ def decode(data: bytes, problems: Problems) -> str:
     if len(data) > MAX_BYTES:
         problems.stop(
             Mark(1, 1),
-            f"the grid is larger than {MAX_BYTES // 1024} KiB",
-            "keep data out of it and leave only nodes, groups and origins",
+            f"the {what} is larger than {MAX_BYTES // 1024} KiB",
+            "keep data out of it",
         )
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        problems.stop(Mark(1, 1), "the grid is saved as UTF-16", "save it as UTF-8")
+        problems.stop(Mark(1, 1), f"the {what} is saved as UTF-16", "save it as UTF-8")
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as exc:
         before = exc.object[: exc.start].decode("utf-8")
         byte = exc.object[exc.start]
         problems.stop(
-            _end_of(before), f"byte 0x{byte:02x} is not UTF-8 here", "save the grid as UTF-8 and try again"
+            _end_of(before), f"byte 0x{byte:02x} is not UTF-8 here", f"save the {what} as UTF-8 and try again"
         )
     match = _REFUSED.search(text)
     if match:
         code = ord(match[0][0])
         fix = "remove it; inside double quotes it can be written as an escape"
         if code == 0x0D:
-            fix = "save the grid with line ends of LF or CRLF"
+            fix = f"save the {what} with line ends of LF or CRLF"
         problems.stop(_end_of(text[: match.start()]), f"control character U+{code:04X}", fix)
     return text
 

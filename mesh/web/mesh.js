@@ -195,7 +195,7 @@ kinds=[,
 	},
 	data,
 	(ch,at,vs)=>answer(ch,at,vs.length,"acked",n=>vs[n]),
-	// kept for its next incarnation
+	// kept for its next life
 	(ch,at,c,t,s)=>t=="!leaving"||answer(ch,at,c,"refused",()=>nacked(t,s)),
 	(ch,lo)=>ins.get(ch)?.lo<=lo&&data(ch,lo,lo,[]),
 	()=>mute=true,
@@ -238,7 +238,7 @@ async function*stream(key,signal,begin,leave,read,again){
 	start=async()=>{begun=false;await begin();begun=true},
 	t={
 		push:(...m)=>{q.push(m);wake?.()},
-		fail:(e,mild)=>begun&&(again&&!bye?mild||start().catch(t.push):mild&&!down(0)||(begun=t.push(e)))
+		fail:(e,mild)=>(begun||bye)&&(again&&!bye?mild||start().catch(t.push):mild&&!down(0)||(begun=t.push(e)))
 	}
 	check(!subs.has(key),"one consumer only","Payload");subs.set(key,t)
 	signal?.addEventListener("abort",()=>t.push(signal.reason))

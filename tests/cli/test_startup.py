@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.proc import DEADLINE
+
 pytestmark = pytest.mark.fleet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +46,7 @@ def imported(code: str, *arguments: str, **environment: str) -> set[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=DEADLINE,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return set(done.stderr.splitlines()[-1].split())
@@ -98,7 +100,7 @@ def test_a_package_that_is_too_old_is_not_put_down_to_the_sketch(tmp_path: Path)
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=DEADLINE,
     )
     assert done.returncode == 1
     assert "setup()" not in done.stderr

@@ -34,6 +34,7 @@ from factory.boards.io.remote import Remote, address_of, serial_ports
 from factory.boards.io.tcp import TcpDoor
 from tests.helpers.boards import board
 from tests.helpers.firmata import pty_door, tcp_door
+from tests.helpers.proc import DEADLINE
 
 pytestmark = pytest.mark.integration
 
@@ -53,7 +54,7 @@ class Rig:
 
 async def until(ready: Callable[[], object]) -> None:
     """Wait for what is on its way."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(DEADLINE):
         while not ready():  # noqa: ASYNC110 - bytes and timers of several ends bring it about
             await asyncio.sleep(0.002)
 

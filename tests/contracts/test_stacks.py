@@ -16,6 +16,7 @@ from mesh.gridfile import parse_grid
 from mesh.transport.base import Transport
 from mesh.transport.layers import Layer, LayerSpec
 from tests.helpers.from_docs import example
+from tests.helpers.proc import DEADLINE
 from tests.helpers.transports import MESSAGES, STREAMS, MakePair, Pair
 
 Seal: type[Layer] = example("reference/transports.md", "Seal").Seal
@@ -96,7 +97,7 @@ async def exchanged(pair: Pair, there: Sequence[bytes], back: Sequence[bytes]) -
         return [await transport.recv() for _ in range(count)]
 
     near, far = pair
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         _, _, came, answered = await asyncio.gather(
             send(near, there), send(far, back), take(far, len(there)), take(near, len(back))
         )

@@ -14,6 +14,7 @@ import factory
 import mesh
 from mesh.conversation import Client
 from tests.helpers.log import Log
+from tests.helpers.proc import DEADLINE
 from tests.helpers.sketch import tell
 from tests.helpers.sketch_bench import logged, made
 
@@ -150,7 +151,7 @@ class Host(factory.FactoryLoop):
 async def until_closed(sketch: factory.FactoryLoop, *messages: str) -> tuple[list[str], int, str]:
     """Send messages on one plain connection; return the answers, and how it was closed."""
     answers: list[str] = []
-    async with asyncio.timeout(20), sketch.serving.connection() as websocket:
+    async with asyncio.timeout(DEADLINE), sketch.serving.connection() as websocket:
         for message in messages:
             await websocket.send(message)
         async for answer in websocket:

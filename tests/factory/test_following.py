@@ -14,6 +14,7 @@ import factory
 import mesh
 from mesh.node import Wire
 from tests.helpers.ports import free_ports
+from tests.helpers.proc import DEADLINE
 from tests.helpers.sketch import Recorder, Sender, as_node
 
 
@@ -39,7 +40,7 @@ class Reader(Recorder):
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while not condition():  # noqa: ASYNC110 - lines and links tell nobody
             await asyncio.sleep(0.01)
 

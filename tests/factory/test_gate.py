@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.gate import Gate
+from tests.helpers.proc import DEADLINE
+from tests.helpers.sketch_bench import in_no_time
 
 
 class Crowd:
@@ -185,39 +187,42 @@ async def test_an_error_inside_leaves_the_gate_free() -> None:
     with pytest.raises(ValueError, match="oops"):
         async with gate.enter("alone", exclusive=True):
             raise ValueError("oops")
-    async with asyncio.timeout(5), gate.enter("alone", exclusive=True):
+    async with asyncio.timeout(DEADLINE), gate.enter("alone", exclusive=True):
         assert gate._alone
 
 
-async def test_long_waiting_is_told_once_with_who_holds_the_gate() -> None:
+def test_long_waiting_is_told_once_with_who_holds_the_gate() -> None:
     said: list[str] = []
-    gate = Gate(said.append, patience=0.01)
 
-    async def enter(name: str, exclusive: bool) -> None:
-        async with gate.enter(name, exclusive=exclusive):
-            pass
+    async def main() -> None:
+        gate = Gate(said.append, patience=5.0)
+        async with gate.enter("b", exclusive=False), gate.enter("a", exclusive=False):
+            late = [asyncio.create_task(_pass(gate, "alone")), asyncio.create_task(_pass(gate, "later"))]
+            await asyncio.wait(late, timeout=30)
+            assert [text[: text.index(" runs")] for text in said] == [
+                "handler alone() has waited for 5 s, because a() and b()"
+            ]
+        await asyncio.gather(*late)
 
-    async with gate.enter("b", exclusive=False), gate.enter("a", exclusive=False):
-        late = [asyncio.create_task(enter("alone", True)), asyncio.create_task(enter("later", False))]
-        await asyncio.wait(late, timeout=0.1)
-        assert [text[: text.index(" runs")] for text in said] == [
-            "handler alone() has waited for 0.01 s, because a() and b()"
-        ]
-    await asyncio.gather(*late)
+    in_no_time(main)
     assert len(said) == 1
 
 
-async def test_short_waiting_is_not_told() -> None:
+def test_short_waiting_is_not_told() -> None:
     said: list[str] = []
-    gate = Gate(said.append, patience=0.05)
-    async with gate.enter("a", exclusive=True):
-        waiting = asyncio.create_task(_pass(gate))
-        await asyncio.sleep(0)
-    await waiting
-    await asyncio.sleep(0.1)
+
+    async def main() -> None:
+        gate = Gate(said.append, patience=5.0)
+        async with gate.enter("a", exclusive=True):
+            waiting = asyncio.create_task(_pass(gate, "b"))
+            await asyncio.sleep(4.9)
+        await waiting
+        await asyncio.sleep(30)
+
+    in_no_time(main)
     assert said == []
 
 
-async def _pass(gate: Gate) -> None:
-    async with gate.enter("b", exclusive=True):
+async def _pass(gate: Gate, name: str) -> None:
+    async with gate.enter(name, exclusive=name != "later"):
         pass

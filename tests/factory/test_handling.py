@@ -10,7 +10,7 @@ import pytest
 
 import factory
 import mesh
-from tests.helpers.log import DEADLINE
+from tests.helpers.proc import DEADLINE
 from tests.helpers.sketch import Recorder, as_node
 from tests.helpers.sketch_bench import logged, made
 

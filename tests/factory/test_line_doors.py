@@ -16,7 +16,8 @@ from mesh.protocol.books import CLIENTS
 from mesh.streamdoor import StreamDoor
 from mesh.transport.endpoints import dial
 from tests.helpers.lines import say_async
-from tests.helpers.log import DEADLINE, Log
+from tests.helpers.log import Log
+from tests.helpers.proc import DEADLINE
 from tests.helpers.responder import RecordingResponder
 from tests.helpers.sketch import Recorder, tell
 

@@ -19,6 +19,7 @@ from mesh.node import NodeDoor
 from mesh.transport.serial import adopt, make_raw
 from mesh.transport.stream import StreamTransport
 from tests.helpers.ports import free_ports
+from tests.helpers.proc import DEADLINE
 from tests.helpers.sketch_bench import logged
 
 pytestmark = pytest.mark.integration
@@ -172,7 +173,7 @@ async def test_who_says_nothing_at_a_link_door_does_not_hold_up_the_end(tmp_path
     path = f"{tmp_path}/x.sock"
     async with running(f"{{url: 'unix://{path}', speaks: link}}"):
         reader, writer = await asyncio.open_unix_connection(path)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()

@@ -24,6 +24,7 @@ from mesh.node import Wire
 from mesh.protocol.books import CLIENTS
 from mesh.protocol.link.packing import CHUNK
 from tests.helpers.ports import free_ports
+from tests.helpers.proc import DEADLINE
 from tests.helpers.server import server
 from tests.helpers.sketch import tell
 from tests.helpers.sketch_bench import define, logged
@@ -85,11 +86,9 @@ class Plain(Listener):
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait until something is so."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not come to pass")
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110 - lines, links and books tell nobody
+            await asyncio.sleep(0.005)
 
 
 def subscribers(blink: Blink) -> int:
@@ -440,7 +439,7 @@ async def test_a_worker_that_stops_lets_nobody_wait_for_room() -> None:
         stopping = asyncio.create_task(pusher._worker.finish())
         await asyncio.sleep(0.2)
         await subscription.aclose()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(DEADLINE):
             await stopping
     assert pusher._worker.balanced
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import factory
-from factory.reactive import Hook, Reaction, Rhythm, marks
+from factory.marking import Hook, Reaction, Rhythm, marks
 from mesh.protocol.patterns import Pattern
 from tests.helpers.sketch_bench import define
 

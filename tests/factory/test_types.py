@@ -13,6 +13,7 @@ import pytest
 import factory
 import mesh
 from mesh.node import Wire
+from tests.helpers.proc import DEADLINE
 from tests.helpers.sketch_bench import logged, made
 
 VALUE: dict[Any, Any] = {
@@ -116,5 +117,5 @@ async def test_so_does_what_is_published() -> None:
         wire = Wire("dict", "source")
         types = Types.as_node(mesh.Node("types", subscribes=(wire,)), mesh.Grid([source.serving]))
         async with types.running(port=0):
-            await asyncio.wait_for(types.arrived.wait(), 10)
+            await asyncio.wait_for(types.arrived.wait(), DEADLINE)
         assert types.got == [VALUE]

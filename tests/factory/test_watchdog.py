@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from types import CodeType
+from typing import Any
 
 import pytest
 
@@ -21,10 +22,16 @@ PATIENCE = 0.05
 
 
 class Reports(list[str]):
-    """Reports of a watchdog; the blocked loop itself waits for them."""
+    """Reports of a watchdog; the blocked loop itself waits for them.
+
+    Attributes:
+        is_blocked: Whether a test blocks the loop, so that the watchdog is to notice.
+
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.is_blocked = False
         self.news = threading.Semaphore(0)
 
     def __call__(self, sentence: str) -> None:
@@ -33,12 +40,43 @@ class Reports(list[str]):
 
     def block_until_one_more(self) -> None:
         """Block this thread, which is the loop's, until the watchdog has noticed."""
+        self.is_blocked = True
         assert self.news.acquire(timeout=DEADLINE), "nobody noticed"
 
 
-def watched(reports: Reports, *functions: Callable[..., object]) -> Watchdog:
+class Beats(threading.Event):
+    """The beat of a loop, missed only while a test blocks the loop: a slow machine is not accused.
+
+    Attributes:
+        seen: How often the watchdog has noticed a beat.
+
+    """
+
+    def __init__(self, reports: Reports) -> None:
+        super().__init__()
+        self.reports = reports
+        self.seen = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while not super().wait(timeout):
+            if self.reports.is_blocked:
+                return False
+        self.seen += 1
+        return True
+
+    async def until_seen(self, more: int) -> None:
+        """Wait until the watchdog has noticed so many more beats."""
+        wanted = self.seen + more
+        async with asyncio.timeout(DEADLINE):
+            while self.seen < wanted:  # noqa: ASYNC110 - another thread notices
+                await asyncio.sleep(0.001)
+
+
+def watched(reports: Reports, *functions: Callable[..., object]) -> tuple[Watchdog, Beats]:
     names: dict[CodeType, str] = {f.__code__: f"handler {f.__name__}()" for f in functions}
-    return Watchdog(reports, names, patience=PATIENCE)
+    dog = Watchdog(reports, names, patience=PATIENCE)
+    dog._beaten = beats = Beats(reports)
+    return dog, beats
 
 
 async def test_what_blocks_is_named_with_file_and_line() -> None:
@@ -47,7 +85,7 @@ async def test_what_blocks_is_named_with_file_and_line() -> None:
     async def greedy() -> None:
         reports.block_until_one_more()
 
-    dog = watched(reports, greedy)
+    dog, _ = watched(reports, greedy)
     dog.start()
     await greedy()
     dog.stop()
@@ -62,7 +100,7 @@ async def test_what_blocks_is_named_with_file_and_line() -> None:
 
 async def test_what_has_no_name_is_told_by_its_line() -> None:
     reports = Reports()
-    dog = watched(reports)
+    dog, _ = watched(reports)
     dog.start()
     reports.block_until_one_more()
     dog.stop()
@@ -72,7 +110,7 @@ async def test_what_has_no_name_is_told_by_its_line() -> None:
 
 async def test_each_time_it_blocks_is_told_once() -> None:
     reports = Reports()
-    dog = watched(reports)
+    dog, beats = watched(reports)
     dog.start()
     for count in (1, 2, 3):
         reports.block_until_one_more()
@@ -80,19 +118,17 @@ async def test_each_time_it_blocks_is_told_once() -> None:
         threading.Event().wait(PATIENCE * 4)
         assert len(reports) == count
         # Free again: the dog has to see it, and then it watches anew.
-        for _ in range(20):
-            await asyncio.sleep(PATIENCE / 4)
+        reports.is_blocked = False
+        await beats.until_seen(3)
     dog.stop()
     assert len(reports) == 3
 
 
 async def test_a_loop_that_is_free_is_left_in_peace() -> None:
     reports = Reports()
-    dog = watched(reports)
+    dog, beats = watched(reports)
     dog.start()
-    async with asyncio.timeout(DEADLINE):
-        for _ in range(20):
-            await asyncio.sleep(PATIENCE / 4)
+    await beats.until_seen(10)
     dog.stop()
     assert reports == []
 
@@ -108,10 +144,11 @@ async def test_a_stopped_dog_says_nothing_and_its_thread_ends(monkeypatch: pytes
     monkeypatch.setattr(threading, "Thread", Kept)
     reports = Reports()
     for _ in range(20):
-        dog = watched(reports)
+        dog, _ = watched(reports)
         dog.start()
         dog.stop()
     # The loop blocks while the threads end: no dog may take notice any more.
+    reports.is_blocked = True
     for thread in threads:
         thread.join(DEADLINE)
         assert not thread.is_alive()
@@ -176,10 +213,20 @@ class Greedy(factory.FactoryLoop):
 
 
 async def test_a_worker_names_its_blocking_handler(monkeypatch: pytest.MonkeyPatch) -> None:
-    init = Watchdog.__init__
-    monkeypatch.setattr(Watchdog, "__init__", lambda *a, **k: init(*a, **k | {"patience": PATIENCE}))
+    init, reports = Watchdog.__init__, Reports()
+
+    def patient(dog: Watchdog, *arguments: Any, **options: Any) -> None:
+        init(dog, *arguments, **options | {"patience": PATIENCE})
+        dog._beaten = Beats(reports)
+
+    def block() -> None:
+        reports.is_blocked = True
+        log.wait_for("has blocked the event loop")
+        reports.is_blocked = False
+
+    monkeypatch.setattr(Watchdog, "__init__", patient)
     with logged() as log:
-        sketch = made(Greedy, blocks=lambda: log.wait_for("has blocked the event loop"))
+        sketch = made(Greedy, blocks=block)
         async with sketch.running(port=0):
             assert await tell(sketch.serving, ["x"]) == ["at last"]
     (line,) = log.having("has blocked the event loop")

@@ -239,7 +239,6 @@ async def fuzz(folder: Path, frames: int, *, warm_up: int, seconds: float = floa
 
 @pytest.mark.usefixtures("each_loop")
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_twenty_thousand_frames_leave_a_worker_as_it_was(tmp_path: Path) -> None:
     await fuzz(tmp_path, 20_000, warm_up=5000)
 

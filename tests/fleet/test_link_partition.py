@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import RequireTool
 from tests.helpers.fleet import write_grid
 from tests.helpers.link_fleet import SINK, SOURCE, journal, the_line
-from tests.helpers.proc import LAUNCHER, SCALE, Proc
+from tests.helpers.proc import LAUNCHER, Proc
 
 pytestmark = pytest.mark.fleet
 
@@ -99,7 +99,6 @@ def network(require_tool: RequireTool) -> Iterator[Network]:
 
 
 @pytest.mark.usefixtures("each_loop")
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("size", [0, 64 * 1024])
 def test_a_partition_is_noticed_at_both_ends_and_heals(network: Network, tmp_path: Path, size: int) -> None:
     handled = tmp_path / "handled"
@@ -130,7 +129,8 @@ def test_a_partition_is_noticed_at_both_ends_and_heals(network: Network, tmp_pat
             for proc, name in ((source, "sink"), (sink, "source"))
         ]
         print(f"\n{size} bytes: noticed after {times[0]:.2f} s (sender), {times[1]:.2f} s (receiver)")
-        assert max(times) < 3.0 * SCALE
+        # After two and a half seconds, where the machine has nothing else to do.
+        assert max(times) < 15.0
         network.heal()
         books = json.loads(source.wait_for("books (.*)$")[1])
         assert source.wait() == 0, source

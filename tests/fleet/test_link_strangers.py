@@ -17,10 +17,12 @@ import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from factory.worker import DRAIN
+from mesh.links.hub import HELLO_TIMEOUT
 from mesh.protocol.link.records import SUBPROTOCOL
 from tests.helpers.clients import client, serving_port
 from tests.helpers.link_fleet import RawLink, end_steady, ledger, rss, start_sink, steady
-from tests.helpers.proc import DEADLINE, SCALE, Proc
+from tests.helpers.proc import DEADLINE, Proc
 from tests.helpers.raw import handshake
 from tests.helpers.raw_peer import TERMS
 
@@ -190,27 +192,26 @@ def test_who_says_no_hello_is_hung_up_on(sink: Proc) -> None:
         slow.sendall(masked(2, HELLO[:10], length=len(HELLO)))
         is_well(sink, port)
         assert silent.recv(1), "a goodbye"
-        assert time.monotonic() - begun < 7 * SCALE
         assert slow.recv(1)
-        assert time.monotonic() - begun < 7 * SCALE
+        assert time.monotonic() - begun < 4 * HELLO_TIMEOUT
     is_well(sink, port)
     assert sink.count("no HELLO") <= 1
 
 
 @pytest.mark.usefixtures("each_loop")
-def test_who_says_nothing_after_hello_is_dropped_within_three_seconds(sink: Proc) -> None:
+def test_who_says_nothing_after_hello_is_dropped_soon(sink: Proc) -> None:
     port = serving_port(sink)
     with dialled(port) as sock:
         sock.sendall(masked(2, HELLO) + masked(2, b"\x90"))
         sink.wait_for("peer raw up$")
         begun = time.monotonic()
         sink.wait_for("peer raw down$")
-        assert time.monotonic() - begun < 3.0 * SCALE
+        # After two and a half seconds, where the machine has nothing else to do.
+        assert time.monotonic() - begun < 15.0
     is_well(sink, port)
 
 
 @pytest.mark.usefixtures("each_loop")
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("kind", ["plain", "link"])
 def test_a_flood_of_pings_that_never_reads_is_bounded(sink: Proc, tmp_path: Path, kind: str) -> None:
     port = serving_port(sink)
@@ -259,7 +260,8 @@ def test_a_flood_that_never_pauses_delays_nobody_for_long(sink: Proc, what: str)
     is_link, frame = FLOODS[what]
     flood = frame * 2**16
     with RawLink(port) as link, dialled(port, link=is_link, path="/same") as sock:
-        assert link.hello()[0] == 1
+        # It says nothing while it waits, and must not be taken for dead where the machine is slow.
+        assert link.hello(heartbeat=5.0, timeout=DEADLINE)[0] == 1
         if is_link:
             sock.sendall(masked(2, HELLO.replace(b"\xa3raw", b"\xa3mad")) + masked(2, b"\x90"))
         sent = 0
@@ -288,7 +290,8 @@ def test_a_flood_that_never_pauses_delays_nobody_for_long(sink: Proc, what: str)
             thread.join(DEADLINE)
     print(f"\n{what}: {sent / MIB:.0f} MiB, {len(times)} questions, answered within {max(times):.3f} s")
     assert sent > 2 * len(flood)
-    assert max(times) < 0.5 * SCALE
+    # A few hundredths of a second where nothing else runs; without turns, as long as the flood lasts.
+    assert max(times) < 5.0
     is_well(sink, port)
 
 
@@ -300,4 +303,4 @@ def test_who_said_no_hello_holds_up_no_stop(sink: Proc) -> None:
         is_well(sink, port)
         begun = time.monotonic()
         assert sink.stop(signal.SIGTERM) == 0, sink
-        assert time.monotonic() - begun < 1.5 * SCALE
+        assert time.monotonic() - begun < min(HELLO_TIMEOUT, DRAIN), "they were not waited for"

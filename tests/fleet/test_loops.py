@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.clients import ask, serving_port
 from tests.helpers.fleet import trio, trio_grid, wait_until_they_talk
-from tests.helpers.proc import SCALE, arduino
+from tests.helpers.proc import arduino
 
 pytestmark = pytest.mark.fleet
 
@@ -50,8 +49,7 @@ def test_the_fleet_talks_loses_one_and_stops_in_time(tmp_path: Path) -> None:
         with arduino("buzzer", env={"MESH_GRID": str(grid)}) as again:
             fleet["iopin"].wait_for(r"buzzer is there at .*, after \d+\.\d s", since=mark)
             again.wait_for(r"signal [01] received -> ")
-            begin = time.monotonic()
+            # Who does not stop in time ends by force, and with 1.
             assert again.stop() == 0, again
             for name in ("clock", "iopin"):
                 assert fleet[name].stop() == 0, fleet[name]
-            assert time.monotonic() - begin < 15 * SCALE

@@ -21,13 +21,12 @@ from threading import Thread
 import pytest
 from websockets.sync.server import serve
 
-from tests.helpers.lab import Lab, lab
+from tests.helpers.lab import Lab, eventually, lab
 from tests.helpers.meshes import done, mesh, told, write_fleet
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import DEADLINE, ROOT, Proc
+from tests.helpers.proc import DEADLINE, ROOT, Proc, finished
 
-# Many processes start, which takes its time on a machine that has other things to do.
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.fleet
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +34,18 @@ def nodes() -> Iterator[tuple[Lab, Proc]]:
     with lab() as found:
         echo = found.run("echo", "Echo")
         found.run("ticker", "Ticker")
+        found.wait_until_answered()
         yield found, echo
 
 
 @pytest.fixture
 def there(nodes: tuple[Lab, Proc]) -> Lab:
     return nodes[0]
+
+
+def shown(proc: Proc) -> tuple[int, list[str], list[str]]:
+    """Return how a command has ended, and what it has printed."""
+    return proc.process.returncode, proc.stdout, proc.stderr
 
 
 def codes(found: Lab) -> list[tuple[str, str]]:
@@ -50,9 +55,9 @@ def codes(found: Lab) -> list[tuple[str, str]]:
 
 
 def test_a_node_that_is_down_and_what_to_type(there: Lab) -> None:
-    shown = there.done("doctor", code=1)
-    assert shown.stdout == ["M2  spare is down", "    next: mesh up -d"]
-    assert shown.stderr == ["`mesh doctor --explain M2` tells more"]
+    lines = ["M2  spare is down", "    next: mesh up -d"]
+    eventually(lambda: there.done("doctor", code=1).stdout, lines)
+    assert there.done("doctor", code=1).stderr == ["`mesh doctor --explain M2` tells more"]
 
 
 def test_a_frozen_node(nodes: tuple[Lab, Proc]) -> None:
@@ -62,24 +67,33 @@ def test_a_frozen_node(nodes: tuple[Lab, Proc]) -> None:
         shown = found.done("doctor", code=1)
     finally:
         echo.send_signal(signal.SIGCONT)
+        found.wait_until_answered()
     assert shown.stdout[0].startswith("M3  echo is stopped by a signal")
     assert shown.stdout[1] == f"    next: kill -CONT {echo.pid}"
 
 
-def test_a_node_on_another_port_and_two_of_one_name(there: Lab) -> None:
-    there.run("spare", "Echo", "--port", str(free_ports(1)[0]))
-    assert codes(there) == [("M7", "spare")]
-    there.run("spare", "Echo")
-    assert codes(there) == [("M7", "spare"), ("M6", "spare")]
+def test_a_node_on_another_port_and_two_of_one_name() -> None:
+    with lab() as found:
+        for name in ("echo", "ticker"):
+            found.run(name, name.capitalize())
+        found.wait_until_answered()
+        found.run("spare", "Echo", "--port", str(free_ports(1)[0]))
+        eventually(lambda: codes(found), [("M7", "spare")])
+        found.run("spare", "Echo")
+        eventually(lambda: codes(found), [("M7", "spare"), ("M6", "spare")])
 
 
 def test_nothing_is_wrong() -> None:
     with lab() as found:
         for name, sketch in (("echo", "Echo"), ("ticker", "Ticker"), ("spare", "Echo")):
             found.run(name, sketch)
-        shown = found.done("doctor")
-        assert (shown.stdout, shown.stderr) == (["nothing is wrong with 3 nodes"], [])
-        assert found.told("doctor", "--json") == {"ok": True, "nodes": 3, "findings": []}
+        found.wait_until_answered()
+        nothing: tuple[int, list[str], list[str]] = (0, ["nothing is wrong with 3 nodes"], [])
+        eventually(lambda: shown(finished(found.mesh("doctor"))), nothing)
+        eventually(
+            lambda: shown(finished(found.mesh("doctor", "--json")))[1],
+            [json.dumps({"ok": True, "nodes": 3, "findings": []})],
+        )
 
 
 def test_something_else_has_the_address_of_a_node() -> None:
@@ -87,7 +101,7 @@ def test_something_else_has_the_address_of_a_node() -> None:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
-            assert ("M8", "spare") in codes(found)
+            eventually(lambda: ("M8", "spare") in codes(found), True)
         finally:
             server.shutdown()
             thread.join()
@@ -111,9 +125,13 @@ def test_a_node_that_the_fleet_has_given_up(tmp_path: Path) -> None:
     )
     with mesh("up", "--grid", grid) as up:
         up.wait_for("given up")
-        (one,) = told("doctor", "--json", "--grid", grid, code=1)["findings"]
-        assert (one["code"], one["node"]) == ("M9", "crash")
-        assert one["next"] == "mesh logs --node crash --tail 20"
+        eventually(
+            lambda: [
+                (one["code"], one["node"], one["next"])
+                for one in told("doctor", "--json", "--grid", grid, code=1)["findings"]
+            ],
+            [("M9", "crash", "mesh logs --node crash --tail 20")],
+        )
 
 
 def test_a_code_is_explained() -> None:
@@ -127,14 +145,19 @@ def test_a_code_is_explained() -> None:
 
 
 def test_top_once_and_as_a_document(there: Lab) -> None:
-    shown = there.done("top", "--once", "--every", "300ms")
+    shown = there.done("top", "--once", "--every", "1s")
     assert shown.stderr == []
     head = ["NODE", "STATE", "PID", "CPU%", "MEM", "RESTARTS", "IN/s", "OUT/s", "QUEUE", "UPTIME"]
     assert shown.stdout[0].split() == head
-    rows = {row["node"]: row for row in there.told("top", "--json", "--every", "300ms", "--sort", "rate")}
-    assert rows["ticker"]["went"] > 0
-    assert rows["echo"]["memory"] > 1_000_000
-    assert rows["echo"]["cpu"] >= 0
+
+    def measured() -> bool:
+        rows = {row["node"]: row for row in there.told("top", "--json", "--every", "1s", "--sort", "rate")}
+        ticker, echo = rows["ticker"], rows["echo"]
+        if None in (ticker["went"], echo["memory"], echo["cpu"]):
+            return False
+        return bool(ticker["went"] > 0 and echo["memory"] > 1_000_000 and echo["cpu"] >= 0)
+
+    eventually(measured, True)
 
 
 def test_top_is_readable_at_80_by_24_and_heeds_its_keys(there: Lab) -> None:

@@ -9,11 +9,12 @@ import pytest
 from factory.looking.making import CannotMakeError, class_name, with_node
 from mesh.errors import GridError
 from mesh.gridfile.load import parse_grid
-from tests.helpers.lab import lab
+from tests.helpers.lab import eventually, lab
 from tests.helpers.meshes import mesh
+from tests.helpers.ports import free_ports
 from tests.helpers.proc import Proc, finished
 
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.fleet
 
 
 def run(folder: Path, *arguments: str, code: int = 0) -> Proc:
@@ -27,11 +28,12 @@ def test_a_new_fleet_and_a_sketch_in_it_run(tmp_path: Path) -> None:
     assert made.stdout == []
     assert made.stderr == ["made lab/grid.yaml and lab/hello.py; next: cd lab && mesh up"]
     folder = tmp_path / "lab"
-    run(folder, "new", "sketch", "my-lamp", "--port", "9690")
+    (port,) = free_ports(1)
+    run(folder, "new", "sketch", "my-lamp", "--port", str(port))
     assert "class MyLamp(factory.FactoryLoop):" in (folder / "my_lamp.py").read_text()
     assert run(folder, "validate").stdout[0].endswith("grid.yaml: no mistakes; 2 nodes: hello and my-lamp")
     with mesh("up", "my-lamp", cwd=folder) as up:
-        up.wait_for("my-lamp is ready on localhost:9690")
+        up.wait_for(f"my-lamp is ready on localhost:{port}$")
         assert run(folder, "pub", "my-lamp", "on").stdout == ["got on"]
         assert up.stop() == 0
 
@@ -129,6 +131,6 @@ def test_names_are_completed_live() -> None:
 
         assert completed("mesh info e") == ["echo"]
         assert completed("mesh info g") == ["guest"]  # which the grid has not
-        assert completed("mesh echo guest/n") == ["guest/number"]
-        assert completed("mesh pub guest/s") == ["guest/said", "guest/slow"]
+        eventually(lambda: completed("mesh echo guest/n"), ["guest/number"])
+        eventually(lambda: completed("mesh pub guest/s"), ["guest/said", "guest/slow"])
         assert "list" in completed("mesh l")

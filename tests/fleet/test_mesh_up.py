@@ -18,8 +18,7 @@ from tests.helpers.meshes import done, mesh, pids, told, write_fleet
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import DEADLINE, ROOT, Proc
 
-# Many processes start, which takes its time on a machine that has other things to do.
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.fleet
 
 
 def gone(proc: Proc, within: float = DEADLINE) -> bool:

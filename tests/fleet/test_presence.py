@@ -15,8 +15,7 @@ from tests.helpers.meshes import mesh
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import arduino
 
-# Many processes start, which takes its time on a machine that has other things to do.
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.fleet
 
 
 def record(name: str, grid: Path) -> runtime.WorkerRecord | None:

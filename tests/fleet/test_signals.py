@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.clients import client, serving_port
 from tests.helpers.fleet import write_grid
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import DEADLINE, SCALE, Proc, arduino
+from tests.helpers.proc import DEADLINE, Proc, arduino
 
 pytestmark = pytest.mark.fleet
 
@@ -84,9 +84,8 @@ def test_what_never_ends_is_given_up_within_5_seconds(slow: Proc) -> None:
     with slow, client(serving_port(slow), "endless") as websocket:
         websocket.send("x")
         slow.wait_for("in hand")
-        begin = time.monotonic()
+        # Who does not stop in time ends by force, and with 1.
         assert slow.stop(signal.SIGTERM) == 0, slow
-        assert time.monotonic() - begin < 5 * SCALE
         slow.wait_for(r"warning: gave up after 3 s on handler endless\(\)")
 
 
@@ -96,9 +95,8 @@ def test_a_second_ctrl_c_ends_at_once_with_130(slow: Proc) -> None:
         slow.wait_for("in hand")
         slow.send_signal(signal.SIGINT)
         slow.wait_for("Keyboard interruption, aborting.")
-        begin = time.monotonic()
         assert slow.stop(signal.SIGINT) == 130, slow
-        assert time.monotonic() - begin < 1 * SCALE
+        assert slow.count("gave up") == 0, "it was not waited for"
 
 
 def test_a_second_ctrl_c_also_ends_a_handler_that_blocks(slow: Proc) -> None:
@@ -106,7 +104,7 @@ def test_a_second_ctrl_c_also_ends_a_handler_that_blocks(slow: Proc) -> None:
         websocket.send("x")
         slow.wait_for("in hand")
         # Who blocks cannot say that the first one has arrived: press until it works.
-        end = time.monotonic() + 5
+        end = time.monotonic() + DEADLINE
         while slow.process.poll() is None and time.monotonic() < end:
             slow.send_signal(signal.SIGINT)
             try:

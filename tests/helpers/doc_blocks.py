@@ -26,6 +26,7 @@ The words of a comment:
 ====================  ===============================================================
 ``skip="why"``        Is not run.
 ``terminal=NAME``     The last command goes on running; waits for what it is to print.
+``leaves``            The last command ends, and what it has started runs on, to the end of the page.
 ``prints=NAME``       What that terminal has printed by now, or does soon.
 ``stop=NAME``         First of all, Ctrl-C in that terminal (Ctrl-D if something was typed there);
                       may stand by itself.
@@ -57,7 +58,8 @@ from pathlib import Path
 from typing import Self
 
 import mesh
-from factory.scenario import read_scenario
+from factory.scenarios import read_scenario
+from tests.helpers.meshes import put
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import ROOT, Proc
 
@@ -65,6 +67,7 @@ LANGUAGES = {"console", "python", "yaml", "diff", "json", "text", "mermaid", "js
 WORDS = {
     "skip",
     "terminal",
+    "leaves",
     "prints",
     "stop",
     "any-order",
@@ -221,6 +224,7 @@ class Newcomer:
         self._require_tool = require_tool
         self._ports: dict[str, str] = {}
         self._terminals: dict[str, Proc] = {}
+        self._left: list[Proc] = []
         self._printed = ""
         self._rewrite(root / "grid.yaml", lambda text: text)
 
@@ -236,7 +240,7 @@ class Newcomer:
                 for name in list(self._terminals):
                     self._stop(name, asked=True)
         finally:
-            for proc in self._terminals.values():
+            for proc in (*self._terminals.values(), *self._left):
                 proc.__exit__()
 
     def do(self, block: Block) -> None:
@@ -265,7 +269,7 @@ class Newcomer:
         elif "file" in block.notes:
             path = self.root / block.notes["file"]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self._real(block.text), encoding="utf-8")
+            put(path, self._real(block.text))
             if "broken" not in block.notes:
                 self._check(path)
         elif "into" in block.notes:
@@ -301,7 +305,7 @@ class Newcomer:
 
     def _rewrite(self, path: Path, change: Callable[[str], str]) -> None:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        path.write_text(self._real(change(text)), encoding="utf-8")
+        put(path, self._real(change(text)))
 
     def _edit(self, diff: str) -> None:
         before = [self._real(line[1:]) for line in diff.splitlines() if line.startswith("-")]
@@ -312,12 +316,12 @@ class Newcomer:
         for old, new in zip(before, after, strict=True):
             assert lines.count(old) == 1, f"grid.yaml has {lines.count(old)} lines {old!r}"
             lines[lines.index(old)] = new
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        put(path, "\n".join(lines) + "\n")
         self._check(path)
 
     def _check(self, path: Path) -> None:
         if path.name.endswith(".scenario.yaml"):
-            read_scenario(path.read_text(encoding="utf-8"), path.name)
+            read_scenario(path.read_bytes(), path.name)
         elif path.suffix == ".yaml":
             mesh.grid(path)
 
@@ -345,6 +349,10 @@ class Newcomer:
                     self._converse(proc, expected)
                 else:
                     self._await(proc, expected, any_order="any-order" in block.notes)
+            elif is_last and "leaves" in block.notes:
+                self._left.append(proc := self._start(command))
+                assert proc.wait() == code, f"the exit code is not {code}\n{proc}"
+                _compare(expected, _text(proc))
             elif re.search("^> ", expected, re.MULTILINE) or (is_last and "types" in block.notes):
                 if "types" in block.notes:
                     expected = _marked(expected, block.notes["types"].split("|"))
@@ -376,8 +384,11 @@ class Newcomer:
             if line.strip() != GAP:
                 proc.wait_for(line_pattern(line))
         if not any_order:
-            shown = _text(proc)
-            assert re.match(pattern(expected), shown), f"not in this order:\n{expected}\nbut\n{shown}"
+            # A line that comes twice was waited for once only.
+            try:
+                proc.until(lambda: re.match(pattern(expected), _text(proc)))
+            except AssertionError:
+                raise AssertionError(f"not in this order:\n{expected}\nbut\n{_text(proc)}") from None
 
     def _await_in_order(self, proc: Proc, expected: str) -> None:
         since = 0

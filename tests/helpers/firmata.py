@@ -16,6 +16,7 @@ from factory.boards.io.clock import BenchClock
 from factory.boards.io.pty import PtyDoor
 from factory.boards.io.tcp import TcpDoor
 from tests.helpers.boards import board
+from tests.helpers.proc import DEADLINE
 
 
 class Talk:
@@ -35,7 +36,7 @@ class Talk:
 
     async def hear(self, wanted: Message | type[Message]) -> Message:
         """Read on until a message comes, and return it; those before it are dropped."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while True:
                 while self.heard:
                     message = self.heard.pop(0)

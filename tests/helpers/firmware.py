@@ -10,7 +10,7 @@ from typing import Any
 
 from factory.boards.io.firmware import FirmwareNode
 from factory.boards.io.node import open_board
-from tests.helpers.proc import ROOT
+from tests.helpers.proc import DEADLINE, ROOT
 
 EXAMPLES = ROOT / "examples" / "firmware"
 
@@ -39,7 +39,7 @@ class Desk:
 
     async def until(self, ready: Callable[[], object]) -> None:
         """Wait for what the firmware or its clients bring about."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE):
             while not ready():  # noqa: ASYNC110 - nobody tells when
                 await asyncio.sleep(0.005)
 

@@ -32,7 +32,7 @@ from mesh.protocol.link import (
     read_hello,
 )
 from tests.conftest import RequireTool
-from tests.helpers.proc import ROOT, Proc
+from tests.helpers.proc import DEADLINE, ROOT, Proc
 
 MODULE = ROOT / "mesh" / "web" / "mesh.js"
 NODE = "--experimental-websocket"
@@ -113,7 +113,7 @@ class StandIn:
 
     async def until(self, ready: Any) -> Any:
         """Wait until a function gives something true, and return it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while not (result := ready()):
                 self.news.clear()
                 await self.news.wait()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.helpers import meshes
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import Proc, arduino, finished
+from tests.helpers.proc import DEADLINE, Proc, arduino, finished
 
-PORTS = range(9600, 9700)
+T = TypeVar("T")
 
 SKETCHES = '''\
 import factory
@@ -57,6 +58,18 @@ class Crowd(factory.FactoryLoop):
         return msg
 
 
+class Blocker(factory.FactoryLoop):
+    """Blocks its event loop until a file is there."""
+
+    @factory.reactive
+    async def loop(self, channel, msg: str):
+        import pathlib, time
+        self.out("blocks")
+        while not pathlib.Path(msg).exists():
+            time.sleep(0.01)
+        return "free"
+
+
 class Ticker(factory.FactoryLoop):
     """Ticks for its target."""
 
@@ -85,7 +98,7 @@ class Lab:
         self.env = {"SKETCHMESH_RUNTIME": str(runtime)}
         self._elsewhere = {"SKETCHMESH_RUNTIME": str(folder / "else")}
         self._stack = stack
-        self.ports = dict(zip(("echo", "spare"), free_ports(2, PORTS), strict=True))
+        self.ports = dict(zip(("echo", "spare"), free_ports(2), strict=True))
         (folder / "lab.py").write_text(SKETCHES, encoding="utf-8")
         self.grid.write_text(
             "nodes:\n"
@@ -118,9 +131,22 @@ class Lab:
                 env=env,
             )
         )
-        while not any(row["pid"] == proc.pid for row in self.told("list", "--json", env=env)):
+        while not any(
+            (row["pid"], row["state"]) == (proc.pid, "up") for row in self.told("list", "--json", env=env)
+        ):
             assert proc.process.poll() is None, proc
         return proc
+
+    def wait_until_answered(self) -> None:
+        """Wait until the ticker has one more answer of its target, so that their link is up."""
+        before = self._answers()
+        while self._answers() == before:
+            pass
+
+    def _answers(self) -> int:
+        (book,) = self.told("ledger", "ticker", "--json")
+        lines = ((book["peers"] or {}).get("echo") or {}).get("sent") or {}
+        return sum(line["acked"] for line in lines.values())
 
     def mesh(
         self, *arguments: str | Path, interactive: bool = False, env: Mapping[str, str] | None = None
@@ -152,6 +178,18 @@ class Lab:
     def rows(self, *arguments: str | Path, code: int = 0) -> list[Any]:
         """Run ``mesh`` to its end and return the JSON objects that it prints, one for each line."""
         return [json.loads(line) for line in self.done(*arguments, code=code).stdout]
+
+
+def eventually(look: Callable[[], T], wanted: T) -> None:
+    """Look again and again until what is wanted is seen, and check it.
+
+    Commands that look at all nodes wait for half a second. Where the machine has much else to
+    do, a node that is well may be too late for one look.
+    """
+    end = time.monotonic() + DEADLINE
+    while (seen := look()) != wanted and time.monotonic() < end:
+        pass
+    assert seen == wanted
 
 
 @contextmanager

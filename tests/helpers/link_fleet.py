@@ -88,6 +88,11 @@ class Sink(factory.FactoryLoop):
             raise factory.Nack(f"{msg} not now", retry_in=0.05)
         return f"{msg} at try {tries}"
 
+    @factory.reactive("later")
+    async def later(self, channel, msg):
+        self.out("not now")
+        raise factory.Nack("not now", retry_in=60.0)
+
     @factory.reactive("reject")
     async def reject(self, channel, msg):
         tries = self.tries[msg] = self.tries.get(msg, 0) + 1
@@ -112,6 +117,8 @@ class Source(factory.FactoryLoop):
         more: How many more.
 
     """
+
+    patience = 60.0
 
     def setup(self, size: int = 0, more: int = 200):
         self.size, self.more = size, more

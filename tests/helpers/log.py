@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-T = TypeVar("T")
+from tests.helpers.proc import DEADLINE
 
-DEADLINE = 5.0
-"""Seconds that anything a test waits for may take; only a failing test takes them."""
+T = TypeVar("T")
 
 
 class Log(list[T]):

@@ -60,6 +60,37 @@ class Deaf(Quiet):
         time.sleep(600)
 
 
+class Parent(Quiet):
+    """Has a child in a session of its own that gets all that it prints; may hang itself."""
+
+    def setup(self, hang: bool = False, deaf: bool = False):
+        self.hang, self.deaf = hang, deaf
+
+    @factory.on_start
+    async def beget(self):
+        import subprocess
+        code = "import signal, sys, time; signal.signal(15, int(sys.argv[1])); print('born', flush=True)"
+        deaf = str(int(signal.SIG_IGN if self.deaf else signal.SIG_DFL))
+        command = [sys.executable, "-c", code + "; time.sleep(600)", deaf]
+        subprocess.Popen(command, start_new_session=True)
+
+    @factory.every("1h")
+    async def hold_up(self):
+        if self.hang:
+            print("hangs", flush=True)
+            time.sleep(600)
+
+
+class Gated(Quiet):
+    """Is ready when there is a file `gate`."""
+
+    @factory.on_start
+    async def wait(self):
+        import asyncio, pathlib
+        while not pathlib.Path("gate").exists():
+            await asyncio.sleep(0.01)
+
+
 class Raw(Quiet):
     """Prints what no terminal should get."""
 
@@ -110,9 +141,9 @@ def mesh(
     )
 
 
-def done(*arguments: str | Path, code: int = 0, within: float = DEADLINE) -> Proc:
+def done(*arguments: str | Path, code: int = 0, within: float = DEADLINE, cwd: Path = ROOT) -> Proc:
     """Run ``mesh`` to its end and return it, if it has ended with that exit code."""
-    proc = finished(mesh(*arguments), within=within)
+    proc = finished(mesh(*arguments, cwd=cwd), within=within)
     assert proc.process.returncode == code, proc
     return proc
 
@@ -129,11 +160,16 @@ def write_fleet(folder: Path, nodes: str) -> Path:
 
 
 def save(grid: Path, nodes: str) -> Path:
-    """Save a grid as editors do: another file, put in its place."""
-    new = grid.with_suffix(".new")
-    new.write_text(f"nodes:\n{nodes}", encoding="utf-8")
-    new.replace(grid)
-    return grid
+    """Save a grid."""
+    return put(grid, f"nodes:\n{nodes}")
+
+
+def put(path: Path, text: str) -> Path:
+    """Save a file as editors do, so that nobody sees half of it: another file, put in its place."""
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+    return path
 
 
 def pids(grid: Path) -> dict[str, int]:

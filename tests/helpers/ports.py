@@ -10,7 +10,9 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -23,14 +25,30 @@ _given: set[int] = set()
 
 
 def free_ports(count: int, among: range = _RANGE) -> list[int]:
-    """Return ports that nobody listens on, and that no other call has returned."""
+    """Return ports that nobody listens on, and that no other call has returned, of whichever test run."""
     found: list[int] = []
     while len(found) < count:
         port = random.choice(among)
-        if port not in _given and not _taken(port):
+        if port not in _given and _claim(port) and not _taken(port):
             _given.add(port)
             found.append(port)
     return found
+
+
+@cache
+def _claims() -> IO[bytes]:
+    """Return a file of which each byte stands for a port; it is open for as long as this process lives."""
+    return Path(tempfile.gettempdir(), f"sketchmesh-tests-{os.getuid()}.ports").open("wb")
+
+
+def _claim(port: int) -> bool:
+    # Between the choice of a port and the moment in which somebody listens on it, a process
+    # starts: time enough for other tests on this machine to choose the same one.
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -24,8 +24,8 @@ LAUNCHER = ROOT / "arduino.py"
 SCALE = float(os.environ.get("TEST_TIME_SCALE") or 1)
 """Stretches every deadline, for a machine that is slow."""
 
-DEADLINE = 15.0 * SCALE
-"""Seconds that anything may take which nothing is said of."""
+DEADLINE = 60.0 * SCALE
+"""Seconds that anything may take which nothing is said of; only a failing test takes them."""
 
 LOOP: dict[str, str | None] = {"SKETCHMESH_UVLOOP": "0"}
 """Which event loop workers run in: the one that everybody has, unless a test asks for ``each_loop``."""
@@ -157,6 +157,17 @@ class Proc:
                     raise AssertionError(f"no line has {pattern!r} {how}\n{self}")
                 self._news.wait(left)
 
+    def until(self, so: Callable[[], object], *, within: float = DEADLINE) -> None:
+        """Wait until something is so, which is looked at with each line that comes."""
+        end = time.monotonic() + within
+        with self._news:
+            while not so():
+                left = end - time.monotonic()
+                if not self._open or left <= 0:
+                    how = f"within {within:g} s" if self._open else "before its output ended"
+                    raise AssertionError(f"it did not come to that {how}\n{self}")
+                self._news.wait(left)
+
     def type(self, text: str) -> None:
         """Write to the program's input."""
         assert self.process.stdin is not None
@@ -190,7 +201,7 @@ class Proc:
             reader.join(within)
         return code
 
-    def stop(self, number: int = signal.SIGINT, *, within: float = 5.0 * SCALE) -> int:
+    def stop(self, number: int = signal.SIGINT, *, within: float = DEADLINE) -> int:
         """Signal the process and return its exit code."""
         self.send_signal(number)
         return self.wait(within=within)

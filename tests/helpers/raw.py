@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-from tests.helpers.log import DEADLINE, Log
+from tests.helpers.log import Log
+from tests.helpers.proc import DEADLINE
 
 
 def handshake(path: str = "/", *headers: str, host: str | None = "localhost") -> bytes:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import factory
 import mesh
+from tests.helpers.proc import DEADLINE
 
 S = TypeVar("S", bound=factory.FactoryLoop)
 
@@ -74,7 +75,7 @@ async def told(sketch: factory.FactoryLoop, messages: Iterable[object], channel:
 async def tell(node: mesh.Node, messages: Iterable[object], channel: str = "") -> list[object]:
     """Send messages to a node on one plain connection, and return the reply to each."""
     replies: list[object] = []
-    async with asyncio.timeout(20), node.connection(channel) as websocket:
+    async with asyncio.timeout(DEADLINE), node.connection(channel) as websocket:
         for message in messages:
             await websocket.send(message if isinstance(message, str | bytes) else str(message))
             replies.append(await websocket.recv())

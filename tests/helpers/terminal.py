@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from tests.helpers.proc import DEADLINE
 
 PROMPTS = b"\x1b[?2004h"
-"""What the prompt begins with: it asks the terminal to mark what is pasted."""
+"""What the prompt begins with: it asks the terminal to mark what is pasted.
+
+Ctrl-D is for typing behind it only: between two prompts the terminal takes it for itself.
+"""
 
 
 def on_a_terminal(
@@ -37,9 +40,10 @@ def on_a_terminal(
             shown += piece
             if b"\x1b[6n" in piece:
                 os.write(screen, b"\x1b[1;1R")  # where the cursor is, for it asks
-            if steps and steps[0][0] in shown[seen:]:
-                seen = len(shown)
-                os.write(screen, steps.pop(0)[1])
+            while steps and (at := shown.find(steps[0][0], seen)) >= 0:
+                awaited, typed = steps.pop(0)
+                seen = at + len(awaited)
+                os.write(screen, typed)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise AssertionError(f"it did not end: {shown!r}")

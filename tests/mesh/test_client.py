@@ -13,7 +13,7 @@ import factory
 import mesh
 from mesh import client as client_module
 from mesh.protocol.link import LinkSettings
-from tests.helpers.hubs import turns
+from tests.helpers.proc import DEADLINE
 from tests.helpers.sketch_bench import made
 
 
@@ -87,8 +87,11 @@ async def test_an_ack_timeout_and_a_cancelled_stream(worker: Echo, monkeypatch: 
 async def test_a_script_says_goodbye(worker: Echo, capsys: pytest.CaptureFixture[str]) -> None:
     async with mesh.connect(worker.serving) as peer:
         await peer.stream("x", "echo")
-    await turns(50)
-    assert "the peer closed it (1000 the link was closed)" in capsys.readouterr().out
+    shown = ""
+    async with asyncio.timeout(DEADLINE):
+        while "the peer closed it (1000 the link was closed)" not in shown:
+            await asyncio.sleep(0.001)
+            shown += capsys.readouterr().out
 
 
 async def test_a_plain_websocket_server_gets_plain_messages() -> None:

@@ -90,6 +90,7 @@ async def test_a_process_that_does_not_answer_in_time_is_told_from_one_that_is_n
     control: Control, path: Path
 ) -> None:
     async with questions("blink", path) as blink:
+        assert await blink.request("$info", 1) == {"you": 1}  # the connection is up
         with pytest.raises(AckTimeoutError):
             await blink.request("$slow", timeout=0.1)
     async with questions("gone", path.with_name("none")) as gone:

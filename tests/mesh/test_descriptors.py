@@ -16,7 +16,7 @@ import pytest
 
 from mesh import descriptors
 from mesh.descriptors import Hush, raise_limit, reserve
-from tests.helpers.proc import Proc, finished
+from tests.helpers.proc import DEADLINE, Proc, finished
 from tests.helpers.responder import RecordingResponder, open_door
 
 pytestmark = pytest.mark.integration
@@ -115,7 +115,7 @@ async def test_a_real_shortage_of_asyncio_is_understood(
 ) -> None:
     # Also that the try after the end, on a closed socket, is not heard of.
     monkeypatch.setattr("asyncio.constants.ACCEPT_RETRY_DELAY", 0.05)
-    monkeypatch.setattr(descriptors, "RETRY", 0.3)
+    monkeypatch.setattr(descriptors, "RETRY", 60.0)
     caplog.set_level(logging.WARNING)
 
     def no_more(self: socket.socket) -> Any:
@@ -159,7 +159,7 @@ def test_150_clients_on_60_descriptors_make_no_noise() -> None:
         clients = []
         for _ in range(150):
             clients.append(one := stack.enter_context(socket.create_connection(("127.0.0.1", port))))
-            one.settimeout(10)
+            one.settimeout(DEADLINE)
             one.sendall(
                 b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -24,7 +24,7 @@ from mesh.door import Door
 from mesh.errors import ServeError
 from mesh.node import MAX_MESSAGE
 from mesh.protocol.values import Refusal, Wire
-from tests.helpers.log import DEADLINE
+from tests.helpers.proc import DEADLINE
 from tests.helpers.raw import RawClient, handshake
 from tests.helpers.responder import GatedResponder, RecordingResponder, open_door
 

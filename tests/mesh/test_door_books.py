@@ -14,7 +14,7 @@ from mesh.conversation import Client
 from mesh.door import Door
 from mesh.protocol.books import CLIENTS, is_balanced
 from mesh.protocol.values import Refusal, Wire
-from tests.helpers.log import DEADLINE
+from tests.helpers.proc import DEADLINE
 from tests.helpers.responder import GatedResponder, RecordingResponder, open_door
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from mesh.protocol.books import TakenBooks
 from mesh.protocol.values import Refusal, Wire
 from mesh.transport.base import Transport
 from mesh.transport.memory import MemoryNetwork
-from tests.helpers.log import DEADLINE
+from tests.helpers.proc import DEADLINE
 from tests.helpers.responder import GatedResponder, RecordingResponder
 
 
@@ -368,11 +368,11 @@ async def test_a_line_that_is_too_long_is_counted_though_nobody_handles_it() -> 
 @pytest.mark.source("C15")
 async def test_who_sends_nothing_for_too_long_is_closed_once_it_has_its_answers() -> None:
     responder = RecordingResponder()
-    async with talking(responder, idle=0.02) as talk:
+    async with talking(responder, idle=0.5) as talk:
         await talk.near.send(b"one\n")
         assert await talk.recv() == b"one\n"
         await talk.ended()
-        assert responder.closed[0][1] == "this worker closed the connection (nothing came for 0.02 seconds)"
+        assert responder.closed[0][1] == "this worker closed the connection (nothing came for 0.5 seconds)"
         assert talk.line() == {"received": 1, "handled": 1}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -27,13 +26,15 @@ from mesh.peers import Peers
 from mesh.protocol.books import is_balanced
 from mesh.protocol.link import Delivery
 from mesh.protocol.values import Refusal, Wire, refusal_to_wire
-from tests.helpers.log import DEADLINE, Log
+from tests.helpers.log import Log
+from tests.helpers.ports import free_ports
+from tests.helpers.proc import DEADLINE
 from tests.helpers.raw import Script, hangs_up, http, is_silent, raw_server, says
 from tests.helpers.server import Record, closes, drops, echoes, held, keeps_still, server
 
 pytestmark = pytest.mark.integration
 
-SHORT = 0.15
+SHORT = 0.5
 """Patience of a test in which nothing is going to come."""
 
 
@@ -72,9 +73,7 @@ def counts(ours: Peers, channel: str = "", peer: str = "buzzer") -> dict[str, ob
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 async def exchange(ours: Peers, node: Node, message: Wire, channel: str = "") -> Wire:
@@ -86,6 +85,11 @@ async def failure(ours: Peers, node: Node, message: Wire = "x") -> DeliveryError
     with pytest.raises(DeliveryError) as caught:
         await exchange(ours, node, message)
     return caught.value
+
+
+async def absence(ours: Peers, node: Node) -> None:
+    with pytest.raises(PeerDownError):
+        await ours.exchange(node, "", "x", Delivery(patience=SHORT))
 
 
 # -- one message, one answer -------------------------------------------------------------
@@ -205,7 +209,7 @@ async def test_a_peer_that_was_restarted_is_found_again() -> None:
 
 
 async def test_a_peer_that_takes_and_loses_every_connection_is_as_good_as_absent() -> None:
-    async with server(drops) as there, peers(SHORT) as (ours, notices):
+    async with server(drops) as there, peers() as (ours, notices):
         error = await failure(ours, there.node)
         assert isinstance(error, PeerDownError)
         assert "the connection was lost before the answer came" in str(error)
@@ -216,12 +220,13 @@ async def test_a_peer_that_takes_and_loses_every_connection_is_as_good_as_absent
         assert len([notice for notice in notices if "trying again" in notice]) == 2
 
 
-@pytest.mark.parametrize("patience", [0.02, None])
+@pytest.mark.parametrize("patience", [2 * SHORT, None])
 async def test_a_handler_that_blocks_its_peer_does_not_see_a_message_for_ever(
     patience: float | None,
 ) -> None:
     async def blocks_and_is_dropped(connection: ServerConnection, message: Wire) -> None:
-        await asyncio.sleep(0.06)  # longer than the patience: each loss looks like one of a steady peer
+        # Longer than the patience: each loss looks like one of a steady peer.
+        await asyncio.sleep(1.1 * patience if patience else 0)
         connection.transport.abort()
 
     async with server(blocks_and_is_dropped) as there, peers(patience) as (ours, notices):
@@ -245,7 +250,7 @@ async def test_a_message_that_was_sent_to_a_peer_that_then_went_away_has_an_unkn
         there.server.close(close_connections=False)
         connection.transport.abort()
 
-    async with server(goes_away) as there, peers(SHORT) as (ours, _):
+    async with server(goes_away) as there, peers(2 * SHORT) as (ours, _):
         error = await failure(ours, there.node)
         assert isinstance(error, PeerDownError)
         assert error.transmitted
@@ -264,7 +269,7 @@ async def test_a_message_that_was_never_sent_was_certainly_not_handled(free_port
 
 
 async def test_a_peer_that_answers_with_an_http_error_is_not_asked_whether_it_runs() -> None:
-    async with raw_server(http("503 Service Unavailable")) as (port, _), peers(SHORT) as (ours, _):
+    async with raw_server(http("503 Service Unavailable")) as (port, _), peers(2 * SHORT) as (ours, _):
         error = await failure(ours, Node("web", "127.0.0.1", port))
         assert isinstance(error, PeerDownError)
         assert "it answered HTTP 503" in str(error)
@@ -431,7 +436,7 @@ async def test_a_peer_in_trouble_is_asked_again(status: str) -> None:
 async def test_what_is_no_websocket_server_is_told_in_words(
     script: Script, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with raw_server(script) as (port, _), peers(SHORT) as (ours, _):
+    async with raw_server(script) as (port, _), peers(2 * SHORT) as (ours, _):
         assert words in str(await failure(ours, Node("mail", "127.0.0.1", port)))
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
@@ -668,10 +673,10 @@ async def test_transmissions_are_no_messages() -> None:
 
 
 async def test_a_message_that_was_sent_and_never_answered_is_unknown(free_port: int) -> None:
-    async with server(drops) as there, peers(SHORT) as (ours, _):
+    async with server(drops) as there, peers() as (ours, _):
         await failure(ours, there.node)
         assert counts(ours) == {"sent": 1, "failed": {"peer down": 1}, "resent": 2, "unknown": 1}
-        await failure(ours, Node("gone", "127.0.0.1", free_port))
+        await absence(ours, Node("gone", "127.0.0.1", free_port))
         assert counts(ours, peer="gone") == {"sent": 1, "failed": {"peer down": 1}}
 
 
@@ -791,7 +796,7 @@ async def test_an_answer_that_is_overdue_is_an_error_and_holds_up_what_comes_aft
     async with server(slow) as there, peers() as (ours, _):
         with pytest.raises(AckTimeoutError, match="buzzer did not answer within") as caught:
             await ours.exchange(there.node, "", "first", Delivery(ack_timeout=SHORT))
-        assert caught.value.waited == pytest.approx(SHORT, abs=SHORT)
+        assert SHORT <= caught.value.waited < DEADLINE
         assert counts(ours) == {"sent": 1, "failed": {"ack timeout": 1}, "unknown": 1}
         after = asyncio.create_task(exchange(ours, there.node, "second"))
         await asyncio.sleep(SHORT)
@@ -849,11 +854,11 @@ async def test_each_message_has_its_own_patience(free_port: int) -> None:
         for patience in (0.05, SHORT):
             with pytest.raises(PeerDownError) as caught:
                 await ours.exchange(gone, "", "x", Delivery(patience=patience))
-            assert caught.value.waited == pytest.approx(patience, abs=0.1)
+            assert patience <= caught.value.waited < DEADLINE
 
 
 async def test_whoever_wants_to_know_is_told_when_a_peer_was_lost(free_port: int) -> None:
-    async with server(echoes, drops, echoes) as there, peers(SHORT) as (ours, _):
+    async with server(echoes, drops, echoes) as there, peers() as (ours, _):
         lost: list[str] = []
         ours.when_lost = lost.append
         where, uri = there.node.uri(), there.node.uri("c")
@@ -868,7 +873,7 @@ async def test_whoever_wants_to_know_is_told_when_a_peer_was_lost(free_port: int
         await exchange(ours, there.node, "x", "c")
         assert lost == [where, where], "once closed while it was idle, once dropped"
         gone = Node("gone", "127.0.0.1", free_port)
-        await failure(ours, gone)
+        await absence(ours, gone)
         assert lost[2] == gone.uri()
     async with raw_server(http("403 Forbidden")) as (port, _), peers() as (ours, _):
         ours.when_lost = lost.append

@@ -128,20 +128,64 @@ def test_a_zombie_is_not_running() -> None:
     child.stdout.close()
 
 
-def test_a_fleet_is_found_by_the_real_path_of_its_grid(home: Path, tmp_path: Path) -> None:
-    grid = tmp_path / "lab" / "grid.yaml"
-    grid.parent.mkdir()
-    grid.write_text("")
-    (tmp_path / "link.yaml").symlink_to(grid)
+@pytest.fixture
+def lab(home: Path, tmp_path: Path) -> Path:
+    """A folder with a grid, and another one."""
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    for name in ("grid.yaml", "other.yaml"):
+        (folder / name).touch()
+    return folder
+
+
+def bring_up(grid: Path) -> tuple[Path, FleetRecord]:
     folder = runtime.fleet_folder(grid)
-    assert folder == runtime.fleet_folder(tmp_path / "link.yaml")
-    assert folder.name.startswith("lab-")
-    assert runtime.fleet_of(folder) is None
     start = runtime.start_of(os.getpid()) or ""
     record = FleetRecord(id=folder.name, pid=os.getpid(), start=start, grid=str(grid), started_at=0.0)
     runtime.write(folder / "fleet.json", record)
-    assert runtime.fleet_of(folder) == record
-    assert [found for _, found in runtime.fleets()] == [record]
+    return folder, record
+
+
+def test_a_fleet_is_found_by_the_name_of_its_grid(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = runtime.fleet_folder(lab / "grid.yaml")
+    assert folder.name.startswith("lab-")
+    assert runtime.fleet_of(folder) is None
+    assert runtime.running_fleet(lab / "grid.yaml") is None
+    up = bring_up(lab / "grid.yaml")
+    assert up[0] == folder
+    assert runtime.running_fleet(lab / "grid.yaml") == up
+    assert list(runtime.fleets()) == [up]
+    monkeypatch.chdir(lab)
+    assert runtime.running_fleet(Path("grid.yaml")) == up
+    assert runtime.running_fleet(Path("../lab/grid.yaml")) == up
+    assert runtime.running_fleet(Path("other.yaml")) is None
+    (lab / "grid.yaml").unlink()
+    assert runtime.running_fleet(Path("grid.yaml")) == up
+
+
+def test_a_link_that_is_turned_to_another_grid_is_the_same_fleet(lab: Path) -> None:
+    link = lab / "link.yaml"
+    link.symlink_to("grid.yaml")
+    up = bring_up(link)
+    assert runtime.running_fleet(lab / "grid.yaml") == up  # it is the same file by now
+    link.unlink()
+    link.symlink_to("other.yaml")
+    assert runtime.running_fleet(link) == up
+    assert runtime.running_fleet(lab / "other.yaml") == up
+    assert runtime.running_fleet(lab / "grid.yaml") is None
+
+
+def test_the_fleet_of_that_name_goes_before_one_of_the_same_file(lab: Path) -> None:
+    link = lab / "link.yaml"
+    link.symlink_to("grid.yaml")
+    ups = [bring_up(grid) for grid in (link, lab / "grid.yaml")]
+    assert [runtime.running_fleet(grid) for grid in (link, lab / "grid.yaml")] == ups
+
+
+def test_what_is_behind_two_dots_is_where_the_system_finds_it(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (lab / "away").symlink_to(tmp_path / "deep" / "er")
+    assert runtime.named(lab / "away" / ".." / "grid.yaml") == tmp_path.resolve() / "deep" / "grid.yaml"
 
 
 def test_a_path_that_is_too_long_for_a_socket_is_told() -> None:

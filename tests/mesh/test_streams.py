@@ -23,6 +23,7 @@ from mesh import streams as stream_module
 from mesh.errors import NackedError
 from mesh.protocol.values import Refusal
 from mesh.streams import Answers, OnNack, Parts, Stream, each, items_of
+from tests.helpers.proc import DEADLINE
 from tests.helpers.sketch_bench import logged, made
 
 
@@ -275,7 +276,7 @@ async def test_the_source_is_closed_when_the_loop_is_broken_off(kind: str) -> No
         if ack == "ack 3":
             break
     # The interpreter hands an abandoned iteration to the event loop.
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while not source.closed:
             gc.collect()
             await asyncio.sleep(0)

@@ -24,7 +24,7 @@ from factory.fitting import check_sketches
 from sketches import Board, Buzzer, IOPin
 from tests.helpers.firmata import pty_client, tcp_client
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import arduino, finished
+from tests.helpers.proc import DEADLINE, arduino, finished
 from tests.helpers.sketch import as_node, tell
 
 pytestmark = pytest.mark.integration
@@ -70,7 +70,7 @@ async def test_each_signal_has_a_channel(channel: str, value: int) -> None:
     async with running() as uno, mesh.connect(uno.serving, name="watcher") as peer:
         subscription = peer.subscribe(channel)
         await peer.request(value, channel)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             assert await anext(aiter(subscription)) == value
 
 
@@ -98,7 +98,7 @@ async def test_a_node_owns_what_it_writes_until_it_is_gone(monkeypatch: pytest.M
             await script.request(0, "pin/13/level/force")
             assert (pin.digital_read(), pin.owner) == (0, "blink")
             await blink.request(1, "pin/13")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while pin.owner:  # noqa: ASYNC110 - the board waits whether it comes back
                 await asyncio.sleep(0.01)
         assert pin.digital_read() == 0
@@ -173,7 +173,7 @@ async def test_edges_are_numbered_and_published_in_batches() -> None:
         for level in (1, 0, 1):
             await peer.request(level, "pin/13")
         got: list[Any] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while len(got) < 3:
                 batch = await anext(subscription)
                 assert batch["missed"] == 0
@@ -183,7 +183,30 @@ async def test_edges_are_numbered_and_published_in_batches() -> None:
             [2, 13, "level", 0],
             [3, 13, "level", 1],
         ]
-        assert await peer.request(1, "edges") == {"edges": got[1:], "missed": 0, "made": 3}
+        answer = await peer.request(1, "edges")
+        assert answer == {"edges": got[1:], "missed": 0, "made": 3, "run": uno.board.run}
+
+
+async def test_a_board_that_began_anew_is_told_from_the_one_before() -> None:
+    runs = []
+    for _ in range(2):
+        async with running() as uno, mesh.connect(uno.serving) as peer:
+            answers = [
+                await peer.request(*words) for words in ((0, "edges"), ("", "pins"), ("", "pin/13/state"))
+            ]
+            assert len({answer["run"] for answer in answers}) == 1
+            runs.append(answers[0]["run"])
+    assert runs[0] != runs[1]
+
+
+async def test_an_unset_pin_says_what_others_drive_its_net_to() -> None:
+    async with running(wires=[[7, 8]]) as uno, mesh.connect(uno.serving) as peer:
+        assert "net" not in await peer.request("", "pin/8/state")
+        for level in (1, 0):
+            await peer.request(level, "pin/7")
+            state = await peer.request("", "pin/8/state")
+            assert (state["mode"], state["net"]) == ("UNSET", level)
+        assert "net" not in await peer.request("", "pin/7/state")
 
 
 async def test_an_unplugged_board() -> None:
@@ -248,7 +271,7 @@ async def wired(here: list[str], **there: Any) -> AsyncIterator[tuple[Board, Boa
 
 async def until(ready: Callable[[], object]) -> None:
     """Wait for what another node brings about."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(DEADLINE):
         while not ready():  # noqa: ASYNC110 - nobody tells when
             await asyncio.sleep(0.005)
 
@@ -534,7 +557,7 @@ async def test_the_command_of_the_tutorial(tmp_path: Path, uvloop: str) -> None:
             await over_pty.hear(Version)
             async with watching(mesh.Node("uno", "localhost", port)) as watcher:
                 over_pty.say(SetMode(13, 1), SetPin(13, 1))
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(DEADLINE):
                     assert await watcher.recv() == "1"
         assert process.stop() == 0
     assert [entry.name for entry in tmp_path.iterdir()] == []  # noqa: ASYNC240

@@ -11,6 +11,7 @@ import pytest
 
 import mesh
 from sketches import Clock
+from tests.helpers.proc import DEADLINE
 from tests.helpers.sketch import Recorder, as_node
 
 
@@ -104,7 +105,7 @@ async def test_a_target_that_comes_late_gets_the_first_tick(notices: Awaited) ->
     late = Recorder()
     clock = as_node(Clock, {"blink": node}, target="blink", tacks=1, delay=0.01)
     running = asyncio.create_task(clock.arun())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await notices.heard.wait()
         async with late.running(port=node.port):
             await running

@@ -23,7 +23,7 @@ from sketches import Board
 from tests.helpers.avr import MS, ScriptedEngine
 from tests.helpers.firmware import EXAMPLES
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import arduino
+from tests.helpers.proc import DEADLINE, arduino
 from tests.helpers.serial import tcp_wire
 
 pytestmark = pytest.mark.integration
@@ -60,7 +60,7 @@ async def running(board: str = BLINK, **arguments: Any) -> AsyncIterator[Board]:
 
 async def until(ready: Callable[[], object]) -> None:
     """Wait for what the firmware or another node brings about."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(DEADLINE):
         while not ready():  # noqa: ASYNC110 - nobody tells when
             await asyncio.sleep(0.005)
 
@@ -74,7 +74,7 @@ async def refusal(peer: mesh.Peer, value: object, channel: str) -> str:
 
 async def first(peer: mesh.Peer, channel: str) -> Any:
     """Return the next value of a channel, or the latest if it is latched."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(DEADLINE):
         return await anext(aiter(peer.subscribe(channel)))
 
 
@@ -123,7 +123,7 @@ async def test_inputs_are_driven_and_outputs_are_not_written(engines: Engines) -
 async def test_the_uart_is_a_channel_of_bytes_and_lines(engines: Engines) -> None:
     async with running() as uno, mesh.connect(uno.serving, name="ann") as peer:
         lines, raw = aiter(peer.subscribe("uart/0/lines")), aiter(peer.subscribe("uart/0"))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(DEADLINE):
             assert await peer.request("one", "uart/0/lines") == 4
             assert await anext(lines) == "one"
             got = await anext(raw)
@@ -198,7 +198,7 @@ async def test_firmware_on_one_board_and_none_on_the_other_talk_over_a_wire(engi
         await until(lambda: len(shelf.board.harness) == 3)
         heard = aiter(peer.subscribe("uart/0"))
         got = b""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(DEADLINE):
             assert await peer.request(b"ping", "uart/0") == 1
             while got != b"ping":
                 got += await anext(heard)

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.helpers.fleet import write_grid
 from tests.helpers.link_fleet import rss
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import SCALE, Proc, arduino
+from tests.helpers.proc import DEADLINE, Proc, arduino
 from tests.soak.limits import SOAK
 
 pytestmark = SOAK
@@ -53,11 +53,11 @@ def descriptors(pid: int) -> int:
 
 
 def client(port: int) -> connect:
-    return connect(f"ws://127.0.0.1:{port}/", proxy=None, compression=None, open_timeout=30 * SCALE)
+    return connect(f"ws://127.0.0.1:{port}/", proxy=None, compression=None, open_timeout=DEADLINE)
 
 
 async def buzz(one: ClientConnection) -> None:
-    async with asyncio.timeout(60 * SCALE):
+    async with asyncio.timeout(2 * DEADLINE):
         await one.send("1")
         assert await one.recv() == "buzz"
 
@@ -78,7 +78,7 @@ async def come_and_go(port: int, count: int) -> None:
 
 
 async def until_descriptors(pid: int, most: int) -> None:
-    end = time.monotonic() + 10 * SCALE
+    end = time.monotonic() + DEADLINE
     while descriptors(pid) > most:
         assert time.monotonic() < end, f"{descriptors(pid)} descriptors are open, {most} were before"
         await asyncio.sleep(0.05)

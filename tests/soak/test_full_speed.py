@@ -17,7 +17,7 @@ import mesh
 from tests.helpers.fleet import write_grid
 from tests.helpers.link_fleet import rss, the_line
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import SCALE, Proc, arduino
+from tests.helpers.proc import DEADLINE, Proc, arduino
 from tests.soak.limits import SOAK
 
 pytestmark = SOAK
@@ -83,7 +83,7 @@ async def test_every_item_is_answered_or_failed_by_name(
                 sent += 1
                 yield str(sent - 1)
 
-        async with mesh.connect("echo", grid=str(grid), patience=20 * SCALE) as peer:
+        async with mesh.connect("echo", grid=str(grid), patience=DEADLINE) as peer:
             killing = asyncio.create_task(killer())
             try:
                 while not killing.done():

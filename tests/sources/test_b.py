@@ -30,7 +30,7 @@ from mesh.door import Door
 from tests.helpers.clients import ask, serving_port
 from tests.helpers.fleet import UP, VERBATIM, wait_until_they_talk, write_grid
 from tests.helpers.ports import free_ports, shipped_ports
-from tests.helpers.proc import LAUNCHER, ROOT, Proc, arduino, finished, verbatim
+from tests.helpers.proc import DEADLINE, LAUNCHER, ROOT, Proc, arduino, finished, verbatim
 from tests.helpers.sketch import Recorder, Sender, as_node, tell, told
 
 pytestmark = pytest.mark.integration
@@ -573,7 +573,7 @@ def test_b40_short_options_defaults_and_an_unknown_sketch() -> None:
                 clock.wait_for("> 0$")
     for word, more in (("toaster", ""), ("buzer", "did you mean 'buzzer'?")):
         done = subprocess.run(
-            [sys.executable, LAUNCHER, word], capture_output=True, text=True, check=False, timeout=20
+            [sys.executable, LAUNCHER, word], capture_output=True, text=True, check=False, timeout=DEADLINE
         )
         assert done.returncode == 2
         assert "unknown sketch, please choose clock, iopin or buzzer" in done.stderr

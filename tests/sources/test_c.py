@@ -358,15 +358,15 @@ async def test_c11_patience_ends_an_attempt_that_gets_no_answer() -> None:
             waiting.connect_ex(server.getsockname())
         url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         async with asyncio.timeout(DEADLINE):
-            with pytest.raises(mesh.MeshError, match=rf"^cannot reach {url}: no answer, tried for 0\.2"):
+            with pytest.raises(mesh.MeshError, match=rf"^cannot reach {url}: no answer, tried for \d\.\d s"):
                 await connect_lines(url, LineProtocol, patience=0.2)
 
 
 @pytest.mark.source("C11")
 async def test_c11_an_absent_server_is_told_with_the_last_reason() -> None:
     (port,) = free_ports(1)
-    with pytest.raises(mesh.MeshError, match=r"nobody listens there, tried for 0\.2 s"):
-        await connect_lines(f"tcp://127.0.0.1:{port}", LineProtocol, patience=0.2)
+    with pytest.raises(mesh.MeshError, match=r"nobody listens there, tried for \d\.\d s"):
+        await connect_lines(f"tcp://127.0.0.1:{port}", LineProtocol, patience=1.0)
 
 
 @pytest.mark.fleet

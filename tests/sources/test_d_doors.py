@@ -86,12 +86,12 @@ def test_c07_what_was_read_and_is_not_handled_is_in_the_books() -> None:
 
 @pytest.mark.source("C15")
 def test_c15_a_silent_client_is_closed_after_the_time_that_the_grid_says(tmp_path: Path) -> None:
-    with sizes(tmp_path, "{{url: 'tcp://localhost:{port}', idle: 0.3}}") as (proc, port):
+    with sizes(tmp_path, "{{url: 'tcp://localhost:{port}', idle: 0.9}}") as (proc, port):
         with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as client:
             client.sendall(b"four\n")
             assert client.recv(100) == b"4\n"
             assert client.recv(100) == b""
-        proc.wait_for(r"this worker closed the connection \(nothing came for 0\.3 seconds\)")
+        proc.wait_for(r"this worker closed the connection \(nothing came for 0\.9 seconds\)")
 
 
 @pytest.mark.source("C17")

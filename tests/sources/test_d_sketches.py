@@ -181,7 +181,7 @@ async def test_d15_a_thousand_clients_at_once() -> None:
             await writer.wait_closed()
             return answer
 
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(DEADLINE):
             answers = await asyncio.gather(*(talk(number) for number in range(count)))
         assert answers == [f"You sent: {number}\n".encode() for number in range(count)]
         received = echo._worker._doors.books()[CLIENTS]["received"][""]

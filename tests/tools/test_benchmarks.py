@@ -12,6 +12,7 @@ from benchmarks.api import make_messages
 from benchmarks.fanout import MOST, PROBE, SIZE, Audience, last_message
 from benchmarks.flow import Bound
 from benchmarks.goals import FLAT, GOALS, OURS, SILENT_MEMORY, SILENT_P99, judge
+from benchmarks.looking import share_lost
 from benchmarks.registry import BY_NAME
 from benchmarks.report import as_markdown, number, silent_markdown, soak_markdown
 from benchmarks.rounds import Plan, Results
@@ -194,3 +195,9 @@ def test_numbers_below_nothing_have_three_digits_too() -> None:
         "-0.12",
         "0.012",
     ]
+
+
+def test_what_looking_on_costs_is_against_the_rates_around_it() -> None:
+    # The machine becomes slower and slower, and looking on costs a tenth of what there is.
+    assert share_lost([100, 80, 60], [81, 63]) == pytest.approx(0.1)
+    assert share_lost([100, 100, 100, 100], [50, 100, 100]) == 0

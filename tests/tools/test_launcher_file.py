@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.tooling import ROOT, copy, stub, write
+from tests.tools.tooling import DEADLINE, ROOT, copy, stub, write
 
 pytestmark = pytest.mark.fleet
 
@@ -62,7 +62,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=DEADLINE,
     )
 
 
@@ -170,13 +170,13 @@ def test_an_older_python_finds_venv_or_says_what_it_needs(checkout: Path) -> Non
         str(script),
         "clock",
     ]
-    done = subprocess.run(play, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(play, capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert done.returncode == 1
     assert done.stderr == (
         f"arduino.py: Python 3.11 or newer is needed, and this is 3.8; run `make setup` in {checkout}\n"
     )
     stub(checkout / ".venv/bin/python", 'echo "venv: $1 $2"')
-    done = subprocess.run(play, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(play, capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert done.stdout == f"venv: {script} clock\n"
 
 
@@ -187,7 +187,7 @@ def test_it_can_be_imported_as_a_module(checkout: Path, venv: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=DEADLINE,
     )
     assert done.returncode == 5, done.stderr
 

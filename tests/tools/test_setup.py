@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.tooling import Program, copy, stub, write
+from tests.tools.tooling import DEADLINE, Program, copy, stub, write
 
 pytestmark = pytest.mark.fleet
 
@@ -70,7 +70,7 @@ def programs(tmp_path: Path) -> Path:
 
 def setup(checkout: Path, **env: str) -> tuple[int, list[str]]:
     with Program([checkout / "scripts/setup"], env={"PYTHON": sys.executable} | env) as run:
-        return run.end(within=25), run.lines
+        return run.end(within=DEADLINE), run.lines
 
 
 def built(root: Path) -> int:
@@ -186,7 +186,7 @@ def test_a_moved_or_broken_environment_is_mended(toy: Path) -> None:
 def test_two_at_once_do_the_work_once(toy: Path) -> None:
     command, env = [toy / "scripts/setup"], {"PYTHON": sys.executable}
     with Program(command, env=env) as first, Program(command, env=env) as second:
-        assert (first.end(within=25), second.end()) == (0, 0), first.lines + second.lines
+        assert (first.end(within=DEADLINE), second.end()) == (0, 0), first.lines + second.lines
     assert built(toy) == 1
 
 

@@ -25,7 +25,7 @@ from tests.helpers.ports import free_ports
 from tests.helpers.proc import DEADLINE, ROOT, Proc, arduino
 from tests.web.test_patterns import Publisher
 
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.fleet
 
 PAGE = """\
 <!doctype html><title>mesh.js</title>

@@ -118,7 +118,7 @@ def test_answers_refusals_deadlines_and_books(tmp_path: Path, js: str) -> None:
         assert late == ["AckTimeoutError", "no answer within 0.2 s"]
         assert (aborted, before) == ("AbortError", "AbortError")
         assert books == {"sent": 25, "acked": 17, "refused": 6, "failed": 2, "inFlight": 0}
-        assert took < 1000, "nobody waits for the answers to what was given up"
+        assert took < 5000, "nobody waits for the answers to what was given up"
         assert closed == "ClosedError"
         assert state == ["closed", "sink", [["up", "connected"], ["closed", "closed"]]]
         theirs = the_line(ledger(serving_port(sink))["peers"], "received", "odd")
@@ -140,7 +140,6 @@ await peer.close();
 """
 
 
-@pytest.mark.timeout(60)
 def test_many_keep_their_order_and_large_ones_fit_the_window(tmp_path: Path, js: str) -> None:
     handled = tmp_path / "handled"
     with start_sink(tmp_path, journal=handled) as sink, node(js, tmp_path, MANY, uri(sink)) as client:
@@ -317,6 +316,7 @@ async def test_what_was_given_up_is_skipped_after_a_resume(tmp_path: Path, js: s
     const kept = peer.send("n", 3);
     await sleep(0.2);
     abort.abort();
+    say("given up");
     await peer.send("cut", 0);
     say(await Promise.all([...given, kept]));
     say(peer.books());
@@ -334,10 +334,10 @@ async def test_what_was_given_up_is_skipped_after_a_resume(tmp_path: Path, js: s
         with node(js, tmp_path, source, url) as client:
             await made.until(lambda: made.deaf)
             await made.pump()
-            await asyncio.sleep(0.6)
+            await asyncio.to_thread(client.wait_for, "given up")
             made.cut()
             made.deaf = False
-            names, books = await in_thread(client)
+            _, names, books = await in_thread(client)
             assert names == ["AbortError", "AbortError", 3]
             assert books == {"sent": 5, "acked": 3, "refused": 0, "failed": 2, "inFlight": 0}
             assert [item for channel, item in made.got if channel == "n"] == [3]
@@ -346,9 +346,10 @@ async def test_what_was_given_up_is_skipped_after_a_resume(tmp_path: Path, js: s
 
 async def test_an_end_of_the_session_is_told(tmp_path: Path, js: str) -> None:
     source = """
-    const peer = connect(url, { patience: 1.5 });
+    const peer = connect(url, { patience: 3 });
+    const lost = new Promise((wake) => { peer.onstate = (state) => state == "down" && wake(); });
     const held = peer.send("hold", 1).catch((error) => error.name);
-    await sleep(0.3);
+    await lost;
     say(await Promise.all([held, peer.send("n", 2)]));
     while (peer.state == "up") await sleep(0.01);
     say((await peer.send("n", 3).catch((error) => error)).name);
@@ -382,11 +383,15 @@ async def test_silence_is_noticed(tmp_path: Path, js: str) -> None:
     await peer.send("n", 2);
     await peer.close();
     """
-    made = StandIn(LinkSettings(heartbeat=0.1, timeout=0.5))
+    made = StandIn(LinkSettings(heartbeat=0.2, timeout=2.0))
+
+    def handle(channel: str, item: object) -> object:
+        made.deaf = made.deaf or item == 1
+        return item
+
+    made.handle = handle  # type: ignore[method-assign]
     async with standing_in(made) as (url, _):
         with node(js, tmp_path, source, url) as client:
-            await made.until(lambda: made.got)
-            made.deaf = True
             await asyncio.to_thread(client.wait_for, "fell silent")
             made.deaf = False
             changes = await in_thread(client)

@@ -13,7 +13,6 @@ import pytest
 
 from tests.conftest import RequireTool
 from tests.helpers.js import find_node, node, said
-from tests.helpers.proc import SCALE
 
 pytestmark = pytest.mark.fleet
 
@@ -131,14 +130,14 @@ const random = (below) => (state = (state * 1103515245 + 12345) % 2 ** 31) % bel
 const items = [{ a: [1, -5, 2 ** 40, 1.5, "text", null, true] }, new Uint8Array(20)];
 const whole = encode([[3, "tick", 1, 1, items]]);
 const names = new Set();
-const begin = performance.now();
+const begin = process.cpuUsage();
 for (let n = 0; n < 30_000; n++) {
   const bytes = n % 2 ? whole.slice() : Uint8Array.from({ length: random(40) }, () => random(256));
   for (let k = random(4); k >= 0 && bytes.length; k--) bytes[random(bytes.length)] = random(256);
   try { decode(bytes); } catch (error) { names.add(error.name); }
 }
 say([...names]);
-say(performance.now() - begin);
+say(process.cpuUsage(begin).user / 1000);
 say(process.memoryUsage().rss);
 """
 
@@ -148,5 +147,5 @@ def test_noise_is_refused_quickly_and_takes_no_memory(tmp_path: Path, require_to
     with node(find_node(require_tool), tmp_path, FUZZ, "", seed) as js:
         names, milliseconds, memory = said(js)
     assert set(names) <= {"ProtocolError", "RangeError", "TypeError"}, seed
-    assert milliseconds < 5000 * SCALE, seed
+    assert milliseconds < 5000, seed
     assert memory < 300e6, seed

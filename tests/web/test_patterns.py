@@ -14,6 +14,7 @@ from mesh.protocol.link import LinkSettings
 from mesh.protocol.link.ledger import line_of
 from tests.conftest import RequireTool
 from tests.helpers.js import StandIn, find_node, node, said, standing_in
+from tests.helpers.ports import free_ports
 
 pytestmark = pytest.mark.fleet
 
@@ -140,7 +141,7 @@ async def test_a_subscription_begins_ends_and_counts(tmp_path: Path, js: str) ->
       say([value, seq, gap]);
       if (value == "last") break;
     }
-    await sleep(0.2);
+    while (peer.books().acked < 2) await sleep(0.01);
     say(peer.books());
     """
     async with Scene(js, tmp_path, source) as scene:
@@ -257,18 +258,19 @@ async def test_coming_and_going_in_haste_ends_as_it_should(tmp_path: Path, js: s
       if (n % 3) await sleep(0.002 * (n % 5));
       abort.abort();
     }
-    await sleep(0.3);
     await peer.send("check", "gone");
+    await typed();
     const last = peer.subscribe("tick").next().catch((error) => say(error.name));
-    await sleep(0.3);
     await peer.send("check", "there");
     """
     async with Scene(js, tmp_path, source) as scene:
         made = scene.made
         await made.until(lambda: ("check", "gone") in made.got)
-        assert not made.subscribed
+        await made.until(lambda: not made.subscribed)
+        before = len(made.got)
+        scene.client.type("go\n")
         await made.until(lambda: ("check", "there") in made.got)
-        assert made.subscribed
+        assert "$subscribe" in [channel for channel, _ in made.got[before:]]
         assert await scene.said() == ["ClosedError"]
 
 
@@ -279,11 +281,10 @@ async def test_a_subscription_waits_for_a_publisher_that_is_not_there_yet(tmp_pa
     for await (const { value } of peer.subscribe("tick")) { say(value); break; }
     await peer.close();
     """
-    async with standing_in(made) as (url, _):
-        pass
-    with node(js, tmp_path, source, url) as client:
+    (port,) = free_ports(1)
+    with node(js, tmp_path, source, f"ws://127.0.0.1:{port}") as client:
         await asyncio.sleep(1.5)
-        async with standing_in(made, port=int(url.rpartition(":")[2])):
+        async with standing_in(made, port=port):
             await made.until(lambda: made.subscribed)
             await made.publish("tick", "here")
             assert await asyncio.to_thread(said, client) == ["here"]
@@ -323,10 +324,12 @@ async def test_who_does_not_read_holds_up_the_publisher(tmp_path: Path, js: str)
         await made.until(lambda: made.subscribed)
         sending = asyncio.ensure_future(made.publish("tick", *range(3000)))
         await scene.heard("0")
-        await asyncio.sleep(0.5)
-        assert not sending.done()
         # The window of the client is 1024, in flight and queued.
-        assert made.seq["tick"] == 1 + 1024 + 1
+        most = 1 + 1024 + 1
+        await made.until(lambda: made.seq["tick"] >= most)
+        await asyncio.sleep(0.3)
+        assert not sending.done()
+        assert made.seq["tick"] == most
         scene.client.type("go\n")
         await sending
         assert await scene.said() == [0, "all"]
@@ -372,7 +375,7 @@ async def test_breaking_out_reaches_the_generator_and_who_waits_is_bounded(tmp_p
     say((await slow.next()).value);
     await typed();
     await slow.return();
-    await sleep(0.2);
+    while (peer.books().acked < 4) await sleep(0.01);
     say(peer.books());
     """
     ended: list[str] = []
@@ -429,7 +432,7 @@ async def test_an_answer_in_parts_ends_when_its_peer_is_gone_for_good(tmp_path: 
     made = Publisher()
     made.generators = {"endless": lambda msg: iter(range(10**9))}
     source = """
-    const peer = connect(url, { patience: 0.5 });
+    const peer = connect(url, { patience: 2 });
     const values = peer.subscribe("tick");
     const next = values.next();
     const parts = peer.ask("endless", 0);
@@ -440,7 +443,8 @@ async def test_an_answer_in_parts_ends_when_its_peer_is_gone_for_good(tmp_path: 
     await peer.close();
     """
     async with AsyncExitStack() as there:
-        url, server = await there.enter_async_context(standing_in(made))
+        (port,) = free_ports(1)
+        url, server = await there.enter_async_context(standing_in(made, port=port))
         client = there.enter_context(node(js, tmp_path, source, url))
         runner = asyncio.ensure_future(made.run())
         await asyncio.to_thread(client.wait_for, "^0$")
@@ -452,7 +456,7 @@ async def test_an_answer_in_parts_ends_when_its_peer_is_gone_for_good(tmp_path: 
         made.forget()
         made.restart()
         # The subscription waits on, and is restored.
-        async with standing_in(made, port=int(url.rpartition(":")[2])):
+        async with standing_in(made, port=port):
             await made.until(lambda: made.subscribed)
             await made.publish("tick", "after")
             *_, name, value = await asyncio.to_thread(said, client)

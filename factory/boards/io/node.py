@@ -7,6 +7,7 @@ publishes. So a board behaves the same whoever carries its channels.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
@@ -110,6 +111,7 @@ class BoardNode:
         clock: Moves it; what changes the board does so inside ``with clock:``.
         harness: Its wires to boards of other nodes.
         parts: By name, what hangs on it.
+        run: Tells it from the same board of another process, where edges are numbered anew.
 
     """
 
@@ -125,6 +127,7 @@ class BoardNode:
         clock: BenchClock | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self.run = secrets.token_hex(4)
         self.bench = bench
         self.board = board
         self._remote = remote
@@ -384,11 +387,14 @@ class BoardNode:
             "parts": parts,
             "dropped": self.harness.dropped(),
             "shorts": list(self.bench.shorts.values()),
+            "run": self.run,
             "made": self.board.log.made,
         }
 
     def pin_state(self, ref: str) -> dict[str, object]:
         """Return one pin as it is now, with the number of the board's latest edge.
+
+        An unset pin has no value of its own; ``net`` is what others drive its net to, if they do.
 
         Raises:
             UnknownPinError: If there is none.
@@ -396,7 +402,10 @@ class BoardNode:
         """
         with self.clock:
             pin = self.board.pin(ref)
-            return {**self._pin_state(pin), "number": pin.spec.number, "made": self.board.log.made}
+            state = {**self._pin_state(pin), "number": pin.spec.number}
+            if pin.mode is Mode.UNSET and isinstance(pin, SimPin) and pin.net_level is not None:
+                state["net"] = pin.net_level
+            return {**state, "run": self.run, "made": self.board.log.made}
 
     def _pin_state(self, pin: Pin) -> dict[str, object]:
         values = {signal.name.lower(): value for signal, value in pin.values.items()}
@@ -411,9 +420,9 @@ class BoardNode:
         }
 
     def edges(self, since: int) -> dict[str, object]:
-        """Return the edges after a number, how many before them are gone, and how many there ever were."""
+        """Return edges after a number, how many before them are gone, how many ever were, and the run."""
         edges, missed = self.board.log.rows(since, MOST_EDGES)
-        return {"edges": edges, "missed": missed, "made": self.board.log.made}
+        return {"edges": edges, "missed": missed, "made": self.board.log.made, "run": self.run}
 
     def _edge(self, edge: Edge) -> None:
         self._publish(self._channels[edge.pin, edge.signal], edge.value)

@@ -25,11 +25,49 @@ The balance of a cursor, at every moment, is that of its ``Line``::
 ``published`` is worked out from the numbers of the topic, ``pending`` from what is really there.
 """
 
-from mesh.protocol.fanout.cursor import BATCH, IN_FLIGHT, PENDING_BYTES, Batch, Cursor
-from mesh.protocol.fanout.lines import Published, Subscribed, book
-from mesh.protocol.fanout.policy import DEFAULT_LIMIT, MAX_CHANNEL, MOST_LIMIT, Policy, settled_policy
-from mesh.protocol.fanout.reading import Reading
-from mesh.protocol.fanout.topic import IN_FLIGHT_TOTAL, NOT_AWAITED, RING_BYTES, Topic
+from typing import TYPE_CHECKING
+
+from mesh.late import late_names
+
+if TYPE_CHECKING:
+    from mesh.protocol.fanout.cursor import BATCH, IN_FLIGHT, PENDING_BYTES, Batch, Cursor
+    from mesh.protocol.fanout.lines import Published, Subscribed, book
+    from mesh.protocol.fanout.policy import DEFAULT_LIMIT, MAX_CHANNEL, MOST_LIMIT, Policy, settled_policy
+    from mesh.protocol.fanout.reading import Reading
+    from mesh.protocol.fanout.topic import IN_FLIGHT_TOTAL, NOT_AWAITED, RING_BYTES, Topic
+else:
+    # Every sketch begins with `import factory`, which needs the names of the policies and no more.
+    __getattr__, __dir__ = late_names(
+        __name__,
+        {
+            "mesh.protocol.fanout.cursor": (
+                "BATCH",
+                "IN_FLIGHT",
+                "PENDING_BYTES",
+                "Batch",
+                "Cursor",
+            ),
+            "mesh.protocol.fanout.lines": (
+                "Published",
+                "Subscribed",
+                "book",
+            ),
+            "mesh.protocol.fanout.policy": (
+                "DEFAULT_LIMIT",
+                "MAX_CHANNEL",
+                "MOST_LIMIT",
+                "Policy",
+                "settled_policy",
+            ),
+            "mesh.protocol.fanout.reading": ("Reading",),
+            "mesh.protocol.fanout.topic": (
+                "IN_FLIGHT_TOTAL",
+                "NOT_AWAITED",
+                "RING_BYTES",
+                "Topic",
+            ),
+        },
+    )
 
 __all__ = [
     "BATCH",

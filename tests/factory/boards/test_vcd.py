@@ -61,3 +61,22 @@ def test_a_stamp_never_goes_back() -> None:
     writer = VcdWriter("uno", ["0"], DATE)
     text = writer.changes([[1, 2.0, 0, "level", 1], [2, 2.5, 0, "level", 0], [3, 2.4, 0, "level", 1]])
     assert re.findall(r"#(\d+)", text) == ["0", "500000"]
+
+
+def test_a_board_that_starts_anew_goes_on_behind_what_it_did_before(tmp_path: Path) -> None:
+    writer = VcdWriter("uno", ["0", "1"], DATE)
+    text = writer.header()
+    text += writer.changes([[1, 1000.0, 0, "level", 1], [2, 1000.5, 0, "level", 0]])
+    text += writer.anew()
+    # On another machine, whose clock is far behind.
+    text += writer.changes([[1, 7.0, 0, "level", 1], [2, 7.25, 1, "level", 1]])
+    path = tmp_path / "out.vcd"
+    path.write_text(text, encoding="ascii", newline="\n")
+    read = VCDVCD(str(path))
+    assert read["uno.pin_0"].tv == [(0, "x"), (0, "1"), (500_000, "0"), (500_001, "x"), (500_001, "1")]
+    assert read["uno.pin_1"].tv == [(0, "x"), (500_001, "x"), (750_001, "1")]
+    assert text.count("$comment the board has started anew") == 1
+
+
+def test_a_board_without_a_name_makes_a_file_that_can_be_read() -> None:
+    assert "$scope module board $end" in VcdWriter("", ["0"], DATE).header()

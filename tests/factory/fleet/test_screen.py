@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import pytest
 
 from factory.fleet import screen as module
 from factory.fleet.screen import Screen
+from tests.helpers.proc import DEADLINE
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 
@@ -85,9 +87,8 @@ def test_a_screen_without_nodes_shows_only_what_the_fleet_says(terminal: Termina
     assert [line.partition(" | ")[2] for line in terminal.getvalue().splitlines()] == ["two", "three"]
 
 
-def test_a_screen_that_takes_nothing_holds_up_nobody_and_what_it_misses_is_counted(
-    terminal: Terminal, made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def flooded(terminal: Terminal, made: Made, monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """Return a screen on which ten lines waited while twenty more came."""
     monkeypatch.setattr(module, "MOST_WAITING", 10)
     screen = made("blink")
     screen.line("blink", "first", NOON)
@@ -95,17 +96,52 @@ def test_a_screen_that_takes_nothing_holds_up_nobody_and_what_it_misses_is_count
     for number in range(30):
         screen.line("blink", f"line {number}", NOON)
     terminal.open.set()
-    while not screen._queue.empty():
-        terminal.reached.wait(0.01)
-    screen.line("blink", "last", NOON)
+    until(lambda: screen._queue.empty())
+    return screen
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+FLOOD = ["first", *(f"line {number}" for number in range(10))]
+NOTE = "… 20 lines are not shown, see `mesh logs`"
+
+
+def shown(terminal: Terminal) -> list[str]:
+    return [line.partition("| ")[2] for line in terminal.getvalue().splitlines()]
+
+
+def test_a_screen_that_takes_nothing_holds_up_nobody_and_what_it_misses_is_counted_for_a_second(
+    terminal: Terminal, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK", 3600.0)
+    screen = flooded(terminal, made, monkeypatch)
+    for seconds in (0.5, 0.9, 1.0, 1.1):
+        screen.line("blink", f"after {seconds}", NOON + timedelta(seconds=seconds))
     screen.close()
-    shown = [line.partition("| ")[2] for line in terminal.getvalue().splitlines()]
-    assert shown == [
-        "first",
-        *(f"line {number}" for number in range(10)),
-        "… 20 lines are not shown, see `mesh logs`",
-        "last",
-    ]
+    assert shown(terminal) == [*FLOOD, "after 0.5", "after 0.9", NOTE, "after 1.0", "after 1.1"]
+
+
+def test_what_a_screen_misses_is_told_when_nothing_more_comes(
+    terminal: Terminal, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK", 0.01)
+    screen = flooded(terminal, made, monkeypatch)
+    until(lambda: len(shown(terminal)) > len(FLOOD))
+    screen.close()
+    assert shown(terminal) == [*FLOOD, NOTE]
+
+
+def test_what_a_screen_misses_is_told_at_its_end(
+    terminal: Terminal, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK", 3600.0)
+    flooded(terminal, made, monkeypatch).close()
+    assert shown(terminal) == [*FLOOD, NOTE]
 
 
 def test_when_nobody_reads_any_more_it_is_told_once(terminal: Terminal, made: Made) -> None:

@@ -246,6 +246,14 @@ TOGETHER = [
             "nodes: {a: {port: 1}, c: {sketch: x}}\ngroups: {g: {members: [a, ¦c], topology: ring}}",
             (("'c' has no port", "out of the ring"),),
         ),
+        (
+            "ring of strangers",
+            (
+                "nodes: {a: {port: 1, peers: [b]}, b: {port: 2}, c: {port: 3}}\n"
+                "groups: {g: {members: [¦a, b, c], topology: ring}}"
+            ),
+            (("'a' may not know c", "add it to the `peers:` of a"),),
+        ),
     ]
 ]
 AMBIGUOUS = [

@@ -73,7 +73,8 @@ def test_a_dangling_link_does_not_fall_back(folder: Path) -> None:
 
 def test_a_directory(folder: Path) -> None:
     Path("grids").mkdir()
-    with pytest.raises(GridError, match=r"grids is a directory; name the file in it: grids/grid\.yaml"):
+    said = r"^the grid grids is a directory; name the file in it: grids/grid\.yaml$"
+    with pytest.raises(GridError, match=said):
         grid("grids")
 
 

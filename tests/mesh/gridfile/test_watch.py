@@ -96,6 +96,39 @@ def test_a_file_that_is_gone_is_a_mistake_until_it_is_back(path: Path) -> None:
     assert file.read() is not None
 
 
+def test_a_link_is_followed_wherever_it_is_turned(tmp_path: Path) -> None:
+    # As maps of settings are mounted: the link that everybody reads goes through one that is replaced.
+    for version, text in (("v1", ONE), ("v2", TWO), ("v3", TWO + "# three\n")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "grid.yaml").write_text(text)
+    data, path = tmp_path / "data", tmp_path / "grid.yaml"
+    data.symlink_to("v1")
+    path.symlink_to("data/grid.yaml")
+    file = GridFile(path, "grid.yaml", known=ONE.encode())
+    resting(file)
+    assert file.read() is None
+    (tmp_path / "new").symlink_to("v2")
+    (tmp_path / "new").replace(data)
+    assert resting(file)
+    assert (file.read() or [])[0].port == 2
+    assert not resting(file)
+    path.unlink()
+    path.symlink_to("v3/grid.yaml")
+    assert resting(file)
+    assert file.read() is not None
+
+
+def test_what_is_forgotten_is_given_again_when_it_is_saved_again(path: Path) -> None:
+    file = GridFile(path, "grid.yaml")
+    resting(file)
+    assert file.read() is not None
+    file.forget()
+    assert not resting(file)
+    os.utime(path)
+    assert resting(file)
+    assert file.read() is not None
+
+
 def test_nodes_that_are_read_again_are_not_told_as_new(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mesh.node")
     file = GridFile(path, "grid.yaml")

@@ -20,7 +20,7 @@ import factory
 import mesh
 from mesh.node import Node
 from mesh.protocol.link import SUBPROTOCOL, Link, Received, read_hello
-from tests.helpers.log import DEADLINE
+from tests.helpers.proc import DEADLINE
 from tests.helpers.raw_peer import TERMS
 from tests.helpers.sketch_bench import logged, made
 

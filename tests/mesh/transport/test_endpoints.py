@@ -17,6 +17,7 @@ from mesh.transport.base import DialError, Transport, TransportClosedError
 from mesh.transport.endpoints import EndpointError, address_of, dial, is_stream, listen, register, schemes
 from mesh.transport.listener import Accept, Listener
 from mesh.transport.schemes.memory import MEMORY
+from tests.helpers.proc import DEADLINE
 
 pytestmark = pytest.mark.integration
 
@@ -250,7 +251,7 @@ async def test_a_dial_that_is_cancelled_leaves_nothing_open() -> None:
         with pytest.raises(asyncio.CancelledError):
             await dialling
         with accepted:
-            accepted.settimeout(5)
+            accepted.settimeout(DEADLINE)
             while await asyncio.to_thread(accepted.recv, 4096):
                 pass
 

@@ -16,6 +16,7 @@ from mesh.transport.base import DialError, Transport, TransportClosedError
 from mesh.transport.endpoints import Options, dial, listen
 from mesh.transport.serial import make_raw, open_serial
 from tests.helpers.log import Log
+from tests.helpers.proc import DEADLINE
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +44,7 @@ class Cable:
 
     async def read(self, size: int) -> bytes:
         data = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while len(data) < size:
                 try:
                     data += os.read(self.end, size - len(data))

@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.transport.websocket import PIECE, LinkConnection
+from tests.helpers.proc import DEADLINE
 
 pytestmark = pytest.mark.integration
 
@@ -85,7 +86,7 @@ async def test_the_library_stops_reading_when_its_queue_is_full_and_goes_on() ->
     async with connected() as (client, connection):
         for number in range(10):
             await client.send(str(number))
-        await asyncio.wait_for(not_reading(connection), 10)
+        await asyncio.wait_for(not_reading(connection), DEADLINE)
         # A turn that ends meanwhile does not open what the library has shut.
         connection.read_on()
         assert not connection.transport.is_reading()

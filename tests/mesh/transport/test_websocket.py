@@ -15,12 +15,13 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from mesh.door import Door
+from mesh.links.hub import HELLO_TIMEOUT
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.transport import websocket as websocket_module
 from mesh.transport.base import Transport, TransportClosedError
 from mesh.transport.websocket import CLOSE_LIMIT, CLOSE_TIMEOUT, LONG_READ
-from tests.helpers.log import DEADLINE, Log
-from tests.helpers.proc import SCALE
+from tests.helpers.log import Log
+from tests.helpers.proc import DEADLINE
 from tests.helpers.raw import handshake
 from tests.helpers.responder import RecordingResponder
 
@@ -210,7 +211,7 @@ def test_what_the_library_gets_comes_in_pieces_and_nothing_is_lost(
                 wire += masked(9, ping)
             sending = asyncio.ensure_future(loop.sock_sendall(sock, wire + masked(8, b"\x03\xe8")))
             heard = b""
-            async with asyncio.timeout(DEADLINE * SCALE):
+            async with asyncio.timeout(DEADLINE):
                 while data := await loop.sock_recv(sock, 2**20):
                     heard += data
             await sending
@@ -241,7 +242,7 @@ def test_a_plain_client_with_a_thousand_messages_in_one_breath_gets_each_answer(
                 for m in messages
             )
             heard = b""
-            async with asyncio.timeout(DEADLINE * SCALE):
+            async with asyncio.timeout(DEADLINE):
                 while len(heard) < len(wanted):
                     heard += await loop.sock_recv(sock, 2**20)
             await sending
@@ -304,7 +305,7 @@ def test_links_that_never_said_who_they_are_hold_up_no_drain(in_loop: InLoop, be
             begin = loop.time()
             draining = asyncio.ensure_future(door.drain())
             await links.reasons.until(1)
-            assert loop.time() - begin < 0.5 * SCALE
+            assert loop.time() - begin < HELLO_TIMEOUT / 2
             assert not draining.done()
             assert len(links.reasons) == 1, "who is known is ended by who knows it"
             (open_one,) = [wire for wire in links.transports if not wire.is_unheard]
@@ -341,7 +342,7 @@ async def closed_while_read(speed: float, size: int) -> tuple[int, bytes, float]
         heard = 0
         last = b""
         step = 16 * 1024
-        async with asyncio.timeout(DEADLINE * SCALE):
+        async with asyncio.timeout(DEADLINE):
             with suppress(ConnectionError):
                 while speed and (data := await loop.sock_recv(sock, step)):
                     heard += len(data)
@@ -352,23 +353,32 @@ async def closed_while_read(speed: float, size: int) -> tuple[int, bytes, float]
             return heard, last, await took
 
 
-def test_a_slow_wire_gets_all_that_was_written_before_the_goodbye(in_loop: InLoop) -> None:
+def test_a_slow_wire_gets_all_that_was_written_before_the_goodbye(
+    in_loop: InLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The reader is slow on purpose; how slow this machine is besides must not count.
+    monkeypatch.setattr(websocket_module, "CLOSE_TIMEOUT", 1.0)
+    monkeypatch.setattr(websocket_module, "CLOSE_LIMIT", DEADLINE)
+
     async def main() -> None:
         size = 512 * 1024
-        heard, last, took = await closed_while_read(size, size)
+        heard, last, took = await closed_while_read(size / 2, size)
         assert heard > size
         assert last.endswith(b"enough")
-        assert CLOSE_TIMEOUT < took < CLOSE_LIMIT + 0.5
+        assert took > 1.0, "longer than a peer may take that takes nothing"
 
     in_loop(main)
 
 
-@pytest.mark.parametrize(("speed", "wanted"), [(0, CLOSE_TIMEOUT), (100_000, CLOSE_LIMIT)])
+# Whoever reads all of it at that speed takes ten seconds.
+@pytest.mark.parametrize(
+    ("speed", "least", "most"), [(0, CLOSE_TIMEOUT, CLOSE_LIMIT), (100_000, CLOSE_LIMIT, 10.0)]
+)
 def test_who_takes_nothing_or_hardly_anything_is_not_waited_for(
-    in_loop: InLoop, speed: float, wanted: float
+    in_loop: InLoop, speed: float, least: float, most: float
 ) -> None:
     async def main() -> None:
         _, _, took = await closed_while_read(speed, 2**20)
-        assert wanted * 0.9 < took < wanted + 1.0 * SCALE
+        assert least * 0.9 < took < most
 
     in_loop(main)

@@ -21,8 +21,9 @@ from factory.boards.avr.stepping import advance
 from factory.boards.parts import Button, Buzzer, Led, Potentiometer
 from tests.conftest import RequireTool
 from tests.helpers.firmware import EXAMPLES
+from tests.helpers.proc import DEADLINE
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.integration]
 
 
 class Chip:
@@ -88,7 +89,7 @@ def test_make_firmware_builds_what_is_shipped(
 ) -> None:
     require_tool("avr-g++", package="arduino-core-avr")
     folder = shutil.copytree(EXAMPLES, tmp_path / "firmware", ignore=shutil.ignore_patterns("*.hex"))
-    done = subprocess.run([folder / "build"], capture_output=True, text=True, check=False, timeout=80)
+    done = subprocess.run([folder / "build"], capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^blink\.hex: \d{4} bytes of 32768$", done.stdout, re.MULTILINE)
     # Other versions of the toolchain make other code of it, which does the same.

@@ -14,8 +14,9 @@ from factory.boards.io.remote import Remote
 from factory.boards.parts import Potentiometer
 from tests.helpers.firmware import Desk, firmware
 from tests.helpers.peers import peer, pull_up
+from tests.helpers.proc import DEADLINE
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 HALF = 2.4990
 """Volts of which both engines make 511: one rounds to 1023 steps, the other to 1024, as the chip does."""
@@ -47,7 +48,7 @@ async def test_those_who_drive_a_simulated_board_drive_the_real_firmware(
         with desk.node.clock:
             board.outside(board.pin(2), 0.0)
 
-    async with peer([*script, *where]) as client, asyncio.timeout(90):
+    async with peer([*script, *where]) as client, asyncio.timeout(DEADLINE):
         await client.until_done(press)
         # johnny-five sends 1500 microseconds, which are 93 degrees to the servo library.
         await desk.until(lambda: board.pin(10).values.get(Signal.ANGLE) in (90, 93))

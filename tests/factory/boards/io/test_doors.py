@@ -30,6 +30,7 @@ from factory.boards.io.clock import BenchClock
 from mesh.errors import ServeError
 from tests.helpers.boards import board
 from tests.helpers.firmata import Talk, pty_client, pty_door, tcp_client, tcp_door
+from tests.helpers.proc import DEADLINE
 
 pytestmark = pytest.mark.integration
 
@@ -49,7 +50,7 @@ async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 async def until(ready: Callable[[], object]) -> None:
     """Wait for something that other tasks of this loop bring about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while not ready():  # noqa: ASYNC110 - nobody tells when
             await asyncio.sleep(0.001)
 

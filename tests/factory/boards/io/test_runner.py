@@ -14,6 +14,7 @@ from factory.boards.avr.pacing import Pacer
 from factory.boards.io import runner
 from factory.boards.io.runner import Runner, SimulatedClock
 from tests.helpers.avr import MS, ScriptedEngine
+from tests.helpers.proc import DEADLINE
 
 
 class Wall:
@@ -71,7 +72,7 @@ async def test_other_speeds(wall: Wall) -> None:
 
 async def until(ready: Callable[[], object]) -> None:
     """Wait for what the thread of the engine brings about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while not ready():  # noqa: ASYNC110 - nobody tells when
             await asyncio.sleep(0.001)
 

@@ -17,6 +17,7 @@ from factory.boards.io.runner import SimulatedClock
 from factory.boards.io.serialport import PtySerial, SerialPort, TcpSerial
 from mesh.errors import ServeError
 from tests.helpers.avr import MS, Rig
+from tests.helpers.proc import DEADLINE
 from tests.helpers.serial import Wire, pty_wire, tcp_wire
 
 pytestmark = pytest.mark.integration
@@ -41,7 +42,7 @@ class Desk:
 
     async def until(self, ready: Callable[[], object]) -> None:
         """Wait for something that other tasks bring about; the board goes on meanwhile."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while not ready():
                 self.step()
                 await asyncio.sleep(0.001)

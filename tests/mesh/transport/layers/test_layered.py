@@ -13,6 +13,7 @@ from mesh.transport.base import EndOfInputError, Transport, TransportClosedError
 from mesh.transport.endpoints import Options
 from mesh.transport.layers import Layer, Layered, LayerError, Len32le, Line, Zlib
 from mesh.transport.layers.layered import TURN
+from tests.helpers.proc import DEADLINE
 from tests.helpers.transports import MESSAGES, Pair, endpoints
 
 
@@ -169,7 +170,7 @@ async def test_others_have_their_turn_while_much_unfolds(pair: Pair) -> None:
     near.pause_reading = lambda: None  # type: ignore[method-assign]
     far.write(bombs(8, TURN // 2))
     seen = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while len(user.lots) < 4:
             await asyncio.sleep(0)
             seen.add(len(user.lots))
