@@ -263,6 +263,7 @@ class AvrBoard(SimBoard):
         missed: Changes of inputs that the chip never saw, for there were too many.
         inbox: Bytes that wait for RX.
         sent: Called with bytes that the firmware has sent.
+        was_reset: Called when the reset button is pressed; what the firmware has begun to say ends there.
         restarted: Called with the reason when the chip was reset from inside.
 
     """
@@ -281,6 +282,7 @@ class AvrBoard(SimBoard):
         self.missed = 0
         self.inbox = Inbox()
         self.sent: Callable[[bytes], object] = lambda _data: None
+        self.was_reset: Callable[[], object] = lambda: None
         self.restarted: Callable[[str], object] = lambda _why: None
         self._inputs: deque[tuple[int, Input]] = deque()
         self._coming: deque[Event] = deque()
@@ -438,6 +440,7 @@ class AvrBoard(SimBoard):
         # What waited for RX was meant for a firmware that had not been reset.
         self.inbox.clear()
         self._resets = True
+        self.was_reset()
         self._stand_still(None)
 
     def lose(self, reason: str) -> None:

@@ -88,6 +88,7 @@ class FirmwareNode(BoardNode):
         self._sent = bytearray()
         self._restarts = Throttle(say)
         board.sent = self._bytes_sent
+        board.was_reset = self._lines.clear
         board.restarted = self._restarted
 
     # -- life ----------------------------------------------------------------------------

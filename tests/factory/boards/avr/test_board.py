@@ -232,6 +232,7 @@ def test_a_reset_forgets_what_was_on_the_way() -> None:
     rig = Rig(UartEvent(MS, b"old"), UartEvent(3 * MS, b"new"))
     heard: list[bytes] = []
     rig.board.sent = heard.append
+    rig.board.was_reset = lambda: heard.append(b"reset")
     rig.board.receive(b"old")
     # The engine is ahead of the bench: what it has sent there was sent by the firmware before its reset.
     done = rig.engine.run(2 * MS)
@@ -239,7 +240,7 @@ def test_a_reset_forgets_what_was_on_the_way() -> None:
     rig.board.take(done)
     rig.board.reset()
     rig.to(0.01)
-    assert (heard, rig.told("feed")) == ([b"new"], [])
+    assert (heard, rig.told("feed")) == ([b"reset", b"new"], [])
 
 
 # -- who may do what ---------------------------------------------------------------------------
