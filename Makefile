@@ -1,7 +1,7 @@
 # One command for each thing to do; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check style types fix soak bench clean
+.PHONY: help setup up test check style types fix soak bench firmware clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -52,6 +52,9 @@ soak: setup ## Run the long soaks; SOAK_SECONDS=60 shortens them.
 bench: setup ## Measure this product beside its peers; BENCH=--quick takes a minute.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	$(BIN)/python -m benchmarks $(BENCH)
+
+firmware: ## Build examples/firmware/*.hex anew; needs gcc-avr, avr-libc and arduino-core-avr.
+	@examples/firmware/build
 
 clean: ## Remove .venv and everything that was built or cached.
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

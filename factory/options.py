@@ -46,11 +46,7 @@ class SetupValue(_AnyType):
 
     def __init__(self, annotation: Any) -> None:
         bare = _without_none(annotation)
-        self.name = getattr(bare, "__name__", "value").lower() if bare is not None else "text"
-        if get_origin(bare) is Literal:
-            self.name = "|".join(str(choice) for choice in get_args(bare))
-        elif isinstance(bare, type) and issubclass(bare, Enum):
-            self.name = "|".join(str(choice.value) for choice in bare)
+        self.name = _word(bare)
         # JSON has no `.5`, and people have.
         self._decode = _number if bare is float else message_decoder(bare)
 
@@ -62,6 +58,19 @@ class SetupValue(_AnyType):
             return self._decode(value)
         except ValueError:
             self.fail(f"{value!r} is not a valid {self.name}{_JSON.get(self.name, '')}", param, ctx)
+
+
+def _word(bare: Any) -> str:
+    """Return what a type is called in help and errors."""
+    if bare is None:
+        return "text"
+    if get_origin(bare) is Literal:
+        return "|".join(str(choice) for choice in get_args(bare))
+    if get_origin(bare) in (Union, types.UnionType):
+        return "|".join(_word(each) for each in get_args(bare))
+    if isinstance(bare, type) and issubclass(bare, Enum):
+        return "|".join(str(choice.value) for choice in bare)
+    return getattr(bare, "__name__", "value").lower()
 
 
 def setup_options(sketch: type[FactoryLoop], taken: set[str]) -> list[click.Option]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import factory
 import mesh
 from factory.boards import BoardError, BoardLostError, PinError, PinInUseError
-from factory.boards.furniture import ends_elsewhere, mistakes
+from factory.boards.furniture import check_fit, ends_elsewhere, mistakes
 
 
 class Board(factory.FactoryLoop):
@@ -24,11 +24,15 @@ class Board(factory.FactoryLoop):
         parts: dict[str, dict[str, Any]] | None = None,
         wires: list[list[int | str]] | None = None,
         seed: int = 0,
+        serial: str | None = None,
+        serial_tcp: int | None = None,
+        speed: float | Literal["max"] = 1.0,
     ) -> None:
         """Choose the board and its doors.
 
         Args:
-            board: The board: sim:uno, sim:mega, sim:nano, sim:leonardo, serial:/dev/ttyACM0 or tcp:HOST:PORT.
+            board: The board: sim:uno, sim:mega, sim:nano, sim:leonardo, avr:FIRMWARE.hex, serial:/dev/ttyACM0
+                or tcp:HOST:PORT.
             firmata_tcp: Port on which Firmata clients find it.
             firmata_pty: Path of a serial port that is made for Firmata clients.
             modes: By pin, the mode that it has from the start.
@@ -36,6 +40,9 @@ class Board(factory.FactoryLoop):
             parts: By name, what hangs on the pins.
             wires: Pins that are joined, a list for each wire.
             seed: Makes the noise of the simulation the same in every run.
+            serial: Path of a serial port that is made for the UART of firmware.
+            serial_tcp: Port on which programs find the UART of firmware.
+            speed: Of firmware: 1 is real time, 10 is ten times as fast, max is as fast as it goes.
 
         """
         # Late: with it comes the network, which --help has no use for.
@@ -46,19 +53,28 @@ class Board(factory.FactoryLoop):
                 f"the port for Firmata is from 0 (any that is free) to 65535, not {firmata_tcp}; "
                 f"choose another firmata_tcp"
             )
+        if serial_tcp is not None and not 0 <= serial_tcp < 65_536:
+            raise ValueError(
+                f"the port of the serial port is from 0 (any that is free) to 65535, not {serial_tcp}; "
+                f"choose another serial_tcp"
+            )
+        said = {"modes": modes, "failsafe": failsafe, "parts": parts, "wires": wires}
+        doors = {"firmata_tcp": firmata_tcp, "firmata_pty": firmata_pty}
+        check_fit(board, {**said, **doors, "serial": serial, "serial_tcp": serial_tcp, "speed": speed})
         self.wires = wires or []
         try:
             self.board = await open_board(
-                self.name, board, publish=self._tell, send=self._send_on, say=self.out, seed=seed
+                self.name, board, publish=self._tell, send=self._send_on, say=self.out, seed=seed, speed=speed
             )
         except BoardLostError as exc:
             raise SystemExit(str(exc)) from exc
         try:
-            self.board.furnish({"modes": modes, "failsafe": failsafe, "parts": parts, "wires": wires})
+            self.board.furnish(said)
             for _, node, _ in ends_elsewhere(self.wires):
                 self.node(node).uri()  # says so now if there is none, or none that can be reached
             # Before the mesh is served, so that nobody is told that it is if the rest cannot be.
             await self.board.open(self.me.host, firmata_tcp, Path(firmata_pty) if firmata_pty else None)
+            await self.board.open_serial(self.me.host, serial_tcp, Path(serial) if serial else None)
         except (PinError, BoardError) as exc:
             await self.board.close()
             raise ValueError(str(exc)) from exc
@@ -77,8 +93,9 @@ class Board(factory.FactoryLoop):
 
     @factory.on_start
     async def serve(self) -> None:
-        """Say where Firmata clients find it, and lay the wires to other boards."""
+        """Say where programs find it, let firmware run, and lay the wires to other boards."""
         self.board.tell_doors()
+        self.board.begin()
         self.board.harness.lay(self.wires)
 
     @factory.on_stop
@@ -117,7 +134,19 @@ class Board(factory.FactoryLoop):
     async def uart(self, channel, msg: bytes, number):  # type: ignore[no-untyped-def]
         """Send bytes on a UART."""
         with _refusing():
-            return self.board.harness.transmit(number, msg)
+            return self.board.transmit(number, msg)
+
+    @factory.reactive("uart/{number:int}/lines")
+    async def line(self, channel, msg: str, number):  # type: ignore[no-untyped-def]
+        """Send a line of text on a UART."""
+        with _refusing():
+            return self.board.write_line(number, msg)
+
+    @factory.reactive("reset")
+    async def reset(self, channel, msg):  # type: ignore[no-untyped-def]
+        """Press the reset button of a board with firmware."""
+        with _refusing():
+            self.board.reset()
 
     @factory.reactive("pin/{pin}/{what}")
     async def signal(self, channel, msg, pin, what, sender=None):  # type: ignore[no-untyped-def]

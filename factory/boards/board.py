@@ -288,6 +288,12 @@ class Pin:
         self.board._drive(self, value)
         self.end_pulse()
 
+    def sample(self, value: int) -> None:
+        """Set what the converter reads; an unset pin becomes ANALOG. Raises what ``drive`` does."""
+        if self.mode is Mode.UNSET:
+            self.set_mode(Mode.ANALOG)
+        self.drive(value)
+
     def watch(self, watcher: Watcher) -> Unwatch:
         """Call ``watcher`` with every edge of this pin; returns what ends that."""
         self._watchers.append(watcher)

@@ -15,6 +15,7 @@ def draw(name: str, state: Any) -> str:
     lines = [f"{name}: {state['title']}" + (f", LOST: {state['lost']}" if state["lost"] else "")]
     lines += [f"  ! {short}" for short in state["shorts"]]
     lines += [f"  ! {count} bytes dropped from {wire}" for wire, count in state.get("dropped", {}).items()]
+    lines += _firmware_of(state.get("firmware"))
     for pin in state["pins"]:
         value = value_of(pin)
         light = {"0": "○", "1": "●"}.get(value, " ") if "level" in pin or value in ("0", "1") else " "
@@ -26,6 +27,18 @@ def draw(name: str, state: Any) -> str:
         lines.append("  parts:")
         lines += [f"    {part}: {look}" for part, look in state["parts"].items()]
     return "\n".join(printable(line) for line in lines)
+
+
+def _firmware_of(state: Mapping[str, Any] | None) -> list[str]:
+    if state is None:
+        return []
+    behind = f", {state['behind']:.1f} s behind" if state["behind"] >= 0.1 else ""
+    lines = [f"  {state['name']} runs in {state['engine']}{behind}"]
+    if state["stopped"]:
+        lines.append(f"  ! it stands still: {state['stopped']}; a reset brings it back")
+    if state["restarts"]:
+        lines.append(f"  ! restarted by its watchdog: {state['restarts']} times")
+    return lines
 
 
 def value_of(pin: Mapping[str, Any]) -> str:

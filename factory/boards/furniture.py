@@ -15,9 +15,11 @@ from factory.boards.board import Board
 from factory.boards.errors import BoardError, PinError, PinModeError, PinUnsupportedError, UnknownPinError
 from factory.boards.modes import Mode
 from factory.boards.parts import KINDS, Part, make_part
-from factory.boards.profiles import find_profile
+from factory.boards.profiles import UNO, find_profile
 from factory.boards.simulated import SimBoard, wire
 from mesh.text import did_you_mean, listing
+
+CHOICES = "choose sim:uno, avr:FIRMWARE.hex, serial:/dev/ttyACM0 or tcp:HOST:PORT"
 
 Place = tuple[str, ...]
 """Where something stands in the arguments: ``("parts", "key")``."""
@@ -65,15 +67,15 @@ def mistakes(url: str, said: Mapping[str, Any]) -> list[tuple[Place, str]]:
 
     """
     scheme, _, kind = url.partition(":")
+    found = _misfits(url, said)
     if scheme in ("serial", "tcp"):
-        return []
-    found: list[tuple[Place, str]] = []
+        return found
     # Of a board that there is none, at least what is wrong with it whatever it was meant to be.
     kind_is_wrong: tuple[type[Exception], ...] = ()
     try:
-        if scheme != "sim":
-            raise BoardError(f"board {url[:60]!r}: choose sim:uno, serial:/dev/ttyACM0 or tcp:HOST:PORT")
-        profile = find_profile(kind)
+        if not has_firmware(url) and scheme != "sim":
+            raise BoardError(f"board {url[:60]!r}: {CHOICES}")
+        profile = UNO if has_firmware(url) else find_profile(kind)
     except BoardError as exc:
         found.append((("board",), str(exc)))
         profile = find_profile("mega")
@@ -87,6 +89,42 @@ def mistakes(url: str, said: Mapping[str, Any]) -> list[tuple[Place, str]]:
         except (BoardError, PinError) as exc:
             found.append((place, str(exc)))
     return found
+
+
+def has_firmware(url: str) -> bool:
+    """Say whether the URL of a board is that of one with firmware: ``avr:FILE`` or ``avr+ENGINE:FILE``."""
+    return url.partition(":")[0].partition("+")[0] == "avr"
+
+
+def check_fit(url: str, said: Mapping[str, Any]) -> None:
+    """Make sure that what is said of a board is something that such a board has.
+
+    Raises:
+        BoardError: If it is not.
+
+    """
+    for _, what in _misfits(url, said):
+        raise BoardError(what)
+
+
+def _misfits(url: str, said: Mapping[str, Any]) -> list[tuple[Place, str]]:
+    """Return what a grid says of firmware that only other boards have, and the other way round."""
+    if has_firmware(url):
+        theirs = {
+            "modes": "the firmware sets the modes of its pins",
+            "failsafe": "the firmware is the only owner of its pins, and never leaves",
+            "firmata_tcp": "the firmware itself speaks; serial_tcp opens its serial port",
+            "firmata_pty": "the firmware itself speaks; serial opens its serial port",
+        }
+    else:
+        words = "only boards with firmware (avr:FILE) have"
+        theirs = {
+            "serial": f"{words} a serial port of their own",
+            "serial_tcp": f"{words} a serial port of their own",
+        }
+        if said.get("speed", 1.0) != 1.0:
+            theirs["speed"] = f"{words} a speed"
+    return [((name,), f"{name}: {why}") for name, why in theirs.items() if said.get(name) not in (None, {})]
 
 
 def _steps(

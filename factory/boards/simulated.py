@@ -119,6 +119,10 @@ class SimBoard(Board):
         """Give it power again; modes and watchers are as before."""
         self.restore()
 
+    def hear(self, number: int, data: bytes) -> bool:
+        """Take bytes that come to a UART, and say whether there is firmware to take them."""
+        return False
+
     def stick(self, ref: int | str, level: FailSafe) -> None:
         """Bridge a pin to ground or to the supply with solder; ``None`` takes the bridge off.
 
@@ -132,6 +136,15 @@ class SimBoard(Board):
             pin.net.sources.pop(key, None)
         else:
             pin.net.sources[key] = Source(self.profile.volts * level, BRIDGE_OHMS)
+        self.bench.changed(pin.net)
+
+    def outside(self, pin: SimPin, volts: float | None) -> None:
+        """Play the outside world at a pin; ``None`` lets go of it."""
+        key = f"the outside world at {pin}"
+        if volts is None:
+            pin.net.sources.pop(key, None)
+        else:
+            pin.net.sources[key] = Source(volts, OUTSIDE_OHMS)
         self.bench.changed(pin.net)
 
     # -- backend -------------------------------------------------------------------------
@@ -177,13 +190,8 @@ class SimBoard(Board):
 
     def _drive(self, pin: Pin, value: int | None) -> None:
         assert isinstance(pin, SimPin)
-        key = f"the outside world at {pin}"
-        if value is None:
-            pin.net.sources.pop(key, None)
-        else:
-            highest = _STEPS if pin.mode is Mode.ANALOG else 1
-            pin.net.sources[key] = Source(self.profile.volts * value / highest, OUTSIDE_OHMS)
-        self.bench.changed(pin.net)
+        highest = _STEPS if pin.mode is Mode.ANALOG else 1
+        self.outside(pin, None if value is None else self.profile.volts * value / highest)
 
 
 def wire(*pins: SimPin) -> None:

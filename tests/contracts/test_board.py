@@ -335,5 +335,5 @@ def test_ports_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("factory.boards.io.remote.serial_ports", lambda: ports[:1])
     assert address_of("serial:") == f"serial://{ports[0]}?baud=57600"
     assert address_of("serial:/dev/x?baud=9600") == "serial:///dev/x?baud=9600"
-    with pytest.raises(BoardError, match=r"choose sim:uno, serial:/dev/ttyACM0 or tcp:HOST:PORT"):
+    with pytest.raises(BoardError, match=r"choose sim:uno, avr:FIRMWARE.hex, serial:.* or tcp:HOST:PORT"):
         address_of("usb:1")

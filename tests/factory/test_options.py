@@ -64,6 +64,7 @@ class Everything(Base):
         *,
         max_wait: float = 1.0,
         nick: str = "",
+        pace: float | Literal["max"] = 1.0,
     ) -> None:
         """Set it all up, with only some of it explained.
 
@@ -95,6 +96,10 @@ def parse(*arguments: str, sketch: type[factory.FactoryLoop] = Everything) -> tu
     return got, result.output
 
 
+def test_a_choice_of_types_has_a_name_that_says_so() -> None:
+    assert "'fast' is not a valid float|max" in parse("--pace", "fast")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "name", "value"),
     [
@@ -118,6 +123,8 @@ def parse(*arguments: str, sketch: type[factory.FactoryLoop] = Everything) -> tu
         (("--guessed", "8"), "guessed", 8),
         (("--anything", "text"), "anything", "text"),
         (("--max-wait", "2.5"), "max_wait", 2.5),
+        (("--pace", "2.5"), "pace", 2.5),
+        (("--pace", "max"), "pace", "max"),
         (("--nick", ""), "nick", ""),
     ],
 )

@@ -14,7 +14,7 @@ What a block is says its language:
 ``diff``     Replaces lines of ``grid.yaml`` that are there exactly once.
 ``json``     Can be read.
 ``text``     What the Python block above it prints, if so marked; else it is only read.
-``mermaid``  A drawing; only read. ``js`` and ``html`` likewise.
+``mermaid``  A drawing; only read. ``js``, ``html`` and ``cpp`` likewise.
 ===========  ========================================================================
 
 In what is printed, ``…`` stands for anything (alone on its line: for any lines), because
@@ -63,7 +63,7 @@ from tests.helpers.meshes import put
 from tests.helpers.ports import free_ports
 from tests.helpers.proc import ROOT, Proc
 
-LANGUAGES = {"console", "python", "yaml", "diff", "json", "text", "mermaid", "js", "html"}
+LANGUAGES = {"console", "python", "yaml", "diff", "json", "text", "mermaid", "js", "html", "cpp"}
 WORDS = {
     "skip",
     "terminal",

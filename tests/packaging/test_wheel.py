@@ -69,7 +69,7 @@ def test_m1_the_three_named_packages_are_among_few_dependencies(wheel: Path) -> 
     bases = {re.split(r"[^\w-]", r)[0].lower() for r in required}
     assert bases >= {"websockets", "click", "pyyaml"}
     assert len(bases) <= 5, bases
-    assert set(fields.get_all("Provides-Extra", [])) == {"bench", "fast", "prompt", "test", "dev"}
+    assert set(fields.get_all("Provides-Extra", [])) == {"avr", "bench", "fast", "prompt", "test", "dev"}
     assert fields["Requires-Python"] == ">=3.11"
     assert fields["License-Expression"] == "MIT"
     assert fields.get_payload(), "the readme is the long description"
@@ -87,6 +87,17 @@ def test_types_schema_and_default_grid_are_in_the_wheel(wheel: Path, names: set[
     assert {"mesh/gridfile/grid.schema.json", "mesh/web/mesh.js", "mesh/web/mesh.d.ts"} <= names
     with zipfile.ZipFile(wheel) as archive:
         assert archive.read("mesh/gridfile/default.yaml") == (ROOT / "grid.yaml").read_bytes()
+
+
+def test_the_bundled_simulator_is_in_the_wheel_with_its_licence(wheel: Path) -> None:
+    folder = "factory/boards/avr/js"
+    with zipfile.ZipFile(wheel) as archive:
+        head = archive.read(f"{folder}/avr8js.js").decode().splitlines()[0]
+        licence = archive.read(f"{folder}/LICENSE.avr8js").decode()
+        assert archive.read(f"{folder}/chip.js") == (ROOT / folder / "chip.js").read_bytes()
+    assert re.fullmatch(r"// avr8js \d+\.\d+\.\d+, sha512-\S+", head), "it says which version it is"
+    assert "The MIT License" in licence
+    assert "Uri Shaked" in licence
 
 
 def test_every_module_is_in_the_wheel_and_nothing_else(names: set[str]) -> None:

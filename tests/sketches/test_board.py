@@ -239,7 +239,7 @@ async def test_the_pin_and_the_buzzer_use_a_board() -> None:
     ("arguments", "words"),
     [
         ({"board": "sim:unoo"}, r"there is no board 'unoo', did you mean 'uno'\?"),
-        ({"board": "uno"}, r"board 'uno': choose sim:uno, serial:/dev/ttyACM0 or tcp:HOST:PORT"),
+        ({"board": "uno"}, r"board 'uno': choose sim:uno, avr:FIRMWARE.hex, serial:.* or tcp:HOST:PORT"),
         ({"parts": {"a": {"led": "99"}}}, r"uno has no pin '99'"),
         ({"parts": {"a": {"lde": "9"}}}, r"part a: there is no 'lde', did you mean 'led'\?"),
         ({"parts": {"a": {}}}, r"part a: there is no ''"),

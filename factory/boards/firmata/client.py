@@ -63,11 +63,23 @@ class Greeting:
         self._capabilities: Capabilities | None = None
         self._mapping: Mapping | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the board has answered at all."""
+        return self._firmware is not None
+
+    @property
+    def sets_pins(self) -> bool:
+        """Whether the board knows the message for a single pin, which is younger than that for a port."""
+        return self._firmware is not None and (self._firmware.major, self._firmware.minor) >= (2, 5)
+
     def questions(self) -> bytes:
         """Return what to send; again after a while if there is no answer, for a board takes time to boot."""
+        if not self.has_begun:
+            # A board that boots keeps 64 bytes of what it is asked, and answers all of it in the end. Were
+            # that long answers, there would be no room for what it is told next.
+            return encode(FirmwareQuery())
         asked: list[Message] = []
-        if self._firmware is None:
-            asked.append(FirmwareQuery())
         if self._capabilities is None:
             asked.append(CapabilityQuery())
         if self._mapping is None:
@@ -167,6 +179,7 @@ class FirmataBoard(Board):
         self._out = bytearray()
         self._ports: set[int] = set()
         self._set_up: dict[Pin, None] = {}  # in order
+        self._sets_pins = True
         self._by_channel = {
             spec.analog: self.pins[spec.number] for spec in profile.pins if spec.analog is not None
         }
@@ -174,6 +187,7 @@ class FirmataBoard(Board):
     def follow(self, greeting: Greeting) -> None:
         """Go on where a greeting has ended: a board that was asked twice may be answering still."""
         self._parser = greeting.parser
+        self._sets_pins = greeting.sets_pins
 
     def receive(self, data: bytes) -> None:
         """Take what came from the board."""
@@ -242,10 +256,15 @@ class FirmataBoard(Board):
     def _write(self, pin: Pin, signal: Signal, value: int) -> None:
         number = pin.spec.number
         if signal is Signal.LEVEL:
-            self._send(SetPin(number, value))
+            self._send(SetPin(number, value) if self._sets_pins else self._port_of(pin))
             self._note(pin, Signal.LEVEL, value)
         else:
             self._send(Analog(number, value) if number < 16 else ExtendedAnalog(number, value))
+
+    def _port_of(self, pin: Pin) -> DigitalPort:
+        port = pin.spec.number >> 3
+        outputs = (each for each in self.pins[port * 8 : port * 8 + 8] if each.mode is Mode.OUTPUT)
+        return DigitalPort(port, sum(each.written << (each.spec.number & 7) for each in outputs))
 
     def _convert(self, pin: Pin) -> int:
         return pin.values.get(Signal.ANALOG, 0)

@@ -50,9 +50,17 @@ class BenchClock:
         self._closed = True
         self._stop()
 
-    def __enter__(self) -> float:
+    def now(self) -> float:
+        """Return what time it is for the bench."""
         # Not the loop's own time, which may be a millisecond old or count in milliseconds.
-        now = monotonic()
+        return monotonic()
+
+    def _delay(self, due: float) -> float | None:
+        """Return the seconds of the loop until a time of the bench; ``None`` if nobody can tell."""
+        return max(due - self.now(), 0)
+
+    def __enter__(self) -> float:
+        now = self.now()
         self._bench.advance(now)
         return now
 
@@ -60,8 +68,9 @@ class BenchClock:
         self._stop()
         deadlines = [self._bench.next_deadline(), *(timed.next_deadline() for timed in self._timed)]
         due = min((deadline for deadline in deadlines if deadline is not None), default=None)
-        if due is not None and not self._closed:
-            self._timer = self._loop.call_later(max(due - monotonic(), 0), self._tick)
+        delay = self._delay(due) if due is not None and not self._closed else None
+        if delay is not None:
+            self._timer = self._loop.call_later(delay, self._tick)
 
     def _tick(self) -> None:
         with self as now:

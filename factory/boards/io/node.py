@@ -51,17 +51,25 @@ _WRITES: Mapping[str, Callable[..., None]] = {
 
 
 async def open_board(
-    name: str, url: str, *, publish: Publish, send: Send, say: Say, seed: int = 0
+    name: str,
+    url: str,
+    *,
+    publish: Publish,
+    send: Send,
+    say: Say,
+    seed: int = 0,
+    speed: float | str = 1.0,
 ) -> BoardNode:
     """Return a board as a node; to be called on the event loop.
 
     Args:
         name: What it is called.
-        url: ``sim:uno`` and the like, ``serial:/dev/ttyACM0`` or ``tcp:HOST:PORT``.
+        url: ``sim:uno`` and the like, ``avr:FILE``, ``serial:/dev/ttyACM0`` or ``tcp:HOST:PORT``.
         publish: Publishes a value on a channel.
         send: Sends to another node, for wires that end there.
         say: Prints a line.
         seed: Makes the noise of the simulation the same in every run.
+        speed: Of firmware: how many seconds are simulated in one of ours, or ``max``.
 
     Raises:
         BoardError: If that is no board.
@@ -71,6 +79,11 @@ async def open_board(
     bench = Bench(monotonic(), seed)
     bench.trouble = say
     scheme, _, kind = url.partition(":")
+    if scheme.partition("+")[0] == "avr":
+        # Late: it is a kind of node itself.
+        from factory.boards.io.firmware import open_firmware
+
+        return await open_firmware(name, url, bench, speed, publish=publish, send=send, say=say)
     remote: Remote | None = None
     board: Board
     if scheme == "sim":
@@ -91,6 +104,7 @@ class BoardNode:
         publish: Publishes a value on a channel.
         send: Sends to another node.
         say: Prints a line.
+        clock: Moves the bench; one in real time unless it is given.
 
     Attributes:
         board: The board.
@@ -110,6 +124,7 @@ class BoardNode:
         publish: Publish,
         send: Send,
         say: Say,
+        clock: BenchClock | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.run = secrets.token_hex(4)
@@ -117,7 +132,7 @@ class BoardNode:
         self.board = board
         self._remote = remote
         self.parts: dict[str, Part] = {}
-        self.clock = BenchClock(self.bench)
+        self.clock = clock or BenchClock(self.bench)
         self._publish = publish
         self._say = say
         self._tcp: TcpDoor | None = None
@@ -173,6 +188,18 @@ class BoardNode:
         if self._pty is not None:
             self._say(f"Firmata on {self._pty.path}")
 
+    async def open_serial(self, host: str, port: int | None, path: Path | None) -> None:
+        """Open the doors to the serial port of firmware; a board without has none to open.
+
+        Raises:
+            ServeError: If the port is taken.
+            BoardError: If the name of the terminal is taken.
+
+        """
+
+    def begin(self) -> None:
+        """Let firmware run, if there is any: by now what hangs on its pins is there."""
+
     @property
     def firmata_port(self) -> int | None:
         """The port on which Firmata clients find it; ``None`` if there is none."""
@@ -225,7 +252,9 @@ class BoardNode:
             value = _number(message, pin)
             if what == "pulse":
                 self._pulse(pin, value, sender, force=force)
-            elif what == "analog" or (what == "level" and pin.mode in (Mode.INPUT, Mode.INPUT_PULLUP)):
+            elif what == "analog":
+                pin.sample(value)
+            elif what == "level" and pin.mode in (Mode.INPUT, Mode.INPUT_PULLUP):
                 pin.drive(value)
             else:
                 _WRITES[what](pin, value, by=sender, force=force)
@@ -253,6 +282,28 @@ class BoardNode:
         if fault == "noise":
             self._noise[pin] = Noise(pin)
 
+    def transmit(self, number: int, data: bytes) -> int:
+        """Send bytes on a UART, and return to how many RX pins they went.
+
+        Raises:
+            UnknownPinError: If the board has no such UART.
+
+        """
+        return self.harness.transmit(number, data)
+
+    def write_line(self, number: int, text: str) -> int:
+        """Send a line on a UART; see ``transmit``."""
+        return self.transmit(number, f"{text}\n".encode())
+
+    def reset(self) -> None:
+        """Press the reset button of a board with firmware.
+
+        Raises:
+            BoardError: If it has none.
+
+        """
+        raise BoardError(f"{self.board.name} has no reset button: no firmware is simulated in it")
+
     def feed(self, channel: int, message: object) -> int:
         """Set what an analog input reads, and return it; an unset one becomes ANALOG.
 
@@ -262,9 +313,7 @@ class BoardNode:
         """
         pin = self.board.pin(f"A{channel}")
         with self.clock:
-            if pin.mode is Mode.UNSET:
-                pin.set_mode(Mode.ANALOG)
-            pin.drive(_number(message, pin))
+            pin.sample(_number(message, pin))
             return pin.analog_read()
 
     def handle(self, name: str, message: object) -> str:

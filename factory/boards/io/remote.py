@@ -14,6 +14,7 @@ from factory.boards.firmata.client import FirmataBoard, Greeting
 from factory.boards.firmata.codec import encode
 from factory.boards.firmata.liveness import Liveness
 from factory.boards.firmata.messages import FirmwareQuery
+from factory.boards.furniture import CHOICES
 from factory.boards.io.throttle import Throttle
 from factory.boards.profiles import Profile
 from mesh.backoff import Backoff
@@ -49,9 +50,7 @@ def address_of(url: str) -> str:
     if scheme == "tcp" and ":" in rest:
         return f"tcp://{rest}"
     if scheme != "serial":
-        raise BoardError(
-            f"board {printable(url[:60])!r}: choose sim:uno, serial:/dev/ttyACM0 or tcp:HOST:PORT"
-        )
+        raise BoardError(f"board {printable(url[:60])!r}: {CHOICES}")
     device = rest.removeprefix("//") or _only_port()
     # Relative paths too: the pty of a simulated board has such a name.
     path, _, query = device.partition("?")
@@ -141,9 +140,10 @@ class Remote:
             async with asyncio.timeout(GREETING):
                 while greeting.profile is None:
                     transport.write(greeting.questions())
+                    begun = greeting.has_begun
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_ASK_AGAIN):
-                            while greeting.profile is None:
+                            while greeting.has_begun is begun and greeting.profile is None:
                                 greeting.receive(await transport.recv())
             return transport, greeting, greeting.profile
         except (TimeoutError, TransportClosedError) as exc:

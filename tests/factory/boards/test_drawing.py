@@ -30,3 +30,24 @@ def test_what_could_control_a_terminal_is_escaped() -> None:
         "  parts:",
         "    lamp: on",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ({}, ["  blink.hex runs in simavr"]),
+        ({"behind": 0.44}, ["  blink.hex runs in simavr, 0.4 s behind"]),
+        (
+            {"stopped": "erased flash", "restarts": 3},
+            [
+                "  blink.hex runs in simavr",
+                "  ! it stands still: erased flash; a reset brings it back",
+                "  ! restarted by its watchdog: 3 times",
+            ],
+        ),
+    ],
+)
+def test_firmware_is_shown_with_how_it_fares(changes: dict[str, object], lines: list[str]) -> None:
+    firmware = {"name": "blink.hex", "engine": "simavr", "behind": 0.0, "stopped": None, "restarts": 0}
+    board: dict[str, object] = {"title": "Uno", "lost": None, "shorts": [], "pins": [], "parts": {}}
+    assert draw("uno", {**board, "firmware": firmware | changes}).splitlines()[1:] == lines

@@ -21,7 +21,7 @@ board.get_pin("d:13:o").write(1)
 heard: queue.Queue[tuple[str, object]] = queue.Queue()
 analog = board.get_pin("a:0:i")
 analog.register_callback(lambda value: heard.put(("analog", round(value * 1023))))
-button = board.get_pin("d:2:u")
+button = board.get_pin("d:2:i")
 button.register_callback(lambda value: heard.put(("button", int(value))))
 button.enable_reporting()
 board.samplingOn()
@@ -31,7 +31,7 @@ known: dict[str, object] = {}
 
 def wait_for(what, value):
     while known.get(what) != value:
-        key, now = heard.get(timeout=10)
+        key, now = heard.get(timeout=30)
         known[key] = now
     print(what, value, flush=True)
 

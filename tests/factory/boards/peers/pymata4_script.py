@@ -17,13 +17,13 @@ board.digital_write(13, 1)
 
 heard = queue.Queue()
 board.set_pin_mode_analog_input(0, callback=lambda data: heard.put(("analog", data[2])))
-board.set_pin_mode_digital_input_pullup(2, callback=lambda data: heard.put(("button", data[2])))
+board.set_pin_mode_digital_input(2, callback=lambda data: heard.put(("button", data[2])))
 known = {}
 
 
 def wait_for(what, value):
     while known.get(what) != value:
-        key, now = heard.get(timeout=10)
+        key, now = heard.get(timeout=30)
         known[key] = now
     print(what, value, flush=True)
 

@@ -20,7 +20,7 @@ known: dict[str, int] = {}
 
 async def wait_for(what, value):
     while known.get(what) != value:
-        key, now = await asyncio.wait_for(heard.get(), 10)
+        key, now = await asyncio.wait_for(heard.get(), 30)
         known[key] = now
     print(what, value, flush=True)
 
@@ -37,7 +37,7 @@ async def main():
     await board.set_pin_mode_digital_output(13)
     await board.digital_write(13, 1)
     await board.set_pin_mode_analog_input(0, callback=analog)
-    await board.set_pin_mode_digital_input_pullup(2, callback=button)
+    await board.set_pin_mode_digital_input(2, callback=button)
     await wait_for("analog", 511)
     await wait_for("button", 1)
     await wait_for("button", 0)
