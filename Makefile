@@ -47,7 +47,7 @@ fix: setup ## Mend the style where a program can.
 
 soak: setup ## Run the long soaks; SOAK_SECONDS=60 shortens them.
 	@scripts/system-packages
-	SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) tests/soak tests/fleet -m soak --timeout=0 -rP
+	SOAK_SECONDS=$(SOAK_SECONDS) $(PYTEST) tests/soak tests/fleet tests/mesh/protocol/ring -m soak --timeout=0 -rP
 
 bench: setup ## Measure this product beside its peers; BENCH=--quick takes a minute.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'

@@ -19,6 +19,7 @@ from mesh.streamdoor import StreamDoor
 from mesh.text import endpoint
 
 if TYPE_CHECKING:
+    from factory.circulating import Circulating
     from factory.handling import Handling
     from factory.loop import FactoryLoop
     from mesh.feeds import Feeds
@@ -36,6 +37,7 @@ class Doors:
         handling: Answers its plain clients.
         feeds: What plain clients may subscribe to.
         hub: Gives the links to other processes.
+        circulating: The rings, whose other members dial this one.
         say: Prints a line of the sketch.
         note: Logs what is no error.
         warn: Logs a warning.
@@ -51,6 +53,7 @@ class Doors:
         handling: Handling,
         feeds: Feeds,
         hub: Callable[[], Hub],
+        circulating: Circulating,
         *,
         say: Callable[[str], None],
         note: Callable[[str], object],
@@ -60,6 +63,7 @@ class Doors:
         self._handling = handling
         self._feeds = feeds
         self._hub = hub
+        self._circulating = circulating
         self._say = say
         self._note = note
         self._warn = warn
@@ -104,11 +108,14 @@ class Doors:
         host = socket or me.host
         if port is None:
             port = me.port if me.port is not None else self._port_of_environment() or DEFAULT_PORT
+        if self._circulating.is_wanted:
+            self._circulating.rings.prepare()
         self.web = door = Door(
             self._handling,
             own_hosts={host, me.host},
             allowed_origins=self._sketch.grid.origins,
             link=self._hub().accept,
+            ring=self._circulating.rings.accept if self._circulating.is_wanted else None,
             reserved=PLAIN,
             feeds=self._feeds,
             others=lambda: self._besides(door),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mesh.control import Answer
     from mesh.runtime import WorkerRecord
 
-PLAIN: Final = frozenset({"$info", "$ledger", "$ping"})
+PLAIN: Final = frozenset({"$info", "$ledger", "$ping", "$ring"})
 """What plain websocket clients may ask as well: the answers that are no streams."""
 
 _HERE = "a process of this machine"
@@ -81,6 +81,7 @@ class Inspection:
             "$info": lambda _: self.facts(),
             "$ledger": lambda _: worker.books(),
             "$ping": lambda _: None,
+            "$ring": lambda _: worker.circulating.status(),
             "$tap": self.taps.parts,
         }
 

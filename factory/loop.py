@@ -437,6 +437,45 @@ class FactoryLoop:
         """
         return self._worker.publishing.publish(channel, msg, latch=latch)
 
+    async def circulate(
+        self, group: str, msg: object, *, timeout: float | None = REQUEST_TIMEOUT
+    ) -> mesh.Receipt:
+        """Send a message once round a ring, and return the receipt when it is back.
+
+        At the other members it comes to the handler that takes the channel of the ring's name.
+
+        Args:
+            group: A group of the grid with ``topology: ring``, which this node is a member of.
+            msg: The message.
+            timeout: Seconds to wait for the receipt; ``None`` waits for ever.
+
+        Returns:
+            The receipt: ``seen`` names those that took the message, in the order of the ring.
+
+        Raises:
+            GridError: If there is no such ring, or this node is not in it.
+            NoReceiptError: If it was not back in time; some members may have taken it.
+            RingLeftError: If the worker stops.
+            PayloadError: If the message cannot be sent.
+            FrameTooLargeError: If it is larger than 1 MiB.
+
+        """
+        return await self._worker.circulating.rings.circulate(group, msg, timeout)
+
+    async def ring_members(self, group: str, *, timeout: float = 2.0) -> tuple[str, ...]:
+        """Return who is in a ring now besides this node, in its order.
+
+        Args:
+            group: As for ``circulate()``.
+            timeout: Seconds to wait for a ring that is broken.
+
+        Raises:
+            GridError: If there is no such ring, or this node is not in it.
+            NoReceiptError: If the ring was not closed for so long.
+
+        """
+        return await self._worker.circulating.rings.ring(group).members(timeout)
+
     def on_peer(self, name: str, state: str, reason: str) -> Any:
         """Take note that a peer came (``up``) or went (``down``); override it, async if you like.
 

@@ -15,6 +15,7 @@ from functools import partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from factory.circulating import Circulating
 from factory.doors import DEFAULT_PORT, Doors
 from factory.ending import cancel, to_its_end, wait_at_most, within
 from factory.errors import HookError, SetupError
@@ -100,11 +101,13 @@ class Worker:
             inspection=self.inspection,
             whence=lambda peer: self.hub.whence(peer),
         )
+        self.circulating = Circulating(sketch.name, sketch.grid, self._handling, self._log.info)
         self._doors = Doors(
             sketch,
             self._handling,
             Feeds(self.publishing),
             lambda: self.hub,
+            self.circulating,
             say=self._say,
             note=self._log.info,
             warn=self._log.warning,
@@ -197,6 +200,8 @@ class Worker:
         await self._doors.serve_further()
         callers = wired_to(self._sketch.me, self._sketch.grid)
         self._wires.settle(wanted, callers, serves=self._doors.takes_links)
+        if self._doors.web is not None and self.circulating.is_wanted:
+            self.circulating.rings.start()
         self._hooks_begun = True
         for name in self._plan.on_start:
             if not self._stopping.is_set():
@@ -262,6 +267,7 @@ class Worker:
         late = await wait_at_most([*self._rhythms, *asks], DRAIN)
         if self._hub is not None:
             drain.append(asyncio.create_task(self._hub.drain(STOPPING), name="drain links"))
+        drain.append(asyncio.create_task(self.circulating.leave(), name="leave the rings"))
         left = max(begun + DRAIN - asyncio.get_running_loop().time(), 0.1)
         await wait_at_most(drain, left)
         slow = {*self._in_hand(), *(task.get_name() for task in self._rhythms if task in late)}
@@ -271,6 +277,7 @@ class Worker:
                 f"{'; what it had in hand is not acknowledged' if self._in_hand() else ''}"
             )
         await cancel([*drain, *asks, *self._rhythms], self._report)
+        await within(CLOSING, self.circulating.close(), "closing the rings", self._report)
         await within(CLOSING, self._doors.close(), "closing the doors", self._report)
         hooks = self._run_stop_hooks()
         if not await within(STOP_HOOKS, hooks, "stop hooks", self._report):

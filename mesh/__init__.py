@@ -12,11 +12,14 @@ from mesh.errors import (
     MeshError,
     NackedError,
     NameTakenError,
+    NoReceiptError,
     NotAServerError,
     OutcomeUnknownError,
     PayloadError,
     PeerDownError,
     ProtocolError,
+    RingError,
+    RingLeftError,
     ServeError,
     UnknownNodeError,
     VersionMismatchError,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from mesh.gridfile import EnvRegistry, FileRegistry, Grid, Group, Registry, StaticRegistry, grid
     from mesh.lines import LineProtocol
     from mesh.node import Node
+    from mesh.rings.shell import Receipt
     from mesh.streams import Ask
     from mesh.subscription import Subscription
 else:
@@ -49,6 +53,7 @@ else:
             ),
             "mesh.lines": ("LineProtocol",),
             "mesh.node": ("Node",),
+            "mesh.rings.shell": ("Receipt",),
             "mesh.streams": ("Ask",),
             "mesh.subscription": ("Subscription",),
             "mesh.sync": ("sync",),
@@ -72,6 +77,7 @@ __all__ = [
     "MeshError",
     "NackedError",
     "NameTakenError",
+    "NoReceiptError",
     "Node",
     "NotAServerError",
     "OutcomeUnknownError",
@@ -79,7 +85,10 @@ __all__ = [
     "Peer",
     "PeerDownError",
     "ProtocolError",
+    "Receipt",
     "Registry",
+    "RingError",
+    "RingLeftError",
     "ServeError",
     "StaticRegistry",
     "Subscription",

@@ -48,6 +48,7 @@ from mesh.protocol.books import TakenBooks
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.protocol.patterns import RESERVED
+from mesh.protocol.ring import SUBPROTOCOL as RING
 from mesh.protocol.values import Refusal, Wire, refusal_to_wire
 from mesh.text import endpoint, printable
 from mesh.transport.base import Transport
@@ -85,6 +86,7 @@ class Door:
             is answered with HTTP 503.
         link: Serves a connection that speaks ``sketchmesh.v1`` until it ends; without it
             nobody is offered that subprotocol.
+        ring: The same for connections that speak ``sketchmesh-ring.v1``.
         reserved: Channels of the mesh itself that the responder answers on.
         others: Tells how many connections the other doors of this process have; they count as well.
         books: Where messages are counted; by default in books of its own.
@@ -107,6 +109,7 @@ class Door:
         allowed_origins: Collection[str] = (),
         max_clients: int = MAX_CLIENTS,
         link: Callable[[Transport], Awaitable[str]] | None = None,
+        ring: Callable[[Transport], Awaitable[str]] | None = None,
         reserved: Collection[str] = (),
         feeds: Feeds | None = None,
         others: Callable[[], int] = lambda: 0,
@@ -118,7 +121,7 @@ class Door:
         self._own_hosts = {*own_hosts, sockets.gethostname()}
         self.allowed_origins = frozenset(allowed_origins)
         self._max_clients = max_clients
-        self._link = link
+        self._framed = {name: serve for name, serve in ((SUBPROTOCOL, link), (RING, ring)) if serve}
         self._reserved = frozenset(reserved)
         self._servers: list[Server] = []
         # Connected, and not yet through with the handshake.
@@ -295,7 +298,7 @@ class Door:
         if (
             channel.startswith(RESERVED)
             and channel not in self._reserved
-            and not self._asks_for_link(request)
+            and not self._asks_for_frames(request)
         ):
             why = f"channel {printable(channel)!r} is not known; names that begin with $ are reserved"
             return self._turn_away(connection, HTTPStatus.NOT_FOUND, why)
@@ -307,13 +310,14 @@ class Door:
         self._admitted.add(connection)
         return None
 
-    def _asks_for_link(self, request: Request) -> bool:
+    def _asks_for_frames(self, request: Request) -> bool:
         offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
-        return self._link is not None and SUBPROTOCOL in {word.strip() for word in offered.split(",")}
+        return not self._framed.keys().isdisjoint(word.strip() for word in offered.split(","))
 
     def _select(self, connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-        if self._link is not None and SUBPROTOCOL in offered:
-            return Subprotocol(SUBPROTOCOL)
+        for name in self._framed:
+            if name in offered:
+                return Subprotocol(name)
         # What a frame of the link may have on top of a message is not for plain clients.
         connection.protocol.max_message_size = MAX_MESSAGE
         return None
@@ -331,7 +335,7 @@ class Door:
         self._talks[connection] = asyncio.current_task()
         try:
             if connection.subprotocol is not None:
-                await self._serve_link(connection)
+                await self._serve_frames(connection, self._framed[connection.subprotocol])
             else:
                 await self._serve_client(connection)
         except Exception as exc:
@@ -341,8 +345,9 @@ class Door:
         finally:
             del self._talks[connection]
 
-    async def _serve_link(self, connection: ServerConnection) -> None:
-        assert self._link is not None
+    async def _serve_frames(
+        self, connection: ServerConnection, serve: Callable[[Transport], Awaitable[str]]
+    ) -> None:
         set_user_timeout(connection.transport.get_extra_info("socket"), USER_TIMEOUT)
         assert isinstance(connection, LinkConnection)
         # 4 KiB of headers that nobody will look at again, for as long as the link lives. Without any
@@ -351,7 +356,7 @@ class Door:
         wire = connection.as_transport(_address(connection.remote_address))
         self._wires.add(wire)
         try:
-            await self._link(wire)
+            await serve(wire)
         finally:
             self._wires.discard(wire)
 

@@ -17,6 +17,9 @@ The tree, with the builtin that each one also is::
         VersionMismatchError (ConnectionError)
         OutcomeUnknownError
         FrameTooLargeError (ValueError)
+      RingError
+        NoReceiptError (TimeoutError)
+        RingLeftError (ConnectionError)
       PayloadError (ValueError)
       LineTooLongError (ValueError)
       ServeError (OSError)
@@ -296,6 +299,47 @@ class FrameTooLargeError(DeliveryError, ValueError):
         super().__init__(peer, words)
         self.size = size
         self.limit = limit
+
+
+class RingError(MeshError):
+    """A message did not come round.
+
+    Attributes:
+        group: Name of the ring.
+
+    """
+
+    def __init__(self, group: str, message: str) -> None:
+        super().__init__(message)
+        self.group = group
+
+
+class NoReceiptError(RingError, TimeoutError):
+    """The receipt did not come in time; some members may have taken the message, and it may still come round.
+
+    Attributes:
+        waited: Seconds since it was circulated.
+
+    """
+
+    def __init__(self, group: str, waited: float) -> None:
+        super().__init__(
+            group,
+            f"a message was not round the ring {group} within {waited:.1f} s, but some may have taken it; "
+            f"look with `mesh ring` whether the ring is closed and which handler is slow, or be more patient",
+        )
+        self.waited = waited
+
+
+class RingLeftError(RingError, ConnectionError):
+    """This member leaves the ring, or has left it, before the receipt was there."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__(
+            group,
+            f"this member leaves the ring {group}; what has no receipt may have been taken by some members; "
+            f"circulate it before the worker stops",
+        )
 
 
 class PayloadError(MeshError, ValueError):

@@ -9,6 +9,7 @@ from sketches.greeting import Greeting
 from sketches.iopin import IOPin
 from sketches.line import Line
 from sketches.rawecho import RawEcho
+from sketches.ringchat import RingChat
 from sketches.robustgreeting import RobustGreeting
 
 # In the order of the lessons; the launcher lists them so.
@@ -23,4 +24,5 @@ __all__ = [  # noqa: RUF022
     "Line",
     "Bridge",
     "Board",
+    "RingChat",
 ]

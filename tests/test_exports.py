@@ -33,6 +33,7 @@ PUBLIC = {
         "MeshError",
         "NackedError",
         "NameTakenError",
+        "NoReceiptError",
         "Node",
         "NotAServerError",
         "OutcomeUnknownError",
@@ -40,7 +41,10 @@ PUBLIC = {
         "Peer",
         "PeerDownError",
         "ProtocolError",
+        "Receipt",
         "Registry",
+        "RingError",
+        "RingLeftError",
         "ServeError",
         "StaticRegistry",
         "Subscription",
@@ -77,6 +81,7 @@ PUBLIC = {
         "IOPin",
         "Line",
         "RawEcho",
+        "RingChat",
         "RobustGreeting",
     },
 }
@@ -143,7 +148,7 @@ def test_the_public_names_are_sorted(package: ModuleType) -> None:
 
 def test_the_sketches_stand_in_the_order_of_the_lessons() -> None:
     lines = ["Echo", "RawEcho", "Greeting", "RobustGreeting", "Line", "Bridge"]
-    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines, "Board"]
+    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines, "Board", "RingChat"]
 
 
 @PACKAGES

@@ -13,6 +13,7 @@ from factory.cli import (
     looking,
     making,
     pins,
+    ring,
     running,
     sending,
     topping,
@@ -41,6 +42,7 @@ for command in (
     *logs.COMMANDS,
     *checking.COMMANDS,
     *pins.COMMANDS,
+    *ring.COMMANDS,
 ):
     main.add_command(command)
 

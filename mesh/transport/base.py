@@ -153,6 +153,16 @@ class Transport(ABC):
         """
         return None
 
+    def arrivals(self) -> int | None:
+        """Return how many pieces of data have arrived, also those that wait for a lost one before them.
+
+        A number that grows proves that the peer lives. ``None`` when the transport cannot tell.
+        """
+        return None
+
+    def hasten(self) -> None:  # noqa: B027
+        """Have what is lost sent again sooner, where the system can: for little data that matters soon."""
+
     def write(self, message: bytes) -> None:
         """Send one message. Never waits and never raises.
 

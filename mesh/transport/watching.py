@@ -7,10 +7,9 @@ from typing import Any, TypeVar, cast
 from websockets.asyncio.connection import Connection
 from websockets.protocol import State
 
-from mesh.protocol.link import SUBPROTOCOL
 from mesh.transport.stream import address_words
 from mesh.transport.tapping import Tap, tap_of_process
-from mesh.transport.websocket import end_words
+from mesh.transport.websocket import FRAMED, end_words
 
 C = TypeVar("C", bound=Connection)
 
@@ -50,7 +49,7 @@ class Watch:
 class _Tapped(Connection):
     """To be mixed into connections of ``websockets`` while there is a tap on the process.
 
-    A link's messages do not pass here; its transport tells of them.
+    What links and rings send does not pass here; their transports tell of it.
     """
 
     watch: Watch | None = None
@@ -58,7 +57,7 @@ class _Tapped(Connection):
     async def handshake(self, *args: Any, **options: Any) -> None:
         await super().handshake(*args, **options)  # type: ignore[misc]
         tap = tap_of_process()
-        if tap is not None and self.state is State.OPEN and self.subprotocol != SUBPROTOCOL:
+        if tap is not None and self.state is State.OPEN and self.subprotocol not in FRAMED:
             path = self.request.path if self.request is not None else ""
             self.watch = Watch(tap, f"{address_words(self.remote_address)}{path}")
 

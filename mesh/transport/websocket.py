@@ -27,11 +27,15 @@ from websockets.protocol import Side, State
 
 from mesh.node import MAX_MESSAGE
 from mesh.protocol.link import SUBPROTOCOL
+from mesh.protocol.ring.records import SUBPROTOCOL as RING
 from mesh.transport.base import Transport
 from mesh.transport.framing import Cutter, Masker, apply_mask, head
 
 if TYPE_CHECKING:
     from mesh.transport.watching import Watch
+
+FRAMED: Final = frozenset((SUBPROTOCOL, RING))
+"""The subprotocols that consist of frames."""
 
 MAX_UNREAD: Final = MAX_MESSAGE + 4 * 2**20
 """Bytes that wait in the write buffer of a client that does not read; beyond it the client is cut off."""
@@ -64,6 +68,10 @@ _LARGE: Final = 16 * 1024
 # Offset of tcpi_last_data_recv, in milliseconds, in Linux's struct tcp_info: eight
 # bytes of flags, then 32-bit fields of which it is the twelfth (linux/tcp.h).
 _LAST_DATA_RECV = 8 + 4 * 11
+# The option TCP_THIN_LINEAR_TIMEOUTS, which Python has no name for (linux/tcp.h).
+_THIN_LINEAR_TIMEOUTS = 16
+# Likewise of tcpi_data_segs_in: behind 24 fields of 32 bits, four of 64 and four more of 32.
+_DATA_SEGS_IN = 8 + 4 * 24 + 8 * 4 + 4 * 4
 
 
 class _Gate:
@@ -139,7 +147,7 @@ class LinkConnection(Connection):
 
     def _begin_link(self) -> WebsocketTransport:
         wire = self._wire = WebsocketTransport(self)
-        if self._is_ahead or self.subprotocol != SUBPROTOCOL or self.protocol.extensions:
+        if self._is_ahead or self.subprotocol not in FRAMED or self.protocol.extensions:
             # The library has the first bytes, or knows better what such a client may send.
             wire.cutter.is_done = True
             wire.library_reads_on()
@@ -167,7 +175,7 @@ class LinkConnection(Connection):
         """Return the wire of a link before anybody has asked for it, if this is one."""
         if self.state is State.CONNECTING:
             self._is_ahead = not data.endswith(b"\r\n\r\n")
-        elif self.subprotocol == SUBPROTOCOL and self.state is State.OPEN:
+        elif self.subprotocol in FRAMED and self.state is State.OPEN:
             return self._begin_link()
         return None
 
@@ -338,16 +346,30 @@ class WebsocketTransport(Transport):
 
     def silence(self) -> float | None:
         """Return the seconds since the kernel last got bytes from the peer; Linux only."""
+        milliseconds = self._tcp_info(_LAST_DATA_RECV)
+        return None if milliseconds is None else milliseconds / 1000
+
+    def arrivals(self) -> int | None:
+        """Return how many segments with data the kernel has got, in or out of order; Linux only."""
+        return self._tcp_info(_DATA_SEGS_IN)
+
+    def hasten(self) -> None:
+        """Let the kernel not double the pause before it sends a lost segment again; Linux only."""
+        if self._socket is not None and sys.platform.startswith("linux"):
+            with contextlib.suppress(OSError, ValueError):  # a unix socket, or closed
+                self._socket.setsockopt(socket.IPPROTO_TCP, _THIN_LINEAR_TIMEOUTS, 1)
+
+    def _tcp_info(self, offset: int) -> int | None:
+        """Return a field of what the kernel knows of the connection."""
         if self._socket is None or not sys.platform.startswith("linux"):
             return None
         try:
-            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV + 4)
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, offset + 4)
         except (OSError, ValueError):  # ValueError: uvloop has closed it
             return None
-        if len(info) < _LAST_DATA_RECV + 4:
+        if len(info) < offset + 4:
             return None
-        (milliseconds,) = struct.unpack_from("=I", info, _LAST_DATA_RECV)
-        return float(milliseconds / 1000)
+        return int(struct.unpack_from("=I", info, offset)[0])
 
     # -- what the connection calls -----------------------------------------------------------
 

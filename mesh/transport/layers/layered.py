@@ -87,6 +87,14 @@ class Layered(Transport):
         """Return the seconds since bytes last arrived."""
         return self._inner.silence()
 
+    def arrivals(self) -> int | None:
+        """Return how many pieces of data have arrived."""
+        return self._inner.arrivals()
+
+    def hasten(self) -> None:
+        """Have what is lost sent again sooner, where the system can."""
+        self._inner.hasten()
+
     # -- towards the wire ------------------------------------------------------------------
 
     def write(self, message: bytes) -> None:

@@ -97,6 +97,8 @@ async def test_every_public_method_works_on_the_one_that_logs(pair: Pair) -> Non
     assert call("is_closing")() is False  # type: ignore[operator]
     assert call("ended") is None
     assert call("silence")() is not None  # type: ignore[operator]
+    assert call("arrivals")() is None, "memory has no kernel that counts"  # type: ignore[operator]
+    call("hasten")()  # type: ignore[operator]
     assert await call("recv")() == b"early"  # type: ignore[operator]
     await call("send")(b"one")  # type: ignore[operator]
     call("write")(b"two")  # type: ignore[operator]

@@ -1,0 +1,1 @@
+"""Rings: the members of a group, each linked to its two neighbours."""
