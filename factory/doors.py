@@ -120,6 +120,7 @@ class Doors:
             feeds=self._feeds,
             others=lambda: self._besides(door),
             books=self._taken,
+            converse=self._handling.converse,
         )
         # To its end, for of a door that is half open nobody could give back the port.
         await to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))
@@ -135,7 +136,7 @@ class Doors:
             ServeError: If that is not possible there.
 
         """
-        return await self._serve_messages(NodeDoor(url, ("line",)))
+        return await self._serve_messages(NodeDoor(url, self._sketch.line_layers))
 
     async def serve_further(self) -> None:
         """Serve at the further doors that the grid gives this node.
@@ -164,6 +165,7 @@ class Doors:
             notice=self._note,
             max_line=node_door.max_line or MAX_LINE,
             idle=node_door.idle,
+            converse=self._handling.converse,
         )
         self._streams.append(door)
         opening = door.open(node_door.url, node_door.layers)

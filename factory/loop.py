@@ -16,7 +16,7 @@ from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
 from factory.running import run_until_stopped
 from mesh.arguments import check_seconds
-from mesh.conversation import Client
+from mesh.conversation import Client, Converse
 from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, check_target, gather, nodes_of
@@ -60,6 +60,7 @@ class FactoryLoop:
         target: The node it sends to by default, as the grid or the command line says.
         line_door: Where it serves lines, as ``tcp://HOST:PORT`` or another address; ``None`` for nowhere.
             ``setup()`` may set it; empty, the sketch needs no websocket either unless a port is asked for.
+        line_layers: What makes messages of the bytes there; a class may set its own.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
@@ -89,6 +90,7 @@ class FactoryLoop:
     name: str
     target: mesh.Node | str | None
     line_door: str | None = None
+    line_layers: ClassVar[tuple[str, ...]] = ("line",)
 
     _worker = cast("Worker", _Unmade())  # until the constructor has run
 
@@ -501,6 +503,22 @@ class FactoryLoop:
             otherwise is left out.
 
         """
+
+    def converse(self, client: Client) -> Converse | None:
+        """Return what holds the whole conversation with a plain client; override it, and not async.
+
+        For protocols of which an answer to each message is not the rule. What is said then is the sketch's
+        own business: it is not in the ledger, and no handler sees it.
+
+        Args:
+            client: Who came, before its first message.
+
+        Returns:
+            What is called with the connection, a ``mesh.Transport``, and begins the conversation;
+            ``None`` if handlers answer its messages.
+
+        """
+        return None
 
     def next_message(self, channel: str | None = None) -> asyncio.Future[str | bytes]:
         """Return a future for the next message that comes, as it comes; its handler handles it as well.

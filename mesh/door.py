@@ -37,7 +37,17 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from mesh.admission import why_refused
-from mesh.conversation import STOPPING, Client, Ending, Responder, sendable
+from mesh.conversation import (
+    STOPPING,
+    Choose,
+    Client,
+    Conversation,
+    Converse,
+    Ending,
+    Responder,
+    just_answer,
+    sendable,
+)
 from mesh.descriptors import Hush, raise_limit, reserve
 from mesh.dialling import USER_TIMEOUT
 from mesh.feeds import Feed, Feeds, asked
@@ -90,6 +100,7 @@ class Door:
         reserved: Channels of the mesh itself that the responder answers on.
         others: Tells how many connections the other doors of this process have; they count as well.
         books: Where messages are counted; by default in books of its own.
+        converse: Chooses who holds the conversation with a plain client.
         feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
@@ -114,8 +125,10 @@ class Door:
         feeds: Feeds | None = None,
         others: Callable[[], int] = lambda: 0,
         books: TakenBooks | None = None,
+        converse: Choose = just_answer,
     ) -> None:
         self._responder = responder
+        self._converse_with = converse
         self._feeds = feeds
         self._others = others
         self._own_hosts = {*own_hosts, sockets.gethostname()}
@@ -133,6 +146,7 @@ class Door:
         self._hush: Hush | None = None
         self._idle: set[ServerConnection] = set()
         self._wires: set[WebsocketTransport] = set()
+        self._held: set[Conversation] = set()
         self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
         self._draining = False
         self.host = ""
@@ -202,6 +216,8 @@ class Door:
             if wire.is_unheard:
                 # Nobody knows it yet, so nobody else would end it. If it is a worker, it dials again.
                 wire.abort()
+        for conversation in list(self._held):
+            conversation.drain()
         idle = list(self._idle)
         await asyncio.gather(
             *(connection.close(1001, STOPPING) for connection in idle),
@@ -369,6 +385,10 @@ class Door:
         reason = STOPPING
         feed: Feed | None = None
         try:
+            converse = None if client.subscribes else self._converse_with(client)
+            if converse is not None:
+                reason = await self._hold(connection, converse)
+                return
             if self._feeds is not None and wish is not None:
                 assert isinstance(connection, LinkConnection)
                 feed = self._feeds.open(connection, channel, wish)
@@ -396,6 +416,17 @@ class Door:
             if feed is not None:
                 feed.close("closed" if self._stops() else "client gone")
             self._responder.client_closed(client, reason)
+
+    async def _hold(self, connection: ServerConnection, converse: Converse) -> str:
+        assert isinstance(connection, LinkConnection)
+        conversation = converse(connection.as_transport(_address(connection.remote_address), text=True))
+        self._held.add(conversation)
+        if self._stops():
+            conversation.drain()
+        try:
+            return await conversation.run()
+        finally:
+            self._held.discard(conversation)
 
     async def _answer(self, connection: ServerConnection, client: Client, message: Wire) -> str | None:
         """Answer a message; return why that is the end of the conversation, if it is."""

@@ -11,6 +11,7 @@ from sketches.line import Line
 from sketches.rawecho import RawEcho
 from sketches.ringchat import RingChat
 from sketches.robustgreeting import RobustGreeting
+from sketches.rooms import Rooms
 
 # In the order of the lessons; the launcher lists them so.
 __all__ = [  # noqa: RUF022
@@ -25,4 +26,5 @@ __all__ = [  # noqa: RUF022
     "Bridge",
     "Board",
     "RingChat",
+    "Rooms",
 ]

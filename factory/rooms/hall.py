@@ -132,7 +132,7 @@ class Hall:
         )
         self._guests.add(guest)
         if self._stopping:
-            self._dismiss(guest, self._stopping)
+            self.dismiss(guest, self._stopping)
         return guest
 
     def gone(self, guest: Guest, now: float) -> None:
@@ -169,7 +169,13 @@ class Hall:
         """Tell everybody that it is over; each connection is to be closed once it has its mail."""
         self._stopping = reason
         for guest in self._guests:
-            self._dismiss(guest, reason)
+            self.dismiss(guest, reason)
+
+    def dismiss(self, guest: Guest, reason: str) -> None:
+        """Tell a connection that it is over; it is to be closed once it has its mail."""
+        if not guest.is_over:
+            guest.is_over = True
+            guest.mailbox.answer(event("closing", reason=reason))
 
     def take(self, guest: Guest, text: str | bytes, now: float) -> None:
         """Do what a client says; what it is told, and what others get, lies in the mailboxes then."""
@@ -253,7 +259,7 @@ class Hall:
         if old is not None:
             # A laptop that was closed and opened: its old connection may look alive for long.
             seen = {name: room.last for name, room in user.rooms.items()}
-            self._dismiss(old, "you are connected from elsewhere")
+            self.dismiss(old, "you are connected from elsewhere")
         self._away.pop(user, None)
         rooms = [room.name for room in user.rooms.values()]
         guest.mailbox.answer(event("connected", username=user.name, session=user.session, rooms=rooms))
@@ -361,10 +367,6 @@ class Hall:
         for member in room.members:
             if member is not user and member.guest is not None:
                 member.guest.mailbox.answer(data)
-
-    def _dismiss(self, guest: Guest, reason: str) -> None:
-        guest.is_over = True
-        guest.mailbox.answer(event("closing", reason=reason))
 
 
 def _is_same(user: User, name: str, session: str | None) -> bool:

@@ -29,7 +29,7 @@ from mesh.node import MAX_MESSAGE
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.ring.records import SUBPROTOCOL as RING
 from mesh.transport.base import Transport
-from mesh.transport.framing import Cutter, Masker, apply_mask, head
+from mesh.transport.framing import BINARY, TEXT, Cutter, Masker, apply_mask, head
 
 if TYPE_CHECKING:
     from mesh.transport.watching import Watch
@@ -134,14 +134,17 @@ class LinkConnection(Connection):
         super().connection_made(cast(asyncio.Transport, self._gate))
         self.transport = socket_transport
 
-    def as_transport(self, peer: str) -> WebsocketTransport:
+    def as_transport(self, peer: str, *, text: bool = False) -> WebsocketTransport:
         """Return what a link uses; the connection is its own from now on.
 
         Args:
             peer: Address of the other end, for people.
+            text: Whether what is written is UTF-8, and goes out as text messages.
 
         """
         wire = self._wire or self._begin_link()
+        if text:
+            wire.kind = TEXT
         wire.set_peer(peer)
         return wire
 
@@ -269,8 +272,11 @@ class WebsocketTransport(Transport):
 
     Attributes:
         cutter: Cuts messages from its bytes.
+        kind: How frames begin that are written: those of binary messages, or of text.
 
     """
+
+    kind = BINARY
 
     def __init__(self, connection: LinkConnection) -> None:
         super().__init__()
@@ -301,14 +307,17 @@ class WebsocketTransport(Transport):
             return
         if self._is_extended:
             with contextlib.suppress(InvalidState):  # it is being closed
-                self._connection.protocol.send_binary(message)
+                if self.kind == TEXT:
+                    self._connection.protocol.send_text(message)
+                else:
+                    self._connection.protocol.send_binary(message)
                 self._connection.send_data()
             return
         if self._masker is None:
-            begin = head(len(message), 0)
+            begin = head(len(message), 0, self.kind)
         else:
             key = self._masker.key()
-            begin = head(len(message), 0x80) + key
+            begin = head(len(message), 0x80, self.kind) + key
             message = apply_mask(message, key)
         if len(message) < _LARGE:
             self._wire.write(begin + message)
