@@ -20,6 +20,7 @@ from mesh.conversation import Client, Converse
 from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, check_target, gather, nodes_of
+from mesh.protocol.books import Books
 from mesh.protocol.values import NO_ANSWER, message_to_wire
 from mesh.text import did_you_mean, listing
 
@@ -439,6 +440,10 @@ class FactoryLoop:
         """
         return self._worker.publishing.publish(channel, msg, latch=latch)
 
+    def subscribers(self, channel: str) -> int:
+        """Return how many subscribed to a channel that this sketch publishes."""
+        return self._worker.publishing.subscribers(channel)
+
     async def circulate(
         self, group: str, msg: object, *, timeout: float | None = REQUEST_TIMEOUT
     ) -> mesh.Receipt:
@@ -503,6 +508,24 @@ class FactoryLoop:
             otherwise is left out.
 
         """
+
+    def on_subscriber(self, channel: str) -> Any:
+        """Take note that somebody subscribed to a channel of this sketch; override it, async if you like.
+
+        Args:
+            channel: The channel.
+
+        """
+
+    def ledger(self) -> Books:
+        """Return what the sketch counts by itself, to be shown in the ledger; override it, and not async.
+
+        Returns:
+            By a name in brackets, which can be no peer's, the lines as the ledger has them: ``sent``,
+            ``received`` and ``published``. One that does not balance counts as any other.
+
+        """
+        return {}
 
     def converse(self, client: Client) -> Converse | None:
         """Return what holds the whole conversation with a plain client; override it, and not async.

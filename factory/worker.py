@@ -87,6 +87,7 @@ class Worker:
         self._threads = Threads(sketch.name)
         self._stopping = asyncio.Event()
         self.publishing = Publishing(patience=sketch.patience, say=self._say)
+        self.publishing.subscribed = self._subscribed
         self.inspection = Inspection(sketch, self)
         self._handling = Handling(
             sketch,
@@ -402,7 +403,8 @@ class Worker:
         whole = self._hub.books() if self._hub is not None else {}
         if self._peers is not None:
             whole = joined(whole, self._peers.books(), mark="sent to")
-        return joined(whole, self._doors.books(), mark="of the door")
+        whole = joined(whole, self._doors.books(), mark="of the door")
+        return joined(whole, self._sketch.ledger(), mark="of the sketch")
 
     @property
     def balanced(self) -> bool:
@@ -412,6 +414,9 @@ class Worker:
     def _peer_changed(self, peer: str, state: str, reason: str) -> None:
         self._handling.peer_changed(peer, state, reason)
         self._tell("on_peer", lambda: self._sketch.on_peer(peer, state, reason))
+
+    def _subscribed(self, channel: str) -> None:
+        self._tell("on_subscriber", lambda: self._sketch.on_subscriber(channel))
 
     def _client_changed(self, client: Client, state: str, reason: str) -> bool:
         return self._tell("on_client", lambda: self._sketch.on_client(client, state, reason)) is True

@@ -76,6 +76,9 @@ _SILENT.setLevel(logging.CRITICAL)
 MAX_CLIENTS = 20_000
 """Most connections at once, unless the door is told another number."""
 
+GOING_AWAY = 1001
+"""The code with which connections are closed when the door is."""
+
 _READ = Request("", Headers())
 
 # Bytes of a reason that a closing frame has room for, behind its code.
@@ -146,7 +149,7 @@ class Door:
         self._hush: Hush | None = None
         self._idle: set[ServerConnection] = set()
         self._wires: set[WebsocketTransport] = set()
-        self._held: set[Conversation] = set()
+        self._held: dict[Conversation, WebsocketTransport] = {}
         self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
         self._draining = False
         self.host = ""
@@ -216,11 +219,12 @@ class Door:
             if wire.is_unheard:
                 # Nobody knows it yet, so nobody else would end it. If it is a worker, it dials again.
                 wire.abort()
-        for conversation in list(self._held):
+        for conversation, wire in list(self._held.items()):
+            wire.code = GOING_AWAY
             conversation.drain()
         idle = list(self._idle)
         await asyncio.gather(
-            *(connection.close(1001, STOPPING) for connection in idle),
+            *(connection.close(GOING_AWAY, STOPPING) for connection in idle),
             *(server.wait_closed() for server in self._servers),
             return_exceptions=True,
         )
@@ -406,7 +410,7 @@ class Door:
                     reason = _ended_by_us(ending)
                     await connection.close(1000, _fitting(ending))
                     return
-            await connection.close(1001, STOPPING)
+            await connection.close(GOING_AWAY, STOPPING)
         except ConnectionClosed as exc:
             reason = _closed(exc)
         except Exception as exc:
@@ -419,14 +423,16 @@ class Door:
 
     async def _hold(self, connection: ServerConnection, converse: Converse) -> str:
         assert isinstance(connection, LinkConnection)
-        conversation = converse(connection.as_transport(_address(connection.remote_address), text=True))
-        self._held.add(conversation)
+        wire = connection.as_transport(_address(connection.remote_address), text=True)
+        conversation = converse(wire)
+        self._held[conversation] = wire
         if self._stops():
+            wire.code = GOING_AWAY
             conversation.drain()
         try:
             return await conversation.run()
         finally:
-            self._held.discard(conversation)
+            del self._held[conversation]
 
     async def _answer(self, connection: ServerConnection, client: Client, message: Wire) -> str | None:
         """Answer a message; return why that is the end of the conversation, if it is."""

@@ -36,17 +36,26 @@ class Guest:
         user: Who it is; ``None`` before it said so.
         mailbox: What it gets.
         allowance: What it may say for now.
-        is_over: Whether it is to be closed once it has its mail.
+        address: From where it comes.
+        since: When it came.
+        why_over: Why it is to be closed once it has its mail; empty if it is not.
 
     """
 
-    __slots__ = ("allowance", "is_over", "mailbox", "user")
+    __slots__ = ("address", "allowance", "mailbox", "since", "user", "why_over")
 
-    def __init__(self, mailbox: Mailbox, allowance: Allowance) -> None:
+    def __init__(self, mailbox: Mailbox, allowance: Allowance, address: str, since: float) -> None:
         self.user: User | None = None
         self.mailbox = mailbox
         self.allowance = allowance
-        self.is_over = False
+        self.address = address
+        self.since = since
+        self.why_over = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is to be closed once it has its mail."""
+        return bool(self.why_over)
 
 
 class User:
@@ -113,26 +122,38 @@ class Hall:
         # In the order in which they went.
         self._away: dict[User, None] = {}
         self._guests: set[Guest] = set()
+        # By address, those that have not said who they are, in the order in which they came.
+        self._strangers: dict[str, dict[Guest, None]] = {}
         self._token = token
         self._closed = Books()
         self._stopping = ""
 
     # -- connections -----------------------------------------------------------------------
 
-    def open(self, wake: Callable[[], object]) -> Guest:
+    def open(self, wake: Callable[[], object], address: str = "", now: float = 0.0) -> Guest:
         """Return a new connection.
 
         Args:
             wake: Called when something waits for it and nothing did before.
+            address: From where it comes, as far as one can tell.
+            now: The time.
 
         """
         limits = self.limits
-        guest = Guest(
-            Mailbox(limits.waiting, limits.waiting_bytes, wake), Allowance(limits.rate, limits.burst)
-        )
+        mailbox = Mailbox(limits.waiting, limits.waiting_bytes, wake)
+        guest = Guest(mailbox, Allowance(limits.rate, limits.burst), address, now)
         self._guests.add(guest)
+        strangers = self._strangers.setdefault(address, {})
+        strangers[guest] = None
         if self._stopping:
-            self.dismiss(guest, self._stopping)
+            self.dismiss(guest, self._stopping, now)
+        elif len(strangers) > limits.strangers:
+            self.dismiss(
+                guest,
+                f"there are {limits.strangers} connections from {address or 'here'} already "
+                f"that have not said who they are",
+                now,
+            )
         return guest
 
     def gone(self, guest: Guest, now: float) -> None:
@@ -140,21 +161,11 @@ class Hall:
         if guest not in self._guests:
             return
         self._guests.discard(guest)
+        self._is_known(guest)
         closed, mailbox = self._closed, guest.mailbox
         closed.handed += mailbox.taken
         closed.dropped += mailbox.dropped + mailbox.close()
-        user = guest.user
-        if user is None or user.guest is not guest:
-            return
-        user.guest = None
-        if not user.rooms:
-            self._forget(user)
-            return
-        user.away_until = now + self.limits.away
-        user.seen = {name: room.last for name, room in user.rooms.items()}
-        self._away[user] = None
-        for room in user.rooms.values():
-            self._announce("away", room, user)
+        self._lose(guest, now)
 
     def expire(self, now: float) -> float | None:
         """Forget who is away for too long; return when the next one will be, if there is one."""
@@ -165,31 +176,72 @@ class Hall:
             self._forget(user)
         return None
 
-    def stop(self, reason: str) -> None:
+    def hurry(self, now: float) -> None:
+        """Dismiss those that take too long to say who they are."""
+        silence = self.limits.silence
+        for strangers in self._strangers.values():
+            for guest in strangers:
+                if guest.since + silence > now:
+                    break
+                self.dismiss(guest, f"you did not say who you are within {silence:g} s", now)
+
+    def stop(self, reason: str, now: float) -> None:
         """Tell everybody that it is over; each connection is to be closed once it has its mail."""
+        if self._stopping:
+            return
         self._stopping = reason
         for guest in self._guests:
-            self.dismiss(guest, reason)
+            self.dismiss(guest, reason, now)
 
-    def dismiss(self, guest: Guest, reason: str) -> None:
-        """Tell a connection that it is over; it is to be closed once it has its mail."""
+    def dismiss(self, guest: Guest, reason: str, now: float, *, told: bool = True) -> None:
+        """Take nothing more from a connection, which is to be closed once it has its mail.
+
+        Its user is away from now on: what is said later is not for a connection that was told of its end.
+
+        Args:
+            guest: The connection.
+            reason: Why.
+            now: The time.
+            told: Whether it is told so; not if it is the one who wants it.
+
+        """
         if not guest.is_over:
-            guest.is_over = True
-            guest.mailbox.answer(event("closing", reason=reason))
+            guest.why_over = reason
+            self._lose(guest, now)
+            if told:
+                guest.mailbox.answer(event("closing", reason=reason))
 
     def take(self, guest: Guest, text: str | bytes, now: float) -> None:
         """Do what a client says; what it is told, and what others get, lies in the mailboxes then."""
         if guest.is_over:
             return
         try:
+            answer = self.ask(guest, text, now)
+        except Mistake as exc:
+            answer = event("error", reason=str(exc))
+        if answer is not None:
+            guest.mailbox.answer(answer)
+
+    def ask(self, guest: Guest, text: str | bytes, now: float) -> bytes | None:
+        """Do what a client says, and return what it alone is told, if that is anything.
+
+        Raises:
+            Mistake: If it cannot be done.
+
+        """
+        try:
+            if guest.is_over:
+                raise Mistake(guest.why_over)
             if wait := guest.allowance.spend(now):
                 raise Mistake(
                     f"too fast: {self.limits.rate:g} a second; wait {wait:.1f} s, then say it again"
                 )
-            self._do(guest, text)
+            if len(text) > self.limits.command:
+                raise Mistake(f"that has {len(text)} bytes; {self.limits.command} are the most")
+            return self._do(guest, text, now)
         except (Mistake, NameRefusedError) as exc:
             self._closed.refused += 1
-            guest.mailbox.answer(event("error", reason=str(exc)))
+            raise Mistake(str(exc)) from exc
 
     def books(self) -> dict[str, int | bool]:
         """Return what became of all messages; see ``Books``."""
@@ -209,33 +261,53 @@ class Hall:
             "balanced": closed.offered == handed + dropped + closed.absent + pending,
         }
 
+    def ledger(self) -> dict[str, dict[str, dict[str, object]]]:
+        """Return the same as a part of the ledger of a worker: copies that were published."""
+        books = self.books()
+        line = {
+            "published": books["offered"],
+            "delivered": books["handed"],
+            "refused": 0,
+            "dropped": {
+                why: count
+                for why, count in (("no room", books["dropped"]), ("away", books["absent"]))
+                if count
+            },
+            "pending": books["pending"],
+            "balanced": books["balanced"],
+        }
+        return {"sent": {}, "received": {}, "published": {"(all rooms)": line}}
+
+    def knows(self, session: str) -> bool:
+        """Say whether there is a user with a session."""
+        return session in self._sessions
+
     # -- what clients say --------------------------------------------------------------------
 
-    def _do(self, guest: Guest, text: str | bytes) -> None:
+    def _do(self, guest: Guest, text: str | bytes, now: float) -> bytes | None:
         wish = command(text)
         user = guest.user
         if isinstance(wish, Connect):
             if user is not None:
                 raise Mistake(f"you are connected as {user.name} already")
-            self._connect(guest, wish)
-        elif user is None:
+            return self._connect(guest, wish, now)
+        if user is None:
             raise Mistake('say who you are first: {"action": "connect", "username": "ann"}')
-        elif isinstance(wish, Chat):
-            self._chat(user, wish)
-        elif isinstance(wish, Join):
-            self._join(user, wish)
-        elif isinstance(wish, Leave):
-            self._leave(user, self._room_of(user, wish.room))
-        else:
-            self._who(user, guest, wish)
+        if isinstance(wish, Chat):
+            return self._chat(user, wish)
+        if isinstance(wish, Join):
+            return self._join(user, wish)
+        if isinstance(wish, Leave):
+            return self._leave(user, self._room_of(user, wish.room))
+        return self._who(user, wish)
 
-    def _connect(self, guest: Guest, wish: Connect) -> None:
+    def _connect(self, guest: Guest, wish: Connect, now: float) -> bytes | None:
         name = settled_name(wish.username, "username", self.limits.name)
         holders = {self._looks[look] for look in looks(name) if look in self._looks}
         same = next((user for user in holders if _is_same(user, name, wish.session)), None)
         if same is not None:
-            self._come_back(same, guest, wish)
-            return
+            self._come_back(same, guest, wish, now)
+            return None
         for holder in holders:
             if holder.guest is not None:
                 raise Mistake(
@@ -248,18 +320,20 @@ class Hall:
             raise Mistake(f"there are {self.limits.users} users already, and no more are let in")
         user = User(name, self._token(), guest)
         guest.user = user
+        self._is_known(guest)
         self._sessions[user.session] = user
         self._looks.update(dict.fromkeys(user.looks, user))
-        guest.mailbox.answer(event("connected", username=name, session=user.session, rooms=[]))
+        return event("connected", username=name, session=user.session, rooms=[])
 
-    def _come_back(self, user: User, guest: Guest, wish: Connect) -> None:
+    def _come_back(self, user: User, guest: Guest, wish: Connect, now: float) -> None:
         old, user.guest = user.guest, guest
         guest.user = user
+        self._is_known(guest)
         seen = user.seen
         if old is not None:
             # A laptop that was closed and opened: its old connection may look alive for long.
             seen = {name: room.last for name, room in user.rooms.items()}
-            self.dismiss(old, "you are connected from elsewhere")
+            self.dismiss(old, "you are connected from elsewhere", now)
         self._away.pop(user, None)
         rooms = [room.name for room in user.rooms.values()]
         guest.mailbox.answer(event("connected", username=user.name, session=user.session, rooms=rooms))
@@ -275,7 +349,7 @@ class Hall:
             if old is None:
                 self._announce("back", room, user)
 
-    def _join(self, user: User, wish: Join) -> None:
+    def _join(self, user: User, wish: Join) -> bytes:
         name = settled_name(wish.room, "room", self.limits.name)
         key = name.casefold()
         room = self.rooms.get(key)
@@ -291,17 +365,15 @@ class Hall:
         self.rooms[key] = room
         room.members[user] = wish.echo
         user.rooms[key] = room
-        assert user.guest is not None
-        user.guest.mailbox.answer(event("joined", room=room.name, username=user.name, **_present(room)))
         if is_new:
             self._announce("joined", room, user)
+        return event("joined", room=room.name, username=user.name, **_present(room))
 
-    def _leave(self, user: User, room: Room) -> None:
+    def _leave(self, user: User, room: Room) -> bytes:
         self._part(user, room)
-        assert user.guest is not None
-        user.guest.mailbox.answer(event("left", room=room.name, username=user.name))
+        return event("left", room=room.name, username=user.name)
 
-    def _chat(self, user: User, wish: Chat) -> None:
+    def _chat(self, user: User, wish: Chat) -> bytes | None:
         room = self._room_of(user, wish.room)
         if len(wish.message) > self.limits.message:
             raise Mistake(
@@ -322,16 +394,15 @@ class Hall:
         closed.accepted += 1
         closed.offered += count
         room.keep(user, data)
-        if wish.ref is not None and user.guest is not None:
-            user.guest.mailbox.answer(event("accepted", ref=wish.ref, room=name, id=room.last, members=count))
+        if wish.ref is None:
+            return None
+        return event("accepted", ref=wish.ref, room=name, id=room.last, members=count)
 
-    def _who(self, user: User, guest: Guest, wish: Who) -> None:
+    def _who(self, user: User, wish: Who) -> bytes:
         if wish.room is None:
-            rooms = [room.name for room in user.rooms.values()]
-            guest.mailbox.answer(event("who", username=user.name, rooms=rooms))
-        else:
-            room = self._room_of(user, wish.room)
-            guest.mailbox.answer(event("who", room=room.name, **_present(room)))
+            return event("who", username=user.name, rooms=[room.name for room in user.rooms.values()])
+        room = self._room_of(user, wish.room)
+        return event("who", room=room.name, **_present(room))
 
     # -- parts ----------------------------------------------------------------------------------
 
@@ -341,6 +412,29 @@ class Hall:
         if room is None:
             raise Mistake(f"you are not in room {str(name)[: self.limits.name]!r}; join it first")
         return room
+
+    def _lose(self, guest: Guest, now: float) -> None:
+        """Let the user of a connection be away, if it has no other one."""
+        user = guest.user
+        if user is None or user.guest is not guest:
+            return
+        user.guest = None
+        if not user.rooms:
+            self._forget(user)
+            return
+        user.away_until = now + self.limits.away
+        user.seen = {name: room.last for name, room in user.rooms.items()}
+        self._away[user] = None
+        if not self._stopping:  # or everybody would be told of everybody else
+            for room in user.rooms.values():
+                self._announce("away", room, user)
+
+    def _is_known(self, guest: Guest) -> None:
+        """Take note that a connection is no stranger any more: it has said who it is, or is gone."""
+        strangers = self._strangers.get(guest.address, {})
+        strangers.pop(guest, None)
+        if not strangers:
+            self._strangers.pop(guest.address, None)
 
     def _part(self, user: User, room: Room) -> None:
         key = room.name.casefold()

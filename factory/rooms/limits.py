@@ -24,6 +24,9 @@ class Limits:
         kept_bytes: Their bytes.
         away: Seconds for which a user who lost the connection keeps name and rooms.
         announced: Members up to which a room is told who comes and goes.
+        command: Bytes of one command.
+        strangers: Connections from one address that have not said who they are.
+        silence: Seconds that a connection may take to say so.
 
     """
 
@@ -41,6 +44,9 @@ class Limits:
     kept_bytes: int = 256 * 1024
     away: float = 300.0
     announced: int = 100
+    command: int = 64 * 1024
+    strangers: int = 256
+    silence: float = 10.0
 
 
 class Allowance:

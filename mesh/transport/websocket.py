@@ -273,10 +273,12 @@ class WebsocketTransport(Transport):
     Attributes:
         cutter: Cuts messages from its bytes.
         kind: How frames begin that are written: those of binary messages, or of text.
+        code: What its goodbye says.
 
     """
 
     kind = BINARY
+    code = 1000
 
     def __init__(self, connection: LinkConnection) -> None:
         super().__init__()
@@ -332,7 +334,7 @@ class WebsocketTransport(Transport):
             async with asyncio.timeout(CLOSE_TIMEOUT) as limit:
                 flow = _Flow(self, limit)
                 try:
-                    await self._connection.close(1000, reason[:100])
+                    await self._connection.close(self.code, reason[:100])
                 finally:
                     flow.stop()
         except TimeoutError:

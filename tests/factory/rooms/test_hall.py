@@ -124,7 +124,8 @@ def test_who_marks_a_message_is_told_that_it_was_accepted(crowd: Crowd) -> None:
         ('{"action": "chat", "room": "x", "message": 7}', "'message' is a text"),
         ('{"action": "chat", "room": "x", "message": "", "ref": 1}', "'ref' is a text"),
         ('{"action": "connect", "username": "x"}', "you are connected as ann already"),
-        ("[" * 100_000, "that is not JSON"),
+        ("[" * 60_000, "that is not JSON"),
+        ("x" * 70_000, "that has 70000 bytes; 65536 are the most"),
     ],
 )
 def test_mistakes_are_answered_and_change_nothing(crowd: Crowd, said: str, reason: str) -> None:
@@ -307,7 +308,7 @@ def test_at_the_end_everybody_is_told(crowd: Crowd) -> None:
     crowd.come("ann", "lobby")
     crowd.come("bob", "lobby")
     crowd.say("bob", "chat", room="lobby", message="the last word")
-    crowd.hall.stop("the server stops")
+    crowd.hall.stop("the server stops", 0.0)
     *_, chat, closing = crowd.read("ann")
     assert chat["message"] == "the last word"
     assert closing == {"action": "closing", "reason": "the server stops"}
