@@ -3,6 +3,7 @@
 from sketches.board import Board
 from sketches.bridge import Bridge
 from sketches.buzzer import Buzzer
+from sketches.chat import Chat
 from sketches.clock import Clock
 from sketches.echo import Echo
 from sketches.greeting import Greeting
@@ -27,4 +28,5 @@ __all__ = [  # noqa: RUF022
     "Board",
     "RingChat",
     "Rooms",
+    "Chat",
 ]

@@ -367,7 +367,7 @@ class Hall:
         user.rooms[key] = room
         if is_new:
             self._announce("joined", room, user)
-        return event("joined", room=room.name, username=user.name, **_present(room))
+        return event("joined", room=room.name, username=user.name, last=room.last, **_present(room))
 
     def _leave(self, user: User, room: Room) -> bytes:
         self._part(user, room)
