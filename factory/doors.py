@@ -121,6 +121,7 @@ class Doors:
             others=lambda: self._besides(door),
             books=self._taken,
             converse=self._handling.converse,
+            pages=self._sketch.pages,
         )
         # To its end, for of a door that is half open nobody could give back the port.
         await to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from types import EllipsisType
+from types import EllipsisType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import mesh
@@ -23,6 +23,7 @@ from mesh.gathering import Gathered, Targets, check_target, gather, nodes_of
 from mesh.protocol.books import Books
 from mesh.protocol.values import NO_ANSWER, message_to_wire
 from mesh.text import did_you_mean, listing
+from mesh.web import Page
 
 if TYPE_CHECKING:
     from factory.worker import Worker
@@ -71,6 +72,8 @@ class FactoryLoop:
             the conversation with a plain client, ``ignore`` acknowledges it with ``None``.
         publishes: Channels that the class publishes on. A class that names any serves,
             even if it has no handlers, so that others can subscribe.
+        pages: What browsers get where the sketch serves, by path without its leading slash;
+            ``mesh.web.pages()`` makes it of a folder.
 
     Raises:
         SketchError: If a signature of the class is wrong, or an argument is none of
@@ -82,6 +85,7 @@ class FactoryLoop:
     patience: ClassVar[float | None] = 10.0
     registry: ClassVar[mesh.Registry | None] = None
     publishes: ClassVar[Collection[str]] = ()
+    pages: ClassVar[Mapping[str, Page]] = MappingProxyType({})
     plan: ClassVar[Plan]
     on_error: OnError = "nack"
     client = CurrentClient()

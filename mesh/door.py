@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket as sockets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -64,7 +64,7 @@ from mesh.text import endpoint, printable
 from mesh.transport.base import Transport
 from mesh.transport.watching import tapped
 from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
-from mesh.web import ASSETS, asset
+from mesh.web import ASSETS, Page, asset
 
 logger = logging.getLogger("mesh.door")
 
@@ -104,6 +104,7 @@ class Door:
         others: Tells how many connections the other doors of this process have; they count as well.
         books: Where messages are counted; by default in books of its own.
         converse: Chooses who holds the conversation with a plain client.
+        pages: What browsers get, by path without its leading slash.
         feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
@@ -129,9 +130,11 @@ class Door:
         others: Callable[[], int] = lambda: 0,
         books: TakenBooks | None = None,
         converse: Choose = just_answer,
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
         self._responder = responder
         self._converse_with = converse
+        self._pages = pages or {}
         self._feeds = feeds
         self._others = others
         self._own_hosts = {*own_hosts, sockets.gethostname()}
@@ -313,8 +316,10 @@ class Door:
             return self._turn_away(
                 connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
             )
-        if "Upgrade" not in request.headers and channel in ASSETS:
-            return _asset(channel)
+        if "Upgrade" not in request.headers:
+            page = self._pages.get(channel) or (asset(channel) if channel in ASSETS else None)
+            if page is not None:
+                return _page(page)
         if (
             channel.startswith(RESERVED)
             and channel not in self._reserved
@@ -489,10 +494,9 @@ def _fitting(reason: str) -> str:
     return reason.encode(errors="backslashreplace")[:_MOST_REASON].decode(errors="ignore")
 
 
-def _asset(path: str) -> Response:
-    headers, content = asset(path)
-    headers = {"Date": formatdate(usegmt=True), "Connection": "close", **headers}
-    return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, Headers(headers), content)
+def _page(page: Page) -> Response:
+    headers = {"Date": formatdate(usegmt=True), "Connection": "close", **page.headers}
+    return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, Headers(headers), page.content)
 
 
 def _channel(target: str) -> tuple[str, str]:

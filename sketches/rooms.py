@@ -10,12 +10,14 @@ from factory.rooms.io.neighbours import Neighbours
 from factory.rooms.limits import Limits
 from factory.rooms.vocabulary import Mistake
 from mesh.conversation import Converse
+from mesh.web import pages
 
 
 class Rooms(factory.FactoryLoop):
     """Rooms to talk in, for browsers, programs and other sketches."""
 
     line_layers = ("len32le",)
+    pages = pages("factory.rooms", "page")
 
     async def setup(
         self,
