@@ -184,6 +184,7 @@ class Worker:
                 raise error(f"{self.args_at}{exc}") from exc.__cause__
         if self._stopping.is_set():
             return
+        self._doors.prepare()
         wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
         lines = self._sketch.line_door
         if self._plan.is_client_only:
@@ -454,7 +455,7 @@ class Worker:
         host = _first(socket, target.host if target else None, "localhost")
         number = _first(port, target.port if target else None, DEFAULT_PORT)
         known = next((node for node in sketch.grid if (node.host, node.port) == (host, number)), None)
-        tls = target is not None and target.tls
+        tls = False if target is None else target.tls
         sketch.target = known or Node(endpoint(host, number), host, number, tls=tls)
 
     # -- messages ------------------------------------------------------------------

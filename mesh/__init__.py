@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from mesh.errors import (
     AckTimeoutError,
+    CertificateError,
     DeliveryError,
     FrameTooLargeError,
     GridError,
@@ -63,6 +64,7 @@ else:
 __all__ = [
     "AckTimeoutError",
     "Ask",
+    "CertificateError",
     "DeliveryError",
     "EnvRegistry",
     "FileRegistry",

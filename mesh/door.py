@@ -27,6 +27,7 @@ import socket as sockets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
+from ssl import SSLContext
 from typing import Any
 from urllib.parse import unquote
 
@@ -165,12 +166,13 @@ class Door:
         """How many connections there are, those in their handshake included."""
         return len(self._talks) + len(self._knocking)
 
-    async def open(self, host: str, port: int) -> None:
+    async def open(self, host: str, port: int, ssl: SSLContext | None = None) -> None:
         """Listen on every address of a host.
 
         Args:
             host: Name or address; ``localhost`` means both loopback addresses.
             port: TCP port; 0 takes a free one.
+            ssl: What it speaks TLS with.
 
         Raises:
             ServeError: If the port is taken or not permitted, or the host is not of
@@ -194,6 +196,7 @@ class Door:
                 await serve(
                     self._converse,
                     sock=listener,
+                    ssl=ssl,
                     process_request=self._admit,
                     create_connection=self._connection_class(),
                     compression=None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from ssl import SSLContext
 
 from mesh.conversation import STOPPING, Choose, Client, Conversation, Responder, just_answer
 from mesh.descriptors import raise_limit, reserve
@@ -84,12 +85,15 @@ class StreamDoor:
         """How many clients there are."""
         return len(self._talks)
 
-    async def open(self, url: str, layers: Sequence[LayerSpec] = ("line",)) -> None:
+    async def open(
+        self, url: str, layers: Sequence[LayerSpec] = ("line",), ssl: SSLContext | None = None
+    ) -> None:
         """Listen at an address.
 
         Args:
             url: The address; see ``mesh.transport.endpoints``.
             layers: What makes messages of what comes there, first that nearest the wire.
+            ssl: What it speaks TLS with, where the address can.
 
         Raises:
             EndpointError: If it is no address.
@@ -103,7 +107,7 @@ class StreamDoor:
         self._speaks_lines = list(layers[-1:]) == ["line"]
         lower = layers[:-1] if self._speaks_lines else layers
         layers = [partial(Line, max_line=self._max_line) if spec == "line" else spec for spec in lower]
-        options = Options(half_open=True, limit=self._max_clients + _GRACE, notice=self._notice)
+        options = Options(half_open=True, ssl=ssl, limit=self._max_clients + _GRACE, notice=self._notice)
         self._listener = await listen(url, self._accept, layers=layers, options=options)
         self.address = self._listener.address
 

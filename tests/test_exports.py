@@ -18,6 +18,7 @@ import sketches
 PUBLIC = {
     mesh: {
         "AckTimeoutError",
+        "CertificateError",
         "Ask",
         "DeliveryError",
         "EnvRegistry",

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from factory.cli import (
+    certificates,
     checking,
     examining,
     logs,
@@ -43,6 +44,7 @@ for command in (
     *checking.COMMANDS,
     *pins.COMMANDS,
     *ring.COMMANDS,
+    *certificates.COMMANDS,
 ):
     main.add_command(command)
 
