@@ -72,7 +72,7 @@ def _refused(top: dict[str, Any], reader: Reader) -> frozenset[Path]:
             fields = top["nodes"][path[1]]
             if fields is REFUSED or path[2] not in fields:
                 refused.add(path)
-    refused |= {path for path in reader.shortened if path[2:3] in (("doors",), ("tls",))}
+    refused |= {path for path in reader.shortened if path[2:3] == ("doors",)}
     return frozenset(refused)
 
 

@@ -33,9 +33,12 @@ def has_certificate(entry: NodeEntry) -> bool:
 def check_tls(name: str, entry: NodeEntry, places: Places, problems: Problems) -> None:
     """Note files that are of no use without another one."""
     path = ("nodes", name, "tls")
-    if isinstance(entry.tls, bool) or any(refused[:3] == path for refused in places.refused):
-        return
-    written, place = _written(entry), places.keys[path]
+    written = _written(entry)
+    if isinstance(entry.tls, bool) or any(
+        (*path, file) in places.values for file in _FILES if file not in written
+    ):
+        return  # what a mistake was is written, so it is not to be called missing
+    place = places.keys[path]
     if not written:
         problems.add(place, "`tls` names no file", "write true, or {cert: FILE, key: FILE, authority: FILE}")
     elif "key" in written and "cert" not in written:
