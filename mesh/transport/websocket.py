@@ -16,7 +16,7 @@ import contextlib
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -326,6 +326,13 @@ class WebsocketTransport(Transport):
         else:
             self._wire.write(begin)
             self._wire.write(message)
+
+    def _transmit_all(self, messages: Sequence[bytes]) -> None:
+        if self._masker is not None or self._is_extended:
+            super()._transmit_all(messages)
+        elif not self._wire.is_closing():
+            kind = self.kind
+            self._wire.write(b"".join([part for one in messages for part in (head(len(one), 0, kind), one)]))
 
     async def _close(self, reason: str) -> None:
         # The library's own limit knows nothing of slow wires.

@@ -116,8 +116,7 @@ class Talk:
         """Hand over what waits, as much as the connection takes."""
         transport, mailbox = self._transport, self.guest.mailbox
         while len(mailbox) and transport.writable and not transport.is_closing():
-            for message in mailbox.take(AT_ONCE):
-                transport.write(message)
+            transport.write_all(mailbox.take(AT_ONCE))
         if self.guest.is_over:
             if not len(mailbox):
                 self._end(self.guest.why_over)

@@ -102,7 +102,8 @@ async def test_every_public_method_works_on_the_one_that_logs(pair: Pair) -> Non
     assert await call("recv")() == b"early"  # type: ignore[operator]
     await call("send")(b"one")  # type: ignore[operator]
     call("write")(b"two")  # type: ignore[operator]
-    assert [await far.recv(), await far.recv()] == [b"one", b"two"]
+    call("write_all")([b"three", b"four"])  # type: ignore[operator]
+    assert [await far.recv() for _ in range(4)] == [b"one", b"two", b"three", b"four"]
     notes = Notes()
     call("start")(notes)  # type: ignore[operator]
     call("pause_reading")()  # type: ignore[operator]
