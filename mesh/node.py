@@ -79,6 +79,9 @@ class Tls:
     key: str | None = None
     authority: str | None = None
 
+    def __str__(self) -> str:
+        return f"with {self.cert or self.authority}"
+
 
 @dataclass(frozen=True, slots=True)
 class NodeDoor:

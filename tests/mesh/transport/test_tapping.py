@@ -122,8 +122,8 @@ async def test_every_public_method_works_on_the_one_that_logs(pair: Pair) -> Non
     assert notes.heard[1:] == ["ended: closed from here"]
     public = {name for name, _ in inspect.getmembers(Transport) if not name.startswith("_")}
     assert called == public, "a public method of Transport is not tried here"
-    assert (logged.stats.messages_in, logged.stats.messages_out) == (2, 2)
-    assert (logged.stats.bytes_in, logged.stats.bytes_out) == (14, 6)
+    assert (logged.stats.messages_in, logged.stats.messages_out) == (2, 4)
+    assert (logged.stats.bytes_in, logged.stats.bytes_out) == (14, 15)
 
 
 @pytest.mark.source("D21")
