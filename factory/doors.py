@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import TYPE_CHECKING
 
 from factory.ending import to_its_end
@@ -12,7 +13,7 @@ from factory.inspection import PLAIN
 from mesh.door import Door
 from mesh.errors import NotAServerError
 from mesh.link_doors import LinkDoors
-from mesh.node import Node, NodeDoor
+from mesh.node import Node, NodeDoor, Tls
 from mesh.protocol.books import Books, TakenBooks, merged
 from mesh.protocol.lines import MAX_LINE
 from mesh.streamdoor import StreamDoor
@@ -72,6 +73,7 @@ class Doors:
         self.web: Door | None = None
         self._streams: list[StreamDoor] = []
         self._links: LinkDoors | None = None
+        self._ssl: SSLContext | None = None
 
     @property
     def takes_links(self) -> bool:
@@ -83,7 +85,7 @@ class Doors:
         """This node with the host and port that it really serves on."""
         if self.web is None or not self.web.port:
             raise NotAServerError(self._sketch.name)
-        return Node(self._sketch.name, self.web.host, self.web.port)
+        return Node(self._sketch.name, self.web.host, self.web.port, tls=self._sketch.me.tls)
 
     def books(self) -> Books:
         """Return the ledger of all plain clients."""
@@ -96,6 +98,20 @@ class Doors:
         return sum(other.connections for other in self._all() if other is not door)
 
     # -- opening ---------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Read the certificate, if the node has one.
+
+        Raises:
+            CertificateError: If it cannot be used.
+
+        """
+        me = self._sketch.me
+        if isinstance(me.tls, Tls) and me.tls.cert is not None:
+            # Late: who serves without TLS need not load it.
+            from mesh.certificates import serving
+
+            self._ssl = serving(me.tls, me.where("tls"))
 
     async def serve(self, socket: str | None, port: int | None) -> None:
         """Serve websockets, for plain clients and links.
@@ -120,10 +136,13 @@ class Doors:
             feeds=self._feeds,
             others=lambda: self._besides(door),
             books=self._taken,
+            converse=self._handling.converse,
+            pages=self._sketch.pages,
         )
         # To its end, for of a door that is half open nobody could give back the port.
-        await to_its_end(asyncio.create_task(door.open(host, port), name="opening the door"))
-        self._say(f"serving on {endpoint(host, door.port)}")
+        opening = door.open(host, port, self._ssl)
+        await to_its_end(asyncio.create_task(opening, name="opening the door"))
+        self._say(f"serving on {endpoint(host, door.port)}{'' if self._ssl is None else ' with TLS'}")
         if me.port is not None and door.port != me.port:
             self._warn(f"the grid has {me.name} on port {me.port}; that is where its peers will look for it")
 
@@ -135,7 +154,7 @@ class Doors:
             ServeError: If that is not possible there.
 
         """
-        return await self._serve_messages(NodeDoor(url, ("line",)))
+        return await self._serve_messages(NodeDoor(url, self._sketch.line_layers))
 
     async def serve_further(self) -> None:
         """Serve at the further doors that the grid gives this node.
@@ -150,7 +169,7 @@ class Doors:
                 await self._serve_messages(door)
         if me.link_door is None:
             return
-        self._links = doors = LinkDoors(me.doors, self._hub().accept, notice=self._note)
+        self._links = doors = LinkDoors(me.doors, self._hub().accept, notice=self._note, ssl=self._ssl)
         await to_its_end(asyncio.create_task(doors.open(), name="opening the doors for links"))
         for address in doors.addresses:
             self._say(f"serving links on {address}")
@@ -164,9 +183,10 @@ class Doors:
             notice=self._note,
             max_line=node_door.max_line or MAX_LINE,
             idle=node_door.idle,
+            converse=self._handling.converse,
         )
         self._streams.append(door)
-        opening = door.open(node_door.url, node_door.layers)
+        opening = door.open(node_door.url, node_door.layers, self._ssl)
         await to_its_end(asyncio.create_task(opening, name="opening a door"))
         self._say(f"serving on {door.address}")
         return door.address

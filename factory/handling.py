@@ -34,7 +34,7 @@ from factory.tap import ACKED, CAME
 from factory.threads import Threads
 from factory.trouble import is_cancellation, named, words
 from mesh.control import Answer, answered_at_once, parts_of
-from mesh.conversation import Client, Ending
+from mesh.conversation import Client, Converse, Ending
 from mesh.errors import PayloadError
 from mesh.links.answering import RefusedError
 from mesh.links.inbox import Handle, Route
@@ -176,6 +176,12 @@ class Handling:
         return _Way(handler, captured, (self._plain if plain else self._linked)[handler.name])
 
     # -- plain clients -------------------------------------------------------------------
+
+    def converse(self, client: Client) -> Converse | None:
+        """Return what the sketch holds its conversations with, if it does so itself."""
+        if client.channel in self._reserved:
+            return None
+        return self._sketch.converse(client)
 
     def client_opened(self, client: Client) -> None:
         """Find who handles this client's channel, and tell that it came."""

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from types import EllipsisType
+from types import EllipsisType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import mesh
@@ -16,12 +16,14 @@ from factory.output import OUTPUT
 from factory.plan import Plan, read_plan
 from factory.running import run_until_stopped
 from mesh.arguments import check_seconds
-from mesh.conversation import Client
+from mesh.conversation import Client, Converse
 from mesh.deliveries import REQUEST_TIMEOUT, delivery_of, request_delivery
 from mesh.errors import NackedError
 from mesh.gathering import Gathered, Targets, check_target, gather, nodes_of
+from mesh.protocol.books import Books
 from mesh.protocol.values import NO_ANSWER, message_to_wire
 from mesh.text import did_you_mean, listing
+from mesh.web import Page
 
 if TYPE_CHECKING:
     from factory.worker import Worker
@@ -60,6 +62,7 @@ class FactoryLoop:
         target: The node it sends to by default, as the grid or the command line says.
         line_door: Where it serves lines, as ``tcp://HOST:PORT`` or another address; ``None`` for nowhere.
             ``setup()`` may set it; empty, the sketch needs no websocket either unless a port is asked for.
+        line_layers: What makes messages of the bytes there; a class may set its own.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
@@ -69,6 +72,8 @@ class FactoryLoop:
             the conversation with a plain client, ``ignore`` acknowledges it with ``None``.
         publishes: Channels that the class publishes on. A class that names any serves,
             even if it has no handlers, so that others can subscribe.
+        pages: What browsers get where the sketch serves, by path without its leading slash;
+            ``mesh.web.pages()`` makes it of a folder.
 
     Raises:
         SketchError: If a signature of the class is wrong, or an argument is none of
@@ -80,6 +85,7 @@ class FactoryLoop:
     patience: ClassVar[float | None] = 10.0
     registry: ClassVar[mesh.Registry | None] = None
     publishes: ClassVar[Collection[str]] = ()
+    pages: ClassVar[Mapping[str, Page]] = MappingProxyType({})
     plan: ClassVar[Plan]
     on_error: OnError = "nack"
     client = CurrentClient()
@@ -89,6 +95,7 @@ class FactoryLoop:
     name: str
     target: mesh.Node | str | None
     line_door: str | None = None
+    line_layers: ClassVar[tuple[str, ...]] = ("line",)
 
     _worker = cast("Worker", _Unmade())  # until the constructor has run
 
@@ -437,6 +444,10 @@ class FactoryLoop:
         """
         return self._worker.publishing.publish(channel, msg, latch=latch)
 
+    def subscribers(self, channel: str) -> int:
+        """Return how many subscribed to a channel that this sketch publishes."""
+        return self._worker.publishing.subscribers(channel)
+
     async def circulate(
         self, group: str, msg: object, *, timeout: float | None = REQUEST_TIMEOUT
     ) -> mesh.Receipt:
@@ -501,6 +512,40 @@ class FactoryLoop:
             otherwise is left out.
 
         """
+
+    def on_subscriber(self, channel: str) -> Any:
+        """Take note that somebody subscribed to a channel of this sketch; override it, async if you like.
+
+        Args:
+            channel: The channel.
+
+        """
+
+    def ledger(self) -> Books:
+        """Return what the sketch counts by itself, to be shown in the ledger; override it, and not async.
+
+        Returns:
+            By a name in brackets, which can be no peer's, the lines as the ledger has them: ``sent``,
+            ``received`` and ``published``. One that does not balance counts as any other.
+
+        """
+        return {}
+
+    def converse(self, client: Client) -> Converse | None:
+        """Return what holds the whole conversation with a plain client; override it, and not async.
+
+        For protocols of which an answer to each message is not the rule. What is said then is the sketch's
+        own business: it is not in the ledger, and no handler sees it.
+
+        Args:
+            client: Who came, before its first message.
+
+        Returns:
+            What is called with the connection, a ``mesh.Transport``, and begins the conversation;
+            ``None`` if handlers answer its messages.
+
+        """
+        return None
 
     def next_message(self, channel: str | None = None) -> asyncio.Future[str | bytes]:
         """Return a future for the next message that comes, as it comes; its handler handles it as well.

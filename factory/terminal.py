@@ -7,20 +7,30 @@ import os
 import re
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from factory.output import discard_output
 from mesh.protocol.lines import LineSplitter
 from mesh.protocol.values import text_or_bytes
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
 
 _CHUNK = 64 * 1024
 
 _END = re.compile(r"\r\n|\r|\n")
 
 
-async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
+Complete = Callable[[str], Iterable[str]]
+"""Returns what the last word of a line may become, given the line as far as it is typed."""
+
+
+async def typed_lines(
+    prompt: str | Callable[[], str], complete: Complete | None = None, *, erase: bool = False
+) -> AsyncIterator[str | bytes]:
     """Give each line that is typed; ends with Ctrl-D, or at the end of what is piped in.
 
     Neither waiting for the next line nor what others print meanwhile gets into the other's way: on a
@@ -28,7 +38,9 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
 
     Args:
         prompt: What stands before the line that is being typed. Without ``prompt_toolkit`` it goes to
-            standard error, so that it is never taken for what is shown.
+            standard error, so that it is never taken for what is shown. May be a function, if it changes.
+        complete: What the Tab key offers, where it can.
+        erase: Whether a line vanishes from the prompt when it is done, for it will be shown in its place.
 
     Raises:
         KeyboardInterrupt: If Ctrl-C is typed.
@@ -38,10 +50,9 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
     is_typed = sys.stdin is not None and sys.stdin.isatty()
     if is_typed and sys.stdout.isatty():
         with suppress(ImportError):
-            from prompt_toolkit import PromptSession
             from prompt_toolkit.patch_stdout import patch_stdout
 
-            session: PromptSession[str] = PromptSession(prompt)
+            session = _session(prompt, complete, erase=erase)
             with patch_stdout(), suppress(EOFError):
                 while True:
                     # What is pasted may be many lines, and bytes that are no text come as surrogates.
@@ -51,12 +62,36 @@ async def typed_lines(prompt: str) -> AsyncIterator[str | bytes]:
 
     def ask() -> None:
         if is_typed:
-            print(prompt, end="", file=sys.stderr, flush=True)
+            print(prompt() if callable(prompt) else prompt, end="", file=sys.stderr, flush=True)
 
     ask()
     async for line in _piped_lines():
         yield text_or_bytes(line)
         ask()
+
+
+def _session(
+    prompt: str | Callable[[], str], complete: Complete | None, *, erase: bool
+) -> PromptSession[str]:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+    from prompt_toolkit.document import Document
+
+    class Words(Completer):
+        """Completes the last word."""
+
+        def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+            text = document.text_before_cursor
+            word = text.rpartition(" ")[2]
+            for known in complete(text) if complete else ():
+                yield Completion(known, start_position=-len(word))
+
+    return PromptSession(
+        prompt,
+        completer=Words() if complete else None,
+        complete_while_typing=False,
+        erase_when_done=erase,
+    )
 
 
 def show_line(text: object) -> None:

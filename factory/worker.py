@@ -87,6 +87,7 @@ class Worker:
         self._threads = Threads(sketch.name)
         self._stopping = asyncio.Event()
         self.publishing = Publishing(patience=sketch.patience, say=self._say)
+        self.publishing.subscribed = self._subscribed
         self.inspection = Inspection(sketch, self)
         self._handling = Handling(
             sketch,
@@ -186,6 +187,7 @@ class Worker:
                 raise HookError(f"{self.args_at}{exc}") from cause
         if self._stopping.is_set():
             return
+        self._doors.prepare()
         wanted = wirings(self._sketch.me, self._sketch.grid, self._plan)
         lines = self._sketch.line_door
         if self._plan.is_client_only:
@@ -407,7 +409,8 @@ class Worker:
         if self._peers is not None:
             whole = joined(whole, self._peers.books(), mark="sent to")
         whole = joined(whole, self.circulating.books(), mark="of the rings")
-        return joined(whole, self._doors.books(), mark="of the door")
+        whole = joined(whole, self._doors.books(), mark="of the door")
+        return joined(whole, self._sketch.ledger(), mark="of the sketch")
 
     @property
     def balanced(self) -> bool:
@@ -417,6 +420,9 @@ class Worker:
     def _peer_changed(self, peer: str, state: str, reason: str) -> None:
         self._handling.peer_changed(peer, state, reason)
         self._tell("on_peer", lambda: self._sketch.on_peer(peer, state, reason))
+
+    def _subscribed(self, channel: str) -> None:
+        self._tell("on_subscriber", lambda: self._sketch.on_subscriber(channel))
 
     def _client_changed(self, client: Client, state: str, reason: str) -> bool:
         return self._tell("on_client", lambda: self._sketch.on_client(client, state, reason)) is True
@@ -454,7 +460,7 @@ class Worker:
         host = _first(socket, target.host if target else None, "localhost")
         number = _first(port, target.port if target else None, DEFAULT_PORT)
         known = next((node for node in sketch.grid if (node.host, node.port) == (host, number)), None)
-        tls = target is not None and target.tls
+        tls = False if target is None else target.tls
         sketch.target = known or Node(endpoint(host, number), host, number, tls=tls)
 
     # -- messages ------------------------------------------------------------------

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mesh.client import Peer, connect, gather
     from mesh.errors import (
         AckTimeoutError,
+        CertificateError,
         DeliveryError,
         FrameTooLargeError,
         GridError,
@@ -43,6 +44,7 @@ else:
             "mesh.client": ("Peer", "connect", "gather"),
             "mesh.errors": (
                 "AckTimeoutError",
+                "CertificateError",
                 "DeliveryError",
                 "FrameTooLargeError",
                 "GridError",
@@ -85,6 +87,7 @@ else:
 __all__ = [
     "AckTimeoutError",
     "Ask",
+    "CertificateError",
     "DeliveryError",
     "EnvRegistry",
     "FileRegistry",

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from mesh.errors import PayloadError
 from mesh.protocol.values import Refusal, Wire, answer_to_wire
+from mesh.transport.base import Transport
 
 STOPPING = "worker is stopping"
 """Why a connection is closed when the door is."""
@@ -77,6 +78,27 @@ class Ending:
 
     answer: object | Refusal
     reason: str
+
+
+class Conversation(Protocol):
+    """All that is said with one client, where an answer to each message is not the rule."""
+
+    async def run(self) -> str:
+        """Hold it until it is over, close the connection, and return why it is over."""
+
+    def drain(self) -> None:
+        """Come to an end: ``run()`` returns once all that was promised is said."""
+
+
+Converse = Callable[[Transport], Conversation]
+"""Begins a conversation on a connection that is its own from then on."""
+
+Choose = Callable[[Client], Converse | None]
+"""Returns what begins the conversation with a client; ``None`` if its messages are just answered."""
+
+
+def just_answer(_client: Client) -> None:
+    """Have all messages answered by the responder."""
 
 
 class Responder(Protocol):

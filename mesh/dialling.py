@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import TYPE_CHECKING, Any
 
-from mesh.errors import DeliveryError
-from mesh.node import MAX_MESSAGE, Node, NodeDoor
+from mesh.errors import CertificateError, DeliveryError
+from mesh.node import MAX_MESSAGE, Node, NodeDoor, Tls
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.link.records import FRAME_OVERHEAD
 from mesh.text import printable
@@ -91,8 +92,10 @@ async def connect(
         body = printable((exc.response.body or b"")[:200].decode(errors="replace").strip())
         words = f"{node.name} at {node.uri()} refused the connection with HTTP {status}: {body}"
         raise RefusedError(node.name, words, status) from exc
+    except CertificateError as exc:
+        raise DeliveryError(node.name, f"{node.name} cannot be dialled: {exc}") from exc
     except (OSError, InvalidHandshake, EOFError) as exc:
-        raise AbsentError(_reason(exc)) from exc
+        raise AbsentError(_reason(exc, with_tls=bool(node.tls))) from exc
     except (WebSocketException, ValueError) as exc:  # ValueError: no host can have that name
         raise DeliveryError(node.name, f"{node.name} has no usable address: {exc}") from exc
 
@@ -151,9 +154,10 @@ async def _dial_door(node: Node, door: NodeDoor) -> Transport:
     from mesh.transport.endpoints import Options, dial
 
     try:
-        return await dial(
-            door.url, layers=door.layers, timeout=OPEN_TIMEOUT, options=Options(subprotocol=SUBPROTOCOL)
-        )
+        options = Options(subprotocol=SUBPROTOCOL, ssl=_trusted(node.tls))
+        return await dial(door.url, layers=door.layers, timeout=OPEN_TIMEOUT, options=options)
+    except CertificateError as exc:
+        raise DeliveryError(node.name, f"{node.name} cannot be dialled: {exc}") from exc
     except DialError as exc:
         if exc.for_good:
             raise DeliveryError(node.name, f"{node.name} has no usable door: {exc}") from exc
@@ -162,11 +166,23 @@ async def _dial_door(node: Node, door: NodeDoor) -> Transport:
         raise DeliveryError(node.name, f"{node.name} has no usable door: {exc}") from exc
 
 
-def _reason(exc: BaseException) -> str:
+def _trusted(tls: bool | Tls) -> ssl.SSLContext | None:
+    if not isinstance(tls, Tls):
+        return None
+    from mesh.certificates import trusting
+
+    return trusting(tls)
+
+
+def _reason(exc: BaseException, *, with_tls: bool) -> str:
     if isinstance(exc, TimeoutError):
         return "no answer"
     if isinstance(exc, ConnectionRefusedError):
         return "nobody listens there"
+    if with_tls and isinstance(exc, ConnectionError | ssl.SSLError):
+        from mesh.certificates import why_untrusted
+
+        return why_untrusted(exc)
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror.lower()
     if isinstance(exc, OSError):

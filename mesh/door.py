@@ -24,9 +24,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket as sockets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
+from ssl import SSLContext
 from typing import Any
 from urllib.parse import unquote
 
@@ -37,7 +38,17 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from mesh.admission import why_refused
-from mesh.conversation import STOPPING, Client, Ending, Responder, sendable
+from mesh.conversation import (
+    STOPPING,
+    Choose,
+    Client,
+    Conversation,
+    Converse,
+    Ending,
+    Responder,
+    just_answer,
+    sendable,
+)
 from mesh.descriptors import Hush, raise_limit, reserve
 from mesh.dialling import USER_TIMEOUT
 from mesh.feeds import Feed, Feeds, asked
@@ -54,7 +65,7 @@ from mesh.text import endpoint, printable
 from mesh.transport.base import Transport
 from mesh.transport.watching import tapped
 from mesh.transport.websocket import LinkConnection, WebsocketTransport, abort, set_user_timeout
-from mesh.web import ASSETS, asset
+from mesh.web import ASSETS, Page, asset
 
 logger = logging.getLogger("mesh.door")
 
@@ -65,6 +76,9 @@ _SILENT.setLevel(logging.CRITICAL)
 
 MAX_CLIENTS = 20_000
 """Most connections at once, unless the door is told another number."""
+
+GOING_AWAY = 1001
+"""The code with which connections are closed when the door is."""
 
 _READ = Request("", Headers())
 
@@ -90,6 +104,8 @@ class Door:
         reserved: Channels of the mesh itself that the responder answers on.
         others: Tells how many connections the other doors of this process have; they count as well.
         books: Where messages are counted; by default in books of its own.
+        converse: Chooses who holds the conversation with a plain client.
+        pages: What browsers get, by path without its leading slash.
         feeds: What plain clients may subscribe to; without it ``?subscribe`` says nothing.
 
     Attributes:
@@ -114,8 +130,12 @@ class Door:
         feeds: Feeds | None = None,
         others: Callable[[], int] = lambda: 0,
         books: TakenBooks | None = None,
+        converse: Choose = just_answer,
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
         self._responder = responder
+        self._converse_with = converse
+        self._pages = pages or {}
         self._feeds = feeds
         self._others = others
         self._own_hosts = {*own_hosts, sockets.gethostname()}
@@ -133,6 +153,7 @@ class Door:
         self._hush: Hush | None = None
         self._idle: set[ServerConnection] = set()
         self._wires: set[WebsocketTransport] = set()
+        self._held: dict[Conversation, WebsocketTransport] = {}
         self._talks: dict[ServerConnection, asyncio.Task[None] | None] = {}
         self._draining = False
         self.host = ""
@@ -145,12 +166,13 @@ class Door:
         """How many connections there are, those in their handshake included."""
         return len(self._talks) + len(self._knocking)
 
-    async def open(self, host: str, port: int) -> None:
+    async def open(self, host: str, port: int, ssl: SSLContext | None = None) -> None:
         """Listen on every address of a host.
 
         Args:
             host: Name or address; ``localhost`` means both loopback addresses.
             port: TCP port; 0 takes a free one.
+            ssl: What it speaks TLS with.
 
         Raises:
             ServeError: If the port is taken or not permitted, or the host is not of
@@ -174,6 +196,7 @@ class Door:
                 await serve(
                     self._converse,
                     sock=listener,
+                    ssl=ssl,
                     process_request=self._admit,
                     create_connection=self._connection_class(),
                     compression=None,
@@ -202,9 +225,12 @@ class Door:
             if wire.is_unheard:
                 # Nobody knows it yet, so nobody else would end it. If it is a worker, it dials again.
                 wire.abort()
+        for conversation, wire in list(self._held.items()):
+            wire.code = GOING_AWAY
+            conversation.drain()
         idle = list(self._idle)
         await asyncio.gather(
-            *(connection.close(1001, STOPPING) for connection in idle),
+            *(connection.close(GOING_AWAY, STOPPING) for connection in idle),
             *(server.wait_closed() for server in self._servers),
             return_exceptions=True,
         )
@@ -293,8 +319,10 @@ class Door:
             return self._turn_away(
                 connection, HTTPStatus.BAD_REQUEST, "the path is not percent-encoded UTF-8"
             )
-        if "Upgrade" not in request.headers and channel in ASSETS:
-            return _asset(channel)
+        if "Upgrade" not in request.headers:
+            page = self._pages.get(channel) or (asset(channel) if channel in ASSETS else None)
+            if page is not None:
+                return _page(page)
         if (
             channel.startswith(RESERVED)
             and channel not in self._reserved
@@ -369,6 +397,10 @@ class Door:
         reason = STOPPING
         feed: Feed | None = None
         try:
+            converse = None if client.subscribes else self._converse_with(client)
+            if converse is not None:
+                reason = await self._hold(connection, converse)
+                return
             if self._feeds is not None and wish is not None:
                 assert isinstance(connection, LinkConnection)
                 feed = self._feeds.open(connection, channel, wish)
@@ -386,7 +418,7 @@ class Door:
                     reason = _ended_by_us(ending)
                     await connection.close(1000, _fitting(ending))
                     return
-            await connection.close(1001, STOPPING)
+            await connection.close(GOING_AWAY, STOPPING)
         except ConnectionClosed as exc:
             reason = _closed(exc)
         except Exception as exc:
@@ -396,6 +428,19 @@ class Door:
             if feed is not None:
                 feed.close("closed" if self._stops() else "client gone")
             self._responder.client_closed(client, reason)
+
+    async def _hold(self, connection: ServerConnection, converse: Converse) -> str:
+        assert isinstance(connection, LinkConnection)
+        wire = connection.as_transport(_address(connection.remote_address), text=True)
+        conversation = converse(wire)
+        self._held[conversation] = wire
+        if self._stops():
+            wire.code = GOING_AWAY
+            conversation.drain()
+        try:
+            return await conversation.run()
+        finally:
+            del self._held[conversation]
 
     async def _answer(self, connection: ServerConnection, client: Client, message: Wire) -> str | None:
         """Answer a message; return why that is the end of the conversation, if it is."""
@@ -452,10 +497,9 @@ def _fitting(reason: str) -> str:
     return reason.encode(errors="backslashreplace")[:_MOST_REASON].decode(errors="ignore")
 
 
-def _asset(path: str) -> Response:
-    headers, content = asset(path)
-    headers = {"Date": formatdate(usegmt=True), "Connection": "close", **headers}
-    return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, Headers(headers), content)
+def _page(page: Page) -> Response:
+    headers = {"Date": formatdate(usegmt=True), "Connection": "close", **page.headers}
+    return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, Headers(headers), page.content)
 
 
 def _channel(target: str) -> tuple[str, str]:

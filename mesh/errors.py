@@ -23,6 +23,7 @@ The tree, with the builtin that each one also is::
       PayloadError (ValueError)
       LineTooLongError (ValueError)
       ServeError (OSError)
+      CertificateError (ValueError)
 
 An error says what happened, where and what to do next, and keeps its facts as
 attributes so that a program need not read the text.
@@ -365,6 +366,10 @@ class LineTooLongError(MeshError, ValueError):
         self.size = size
         self.limit = limit
         self.lines: list[bytes] = []
+
+
+class CertificateError(MeshError, ValueError):
+    """A certificate, its key or an authority cannot be used."""
 
 
 class ServeError(MeshError, OSError):

@@ -217,8 +217,8 @@ class Exchange:
         self._transport.pause_reading()
         self._wake()
 
-    async def run(self) -> None:
-        """Answer what comes, until the conversation is over. Cancelled, it ends at once."""
+    async def run(self) -> str:
+        """Answer what comes until the conversation is over, and say why. Cancelled, it ends at once."""
         self._responder.client_opened(self._client)
         reason = STOPPING
         try:
@@ -228,6 +228,7 @@ class Exchange:
                 # Before the client can see that it is over: then the books are right.
                 self._abandon_rest()
             await self._transport.close(reason)
+            return reason
         except Exception as exc:
             reason = f"this worker failed ({printable(f'{type(exc).__name__}: {exc}')})"
             raise

@@ -22,7 +22,7 @@ from mesh.protocol.books import CLIENTS, MOST_CHANNELS, Books, clipped
 from mesh.protocol.fanout import DEFAULT_LIMIT, Batch, Cursor, Policy, Published, book, settled_policy
 from mesh.protocol.link.records import array_head
 from mesh.protocol.values import answer_to_wire, or_as_text
-from mesh.transport.framing import head
+from mesh.transport.framing import TEXT, head
 
 if TYPE_CHECKING:
     from mesh.transport.websocket import LinkConnection
@@ -36,7 +36,6 @@ MOST_FRAMES: Final = 8
 TRY_AGAIN: Final = 1013
 """The code with which a client is cut off whose policy is ``error``."""
 
-_TEXT: Final = 0x81
 _read = msgspec.msgpack.Decoder(list[tuple[int, Any]]).decode
 _read_last = msgspec.msgpack.Decoder(tuple[int, None, str, str]).decode
 
@@ -196,4 +195,4 @@ def _frame(value: object) -> bytes:
     if isinstance(wire, bytes):
         return head(len(wire), 0) + wire
     text = wire.encode()
-    return head(len(text), 0, _TEXT) + text
+    return head(len(text), 0, TEXT) + text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from ssl import SSLContext
 
 from mesh.errors import ServeError
 from mesh.node import NodeDoor
@@ -20,6 +21,7 @@ class LinkDoors:
         doors: The doors of the node; those that speak something else are not ours.
         link: Serves a connection until it ends, and says why it did.
         notice: Called with a sentence for people, of a device that is gone or back.
+        ssl: What the doors speak TLS with that can.
 
     """
 
@@ -29,10 +31,11 @@ class LinkDoors:
         link: Callable[[Transport], Awaitable[str]],
         *,
         notice: Callable[[str], object],
+        ssl: SSLContext | None = None,
     ) -> None:
         self._doors = [door for door in doors if door.speaks == "link"]
         self._link = link
-        self._options = Options(subprotocol=SUBPROTOCOL, notice=notice)
+        self._options = Options(subprotocol=SUBPROTOCOL, notice=notice, ssl=ssl)
         self._listeners: list[Listener] = []
         self._wires: set[Transport] = set()
 

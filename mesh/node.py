@@ -65,6 +65,25 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """The files of a node that speaks TLS, as paths; PEM.
+
+    Attributes:
+        cert: What it shows, with the certificates between it and its authority, if there are any.
+        key: The key of that; ``None`` if it is in the same file.
+        authority: Whom those trust that dial it; ``None`` for the authorities of the system.
+
+    """
+
+    cert: str | None = None
+    key: str | None = None
+    authority: str | None = None
+
+    def __str__(self) -> str:
+        return f"with {self.cert or self.authority}"
+
+
+@dataclass(frozen=True, slots=True)
 class NodeDoor:
     """A further door of a node, besides the websocket at its port.
 
@@ -102,7 +121,7 @@ class Node:
             somebody else runs it.
         args: Keyword arguments for ``setup()`` of the sketch.
         target: Name of the node that it talks to first.
-        tls: Whether it is dialled as ``wss://``.
+        tls: Whether it is dialled as ``wss://``; with files, how it serves and is trusted.
         peers: Names of the only nodes that it may know; ``None`` means all.
         subscribes: What it gets of what others publish.
         restart: Whether ``mesh up`` starts it again.
@@ -125,7 +144,7 @@ class Node:
     sketch: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict, hash=False)
     target: str | None = None
-    tls: bool = False
+    tls: bool | Tls = False
     peers: tuple[str, ...] | None = None
     subscribes: tuple[Wire, ...] = ()
     restart: Restart = field(default=Restart(), repr=False)
@@ -233,6 +252,7 @@ class Node:
         Raises:
             NotAServerError: If the node has no port.
             GridError: If the channel is no valid text.
+            CertificateError: If the authority that it is to be trusted by cannot be read.
 
         """
         # Here and not at the top: `--help` needs nodes but no websockets.
@@ -246,6 +266,10 @@ class Node:
         elif "%" in self.socket:
             # A URI writes the zone of an IPv6 address as %25, the system wants %.
             options.setdefault("host", self.socket.strip("[]"))
+        if isinstance(self.tls, Tls):
+            from mesh.certificates import trusting
+
+            options.setdefault("ssl", trusting(self.tls))
         return connect(uri, **options)
 
     def where(self, *path: str) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from ssl import SSLContext
 
-from mesh.conversation import Client, Responder
+from mesh.conversation import STOPPING, Choose, Client, Conversation, Responder, just_answer
 from mesh.descriptors import raise_limit, reserve
 from mesh.door import MAX_CLIENTS
 from mesh.exchange import Exchange, Framing, Lines, Whole
@@ -22,6 +23,7 @@ from mesh.transport.address import Options
 from mesh.transport.base import Transport
 from mesh.transport.endpoints import listen
 from mesh.transport.layers import LayerSpec, Line
+from mesh.transport.layers.layered import Layered
 from mesh.transport.listener import Listener
 
 _GRACE = 16
@@ -41,6 +43,7 @@ class StreamDoor:
         max_line: Bytes that a line may have.
         idle: Seconds after which a client that sends nothing is closed; ``None`` for never.
         notice: Called with a sentence for people, of a device that is gone or back.
+        converse: Chooses who holds the conversation with a client.
 
     Attributes:
         address: Where it listens; known once open.
@@ -60,7 +63,9 @@ class StreamDoor:
         max_line: int = MAX_LINE,
         idle: float | None = None,
         notice: Callable[[str], object] = lambda _words: None,
+        converse: Choose = just_answer,
     ) -> None:
+        self._converse = converse
         self._responder = responder
         self._channel = channel
         self._max_clients = max_clients
@@ -69,7 +74,7 @@ class StreamDoor:
         self._idle = idle
         self._notice = notice
         self._listener: Listener | None = None
-        self._talks: dict[Exchange, asyncio.Task[None]] = {}
+        self._talks: dict[Conversation, asyncio.Task[None]] = {}
         self._speaks_lines = False
         self.address = ""
         self.turned_away = 0
@@ -80,12 +85,15 @@ class StreamDoor:
         """How many clients there are."""
         return len(self._talks)
 
-    async def open(self, url: str, layers: Sequence[LayerSpec] = ("line",)) -> None:
+    async def open(
+        self, url: str, layers: Sequence[LayerSpec] = ("line",), ssl: SSLContext | None = None
+    ) -> None:
         """Listen at an address.
 
         Args:
             url: The address; see ``mesh.transport.endpoints``.
             layers: What makes messages of what comes there, first that nearest the wire.
+            ssl: What it speaks TLS with, where the address can.
 
         Raises:
             EndpointError: If it is no address.
@@ -99,7 +107,7 @@ class StreamDoor:
         self._speaks_lines = list(layers[-1:]) == ["line"]
         lower = layers[:-1] if self._speaks_lines else layers
         layers = [partial(Line, max_line=self._max_line) if spec == "line" else spec for spec in lower]
-        options = Options(half_open=True, limit=self._max_clients + _GRACE, notice=self._notice)
+        options = Options(half_open=True, ssl=ssl, limit=self._max_clients + _GRACE, notice=self._notice)
         self._listener = await listen(url, self._accept, layers=layers, options=options)
         self.address = self._listener.address
 
@@ -125,8 +133,13 @@ class StreamDoor:
         if len(self._talks) + self._others() >= self._max_clients:
             await self._turn_away(transport, framing)
             return
-        client = Client(self._channel, "", transport.peer, tell=lambda value: talk.tell(value))
-        talk = Exchange(
+        exchange: Exchange
+        client = Client(self._channel, "", transport.peer, tell=lambda value: exchange.tell(value))
+        converse = self._converse(client)
+        if converse is not None:
+            await self._hold(client, converse(self._with_lines(transport)))
+            return
+        exchange = Exchange(
             transport,
             framing,
             client=client,
@@ -134,11 +147,25 @@ class StreamDoor:
             books=self.books,
             idle=self._idle,
         )
+        await self._run(exchange)
+
+    def _with_lines(self, transport: Transport) -> Transport:
+        return Layered(transport, [Line(max_line=self._max_line)]) if self._speaks_lines else transport
+
+    async def _hold(self, client: Client, conversation: Conversation) -> None:
+        self._responder.client_opened(client)
+        reason = STOPPING
+        try:
+            reason = await self._run(conversation)
+        finally:
+            self._responder.client_closed(client, reason)
+
+    async def _run(self, talk: Conversation) -> str:
         task = asyncio.current_task()
         assert task is not None
         self._talks[talk] = task
         try:
-            await talk.run()
+            return await talk.run()
         finally:
             del self._talks[talk]
 

@@ -3,6 +3,7 @@
 from sketches.board import Board
 from sketches.bridge import Bridge
 from sketches.buzzer import Buzzer
+from sketches.chat import Chat
 from sketches.clock import Clock
 from sketches.echo import Echo
 from sketches.greeting import Greeting
@@ -11,6 +12,7 @@ from sketches.line import Line
 from sketches.rawecho import RawEcho
 from sketches.ringchat import RingChat
 from sketches.robustgreeting import RobustGreeting
+from sketches.rooms import Rooms
 
 # In the order of the lessons; the launcher lists them so.
 __all__ = [  # noqa: RUF022
@@ -25,4 +27,6 @@ __all__ = [  # noqa: RUF022
     "Bridge",
     "Board",
     "RingChat",
+    "Rooms",
+    "Chat",
 ]

@@ -18,6 +18,7 @@ import sketches
 PUBLIC = {
     mesh: {
         "AckTimeoutError",
+        "CertificateError",
         "Ask",
         "DeliveryError",
         "EnvRegistry",
@@ -83,6 +84,7 @@ PUBLIC = {
         "RawEcho",
         "RingChat",
         "RobustGreeting",
+        "Rooms",
     },
 }
 LATE = pytest.mark.parametrize("package", [mesh, factory], ids=lambda package: package.__name__)
@@ -148,7 +150,7 @@ def test_the_public_names_are_sorted(package: ModuleType) -> None:
 
 def test_the_sketches_stand_in_the_order_of_the_lessons() -> None:
     lines = ["Echo", "RawEcho", "Greeting", "RobustGreeting", "Line", "Bridge"]
-    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines, "Board", "RingChat"]
+    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines, "Board", "RingChat", "Rooms"]
 
 
 @PACKAGES

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from factory.cli import (
+    certificates,
     checking,
     examining,
     logs,
@@ -50,5 +51,6 @@ for command in (
     *pins.COMMANDS,
     *ring.COMMANDS,
     *scenarios.COMMANDS,
+    *certificates.COMMANDS,
 ):
     main.add_command(command)

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -21,6 +22,7 @@ from factory.errors import FactoryError, SketchNotFoundError
 from factory.loop import FactoryLoop, OnError
 from factory.supervised import supervised
 from factory.trouble import named, place
+from mesh.node import Tls
 
 T = TypeVar("T")
 
@@ -105,7 +107,19 @@ def common_options(*, client_only: bool) -> list[click.Option]:
             type=TcpAddress(),
             metavar="[HOST:]PORT",
             help="Serve lines over TCP, as netcat does.  [default HOST: localhost]",
-        )
+        ),
+        click.Option(
+            ["--tls-cert"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Serve with TLS, showing this certificate (`mesh cert init` makes one).",
+        ),
+        click.Option(
+            ["--tls-key"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="The key of the certificate.  [default: in the same file]",
+        ),
     ]
     return [
         click.Option(
@@ -283,6 +297,7 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     own = {option.name for option in options.setup_options(sketch, taken=set())}
     if sketch.plan.is_client_only and values.get("tcp") and "tcp" not in own:
         raise click.UsageError(f"{me.name} serves nobody, so --tcp is nothing for it; leave it out")
+    me = _with_certificate(me, values, serves=not sketch.plan.is_client_only)
     from_grid = {} if other else options.grid_arguments(sketch, me)
     arguments = from_grid | {name: value for name, value in values.items() if name in own}
     lacking = options.missing(sketch, arguments)
@@ -312,6 +327,21 @@ def _launch(sketch: type[FactoryLoop], reference: str, values: dict[str, Any]) -
     if values.get("tcp") and not sketch.plan.is_client_only:
         made.line_door = values["tcp"]
     made.run(values.get("socket"), values.get("port"))
+
+
+def _with_certificate(me: mesh.Node, values: dict[str, Any], *, serves: bool) -> mesh.Node:
+    """Return the node with the certificate that was given on the command line, if one was."""
+    cert, key = values.get("tls_cert"), values.get("tls_key")
+    if cert is None and key is None:
+        return me
+    if not serves:
+        raise click.UsageError(f"{me.name} serves nobody, so --tls-cert is nothing for it; leave it out")
+    if cert is None:
+        raise click.UsageError("--tls-key is the key of a certificate; add --tls-cert FILE")
+    authority = me.tls.authority if isinstance(me.tls, Tls) else None
+    # Without the marks of the grid, so that what is wrong with a file is not put down to it.
+    marks = {path: mark for path, mark in me.marks.items() if path[:1] != ("tls",)}
+    return replace(me, tls=Tls(str(cert), None if key is None else str(key), authority), marks=marks)
 
 
 def _explained(call: Callable[[], T]) -> T:

@@ -19,6 +19,7 @@ from mesh.gridfile.doors import check_doors, speaks_link
 from mesh.gridfile.model import GroupEntry, NodeEntry
 from mesh.gridfile.problems import Mark, Problems, shown
 from mesh.gridfile.reader import REFUSED, Path
+from mesh.gridfile.tls import check_tls
 from mesh.text import listing
 
 Nodes = Mapping[str, NodeEntry]
@@ -72,6 +73,7 @@ def check_nodes(nodes: Nodes, known: Mapping[str, str], places: Places, problems
         path = ("nodes", name)
         _check_useful(name, entry, places, problems)
         _check_address(name, entry, addresses, places, problems)
+        check_tls(name, entry, places, problems)
         _check_target(name, nodes, known, places, problems)
         if entry.peers is not UNSET:
             _check_list(entry.peers, (*path, "peers"), known, places, problems, itself=name)

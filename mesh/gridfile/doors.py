@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from mesh.gridfile.model import DoorEntry, NodeEntry
 from mesh.gridfile.problems import Problems, shown
+from mesh.gridfile.tls import has_certificate
 from mesh.node import NodeDoor
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def check_doors(name: str, entry: NodeEntry, addresses: set[str], places: Places
                 place, f"door {shown(fields['url'])} is there twice", "give each door an address of its own"
             )
         addresses.add(fields["url"])
-        why = _why_not(fields, is_run_here=entry.sketch is not UNSET)
+        why = _why_not(fields, entry)
         if why is not None and (*path, "layers") not in places.refused:
             problems.add(place, f"door {shown(fields['url'])} {why[0]}", why[1])
 
@@ -73,7 +74,7 @@ def _layers(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return ("len32le",) if fields.get("speaks") == "link" else ("line",)
 
 
-def _why_not(fields: Mapping[str, Any], *, is_run_here: bool) -> tuple[str, str] | None:
+def _why_not(fields: Mapping[str, Any], entry: NodeEntry) -> tuple[str, str] | None:
     """Return what cannot work with a door, and what would."""
     from mesh.transport.endpoints import address_of, is_stream, schemes
     from mesh.transport.layers import cuts_bytes, is_binary
@@ -91,10 +92,10 @@ def _why_not(fields: Mapping[str, Any], *, is_run_here: bool) -> tuple[str, str]
     scheme = address_of(fields["url"]).scheme
     if schemes()[scheme].is_local and not is_link:
         return "is for links within one process, and no client can reach it", "write tcp://HOST:PORT"
-    if scheme == "wss" and (is_run_here or not is_link):
+    if scheme == "wss" and (entry.sketch is not UNSET or not is_link) and not has_certificate(entry):
         return (
-            "needs a certificate, and a grid has none",
-            "write ws:// on localhost, and let a proxy with the certificate pass wss:// on to it",
+            "needs a certificate, and the node has none",
+            "give it one, `tls: {cert: FILE, key: FILE}`, or write ws:// on localhost",
         )
     texts = [layer for layer in layers if not is_binary(layer)]
     if is_link and texts:

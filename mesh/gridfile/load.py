@@ -17,6 +17,7 @@ from mesh.gridfile.locate import read
 from mesh.gridfile.model import GridFile, NodeEntry
 from mesh.gridfile.network import Grid, Group
 from mesh.gridfile.problems import Mark
+from mesh.gridfile.tls import tls_of
 from mesh.node import Node, Restart, Wire
 from mesh.text import seconds
 
@@ -53,9 +54,10 @@ def parse_grid(data: bytes, file: str = "grid.yaml", *, path: Path | None = None
         )
         for name, group in (model.groups or {}).items()
     }
+    folder = Path.cwd() if path is None else path.parent
     # A dictionary, because a set would forget the order.
     origins = dict.fromkeys(normal_origin(origin) for origin in model.origins or ())
-    return Grid(_nodes(model, known, file, marks), path=path, groups=groups, origins=origins)
+    return Grid(_nodes(model, known, file, marks, folder), path=path, groups=groups, origins=origins)
 
 
 @contextmanager
@@ -75,7 +77,11 @@ def unannounced() -> Iterator[None]:
 
 
 def _nodes(
-    model: GridFile, known: Mapping[str, str], file: str, marks: Mapping[tuple[str, ...], Mark]
+    model: GridFile,
+    known: Mapping[str, str],
+    file: str,
+    marks: Mapping[tuple[str, ...], Mark],
+    folder: Path,
 ) -> list[Node]:
     own: dict[str, dict[tuple[str, ...], tuple[int, int]]] = {name: {} for name in model.nodes}
     for place, mark in marks.items():
@@ -90,7 +96,7 @@ def _nodes(
             sketch=None if entry.sketch is UNSET else entry.sketch,
             args=entry.args or {},
             target=None if entry.target is UNSET else known[entry.target],
-            tls=entry.tls,
+            tls=tls_of(entry, folder),
             peers=None if entry.peers is UNSET else tuple(known[peer] for peer in entry.peers),
             subscribes=_wires(entry, known),
             restart=_restart(entry),

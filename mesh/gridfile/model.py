@@ -158,6 +158,9 @@ LayerName = Annotated[
 ]
 
 
+File = Annotated[str, Meta(min_length=1)]
+
+
 class DoorEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One further door of a node."""
 
@@ -196,6 +199,32 @@ class DoorEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="Bytes that a line may have; left out, 65536.",
             extra={"right": f"a whole number of bytes from 1 to {MAX_MESSAGE}"},
+        ),
+    ] = UNSET
+
+
+class TlsEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The files of a node that speaks TLS."""
+
+    cert: Annotated[
+        File | UnsetType,
+        Meta(
+            description="The certificate that the node shows (PEM). `mesh cert init` makes one.",
+            extra={"right": "the path of a file, such as certs/node.crt"},
+        ),
+    ] = UNSET
+    key: Annotated[
+        File | UnsetType,
+        Meta(
+            description="The key of the certificate (PEM).",
+            extra={"right": "the path of a file, such as certs/node.key"},
+        ),
+    ] = UNSET
+    authority: Annotated[
+        File | UnsetType,
+        Meta(
+            description="Whom those trust that dial the node (PEM); left out, the authorities of the system.",
+            extra={"right": "the path of a file, such as certs/authority.crt"},
         ),
     ] = UNSET
 
@@ -240,9 +269,11 @@ class NodeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="Name of the node that it talks to first.", extra={"right": "the name of one node"}),
     ] = UNSET
     tls: Annotated[
-        bool,
+        bool | TlsEntry,
         Meta(
-            description="Whether it is dialled as wss:// instead of ws://.", extra={"right": "true or false"}
+            description="Whether it is dialled as wss:// instead of ws://; with files, how it serves and "
+            "whom those trust that dial it. Paths are relative to this file.",
+            extra={"right": "true or false, or {cert: FILE, key: FILE, authority: FILE}"},
         ),
     ] = False
     peers: Annotated[

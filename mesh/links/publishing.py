@@ -169,6 +169,7 @@ class Publishing:
         turn: How long publishers may go on.
         forgotten: Channels of which even the numbers were forgotten.
         watcher: Called with the channel and value of all that is published; ``None`` if nobody looks on.
+        subscribed: Called with the name of a channel when somebody has subscribed to it.
 
     """
 
@@ -177,6 +178,7 @@ class Publishing:
         self.turn = Turn()
         self.forgotten = 0
         self.watcher: Callable[[str, object], None] | None = None
+        self.subscribed: Callable[[str], object] = lambda _channel: None
         self._say = say
         self._channels: dict[str, Channel] = {}
         self._most_channels = MOST_CHANNELS
@@ -191,6 +193,11 @@ class Publishing:
     def numbers(self) -> dict[str, int]:
         """Return how many values were published on each channel, as far as it was not forgotten."""
         return {name: channel.topic.next - 1 for name, channel in self._channels.items()}
+
+    def subscribers(self, channel: str) -> int:
+        """Return how many subscribers a channel has."""
+        found = self._channels.get(channel)
+        return 0 if found is None else len(found.topic.cursors)
 
     def begin(self) -> None:
         """From now on this thread has the event loop, and no other may publish."""
@@ -316,6 +323,8 @@ class Publishing:
     ) -> tuple[Channel, Cursor]:
         """Return a new subscriber of a channel; its owner is to be set, and to be served at once."""
         found = self._channel(channel)
+        # Later, for now the subscriber is not served yet.
+        asyncio.get_running_loop().call_soon(self.subscribed, found.name)
         return found, found.topic.subscribe(policy, limit, line, latch=latch)
 
     def closed(self, channel: Channel) -> None:

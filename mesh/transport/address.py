@@ -75,7 +75,7 @@ class Options:
 
     Attributes:
         half_open: Whether a byte stream stays open for answers when the peer has sent its last byte.
-        ssl: The certificates of ``wss://``.
+        ssl: The certificates of ``wss://``, and of ``tcp://`` that is to speak TLS.
         subprotocol: A websocket's subprotocol to offer, or to take when it is offered.
         limit: Most connections of a listener at once.
         notice: Called with a sentence for people, of a device that is gone or back.

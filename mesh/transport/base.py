@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from mesh.errors import MeshError
@@ -177,6 +178,17 @@ class Transport(ABC):
             self._tap.sent(self.peer, message)
         self._transmit(message)
 
+    def write_all(self, messages: Sequence[bytes]) -> None:
+        """Send messages as ``write()`` does, with one write to the system where the transport can."""
+        if self._tap is not None or len(messages) == 1:
+            for message in messages:
+                self.write(message)
+        elif not self.is_closing():
+            stats = self.stats
+            stats.messages_out += len(messages)
+            stats.bytes_out += sum(map(len, messages))
+            self._transmit_all(messages)
+
     async def send(self, message: bytes) -> None:
         """Send one message; waits while the write buffer is full.
 
@@ -260,6 +272,11 @@ class Transport(ABC):
     @abstractmethod
     def _transmit(self, message: bytes) -> None:
         """Put one message on its way. The connection has not ended, and nobody has closed it."""
+
+    def _transmit_all(self, messages: Sequence[bytes]) -> None:
+        """Put messages on their way; a kind that can do so with one write has its own."""
+        for message in messages:
+            self._transmit(message)
 
     @abstractmethod
     async def _close(self, reason: str) -> None:

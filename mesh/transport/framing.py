@@ -23,8 +23,13 @@ else:
     except ImportError:  # it was built without a compiler
         from websockets.utils import apply_mask
 
-# The first byte of a message in one piece, and those of the control frames.
-_BINARY: Final = 0x82
+BINARY: Final = 0x82
+"""First byte of a binary message that is whole."""
+
+TEXT: Final = 0x81
+"""First byte of a text message that is whole."""
+
+# Those of the control frames.
 _CLOSE: Final = 0x88
 _PING: Final = 0x89
 _PONG: Final = 0x8A
@@ -71,7 +76,7 @@ class Cutter:
 
         """
         size = self._head
-        if not self._pieces and 0 <= len(data) - size == data[1] ^ self._mask < 126 and data[0] == _BINARY:
+        if not self._pieces and 0 <= len(data) - size == data[1] ^ self._mask < 126 and data[0] == BINARY:
             # Just one short message, as nearly always when there is no hurry.
             return [apply_mask(data[6:], data[2:6]) if self._mask else data[2:]], b""
         if self._pieces:
@@ -97,7 +102,7 @@ class Cutter:
                 self._keep(data, at, 1)
                 break
             kind, length, body = data[at], data[at + 1] ^ self._mask, at + self._head
-            most = 127 if kind == _BINARY else 125 if kind in _CONTROL else -1
+            most = 127 if kind == BINARY else 125 if kind in _CONTROL else -1
             if length > most:  # above 127: not masked as it should be
                 return self._give_up(messages, b"".join((ping, *closes, data[at:])))
             if length > 125:
@@ -156,7 +161,7 @@ class Masker:
         return self._keys[at : at + 4]
 
 
-def head(length: int, mask: int, kind: int = _BINARY) -> bytes:
+def head(length: int, mask: int, kind: int = BINARY) -> bytes:
     """Return the head of a message in one piece, less the masking key.
 
     Args:

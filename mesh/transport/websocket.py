@@ -16,7 +16,7 @@ import contextlib
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -29,7 +29,7 @@ from mesh.node import MAX_MESSAGE
 from mesh.protocol.link import SUBPROTOCOL
 from mesh.protocol.ring.records import SUBPROTOCOL as RING
 from mesh.transport.base import Transport
-from mesh.transport.framing import Cutter, Masker, apply_mask, head
+from mesh.transport.framing import BINARY, TEXT, Cutter, Masker, apply_mask, head
 
 if TYPE_CHECKING:
     from mesh.transport.watching import Watch
@@ -134,14 +134,17 @@ class LinkConnection(Connection):
         super().connection_made(cast(asyncio.Transport, self._gate))
         self.transport = socket_transport
 
-    def as_transport(self, peer: str) -> WebsocketTransport:
+    def as_transport(self, peer: str, *, text: bool = False) -> WebsocketTransport:
         """Return what a link uses; the connection is its own from now on.
 
         Args:
             peer: Address of the other end, for people.
+            text: Whether what is written is UTF-8, and goes out as text messages.
 
         """
         wire = self._wire or self._begin_link()
+        if text:
+            wire.kind = TEXT
         wire.set_peer(peer)
         return wire
 
@@ -269,8 +272,13 @@ class WebsocketTransport(Transport):
 
     Attributes:
         cutter: Cuts messages from its bytes.
+        kind: How frames begin that are written: those of binary messages, or of text.
+        code: What its goodbye says.
 
     """
+
+    kind = BINARY
+    code = 1000
 
     def __init__(self, connection: LinkConnection) -> None:
         super().__init__()
@@ -301,20 +309,30 @@ class WebsocketTransport(Transport):
             return
         if self._is_extended:
             with contextlib.suppress(InvalidState):  # it is being closed
-                self._connection.protocol.send_binary(message)
+                if self.kind == TEXT:
+                    self._connection.protocol.send_text(message)
+                else:
+                    self._connection.protocol.send_binary(message)
                 self._connection.send_data()
             return
         if self._masker is None:
-            begin = head(len(message), 0)
+            begin = head(len(message), 0, self.kind)
         else:
             key = self._masker.key()
-            begin = head(len(message), 0x80) + key
+            begin = head(len(message), 0x80, self.kind) + key
             message = apply_mask(message, key)
         if len(message) < _LARGE:
             self._wire.write(begin + message)
         else:
             self._wire.write(begin)
             self._wire.write(message)
+
+    def _transmit_all(self, messages: Sequence[bytes]) -> None:
+        if self._masker is not None or self._is_extended:
+            super()._transmit_all(messages)
+        elif not self._wire.is_closing():
+            kind = self.kind
+            self._wire.write(b"".join([part for one in messages for part in (head(len(one), 0, kind), one)]))
 
     async def _close(self, reason: str) -> None:
         # The library's own limit knows nothing of slow wires.
@@ -323,7 +341,7 @@ class WebsocketTransport(Transport):
             async with asyncio.timeout(CLOSE_TIMEOUT) as limit:
                 flow = _Flow(self, limit)
                 try:
-                    await self._connection.close(1000, reason[:100])
+                    await self._connection.close(self.code, reason[:100])
                 finally:
                     flow.stop()
         except TimeoutError:

@@ -63,6 +63,21 @@ async def take(transport: Transport, count: int) -> list[bytes]:
     return [await transport.recv() for _ in range(count)]
 
 
+async def test_messages_that_are_written_together_come_as_if_one_by_one(pair: Pair) -> None:
+    for here, there in (pair, pair[::-1]):
+        messages = [bytes([n]) * size for n, size in enumerate([1, 0, 125, 126, 70_000, 3])]
+        before = here.stats.messages_out, here.stats.bytes_out
+        here.write_all(messages)
+        here.write_all([])
+        here.write_all([b"last"])
+        assert await take(there, 7) == [*messages, b"last"]
+        size = sum(map(len, messages)) + 4
+        assert (here.stats.messages_out - before[0], here.stats.bytes_out - before[1]) == (7, size)
+    here, there = pair
+    await here.close()
+    here.write_all([b"x", b"y"])  # as write(), it says nothing
+
+
 async def test_messages_of_many_senders_are_not_mixed(pair: Pair) -> None:
     here, there = pair
     receiving = asyncio.create_task(take(there, 40))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import ssl
-import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+from mesh.certificates import serving, trusting
 from mesh.transport.base import Transport
 from mesh.transport.endpoints import Options, dial, listen
 from mesh.transport.layers import LayerSpec, layered
 from mesh.transport.serial import adopt, make_raw, open_serial
+from tests.helpers.certificates import make
 from tests.helpers.from_docs import example
 
 Pair = tuple[Transport, Transport]
@@ -75,20 +75,19 @@ async def ptys(folder: Path, layers: Sequence[LayerSpec]) -> AsyncIterator[Pair]
             await end.close()
 
 
-@asynccontextmanager
-async def tls(folder: Path, layers: Sequence[LayerSpec]) -> AsyncIterator[Pair]:
-    """Open a pair over wss, with a certificate of its own that the dialling end trusts."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    if not key.exists():
-        make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
-        names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-        await asyncio.to_thread(subprocess.run, [*make.split(), *names], check=True, capture_output=True)
-    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    serving.load_cert_chain(certificate, key)
-    trusting = ssl.create_default_context(cafile=certificate)
-    pair = endpoints("wss://localhost:0", options=Options(ssl=serving), dialling=Options(ssl=trusting))
-    async with pair(folder, layers) as both:
-        yield both
+def with_tls(address: str) -> MakePair:
+    """Return what opens a pair whose listening end has a certificate that the dialling end trusts."""
+
+    @asynccontextmanager
+    async def pair(folder: Path, layers: Sequence[LayerSpec]) -> AsyncIterator[Pair]:
+        made = make(Path(tempfile.mkdtemp(dir=folder)))  # some open more than one
+        ends = endpoints(
+            address, options=Options(ssl=serving(made, "here")), dialling=Options(ssl=trusting(made))
+        )
+        async with ends(folder, layers) as both:
+            yield both
+
+    return pair
 
 
 # Registers a scheme, as a package of somebody else would.
@@ -101,13 +100,13 @@ MESSAGES: dict[str, MakePair] = {
     "ws+unix": endpoints("ws+unix://{folder}/ws.sock"),
     "memory": endpoints("memory://{folder}"),
     "docs": endpoints("queue://{folder}"),
+    "wss": with_tls("wss://localhost:0"),
 }
-if shutil.which("openssl"):
-    MESSAGES["wss"] = tls
 """Transports that carry whole messages by themselves."""
 
 STREAMS: dict[str, MakePair] = {
     "tcp": endpoints("tcp://127.0.0.1:0"),
+    "tcp-tls": with_tls("tcp://localhost:0"),
     "unix": endpoints("unix://{folder}/x.sock"),
     "serial": ptys,
 }

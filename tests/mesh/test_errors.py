@@ -9,6 +9,7 @@ import pytest
 from mesh import errors
 from mesh.errors import (
     AckTimeoutError,
+    CertificateError,
     DeliveryError,
     FrameTooLargeError,
     GridError,
@@ -52,6 +53,7 @@ TREE: dict[type[MeshError], tuple[type[BaseException], ...]] = {
     RingLeftError: (RingError, ConnectionError),
     PayloadError: (MeshError, ValueError),
     LineTooLongError: (MeshError, ValueError),
+    CertificateError: (MeshError, ValueError),
     ServeError: (MeshError, OSError),
 }
 

@@ -27,7 +27,7 @@ class Talk:
         self.near = near
         self.books = books
         self.exchange: Exchange | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[str] | None = None
 
     def line(self) -> dict[str, Any]:
         """Return what the books say of the default channel."""
@@ -52,7 +52,7 @@ async def talking(
 ) -> AsyncIterator[Talk]:
     network = MemoryNetwork()
     books = TakenBooks()
-    begun: asyncio.Future[tuple[Exchange, asyncio.Task[None]]] = asyncio.get_running_loop().create_future()
+    begun: asyncio.Future[tuple[Exchange, asyncio.Task[str]]] = asyncio.get_running_loop().create_future()
 
     async def accept(transport: Transport) -> None:
         client = Client("", "", transport.peer)

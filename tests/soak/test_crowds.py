@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,3 +127,49 @@ async def test_a_thousand_at_once_get_every_message_answered(tmp_path: Path, soa
         finally:
             await asyncio.gather(*(one.close() for one in clients))
         assert proc.stop() == 0
+
+
+async def visit_rooms(port: int, numbers: range) -> None:
+    """Connect, say a name, join two rooms and leave; every third one without a goodbye."""
+    for number in numbers:
+        async with client(port) as one:
+            for wish in (
+                {"action": "connect", "username": f"visitor {number}"},
+                {"action": "joinroom", "room": "lobby"},
+                {"action": "joinroom", "room": f"room {number}"},
+            ):
+                await one.send(json.dumps(wish))
+            async with asyncio.timeout(DEADLINE):
+                while json.loads(await one.recv()).get("room") != f"room {number}":
+                    pass
+            if number % 3 == 0:
+                one.transport.abort()
+
+
+async def test_who_visits_the_rooms_leaves_nothing_behind(soak_seconds: float) -> None:
+    with arduino("rooms", "--port", "0", "--away", "0.2") as rooms:
+        port = int(rooms.wait_for(r"serving on localhost:(\d+)$")[1])
+        begin = time.monotonic()
+        done = 0
+        before, files = 0, 0
+        while done < 10_000 and (done < 400 or time.monotonic() - begin < soak_seconds):
+            await asyncio.gather(
+                *(visit_rooms(port, range(done + one * 10, done + one * 10 + 10)) for one in range(AT_ONCE))
+            )
+            done += 10 * AT_ONCE
+            if not before:
+                before, files = rss(rooms.pid), descriptors(rooms.pid)
+        async with client(port) as last:
+            await last.send('{"action": "connect", "username": "last"}')
+            await last.recv()
+            # The others are forgotten within moments, and then nobody else is in the lobby.
+            count = 0
+            while count != 1:
+                await last.send('{"action": "joinroom", "room": "lobby"}')
+                while (said := json.loads(await last.recv()))["action"] != "joined":
+                    pass
+                count = said["count"]
+                await asyncio.sleep(0.2)
+        assert descriptors(rooms.pid) <= files + 5
+        assert rss(rooms.pid) - before < 8 * MIB, f"after {done} visits"
+        assert rooms.stop() == 0

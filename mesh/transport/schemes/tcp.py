@@ -30,11 +30,16 @@ async def listen(address: Address, accept: Accept, options: Options) -> Listener
         _keep_alive(transport.wire.get_extra_info("socket"))
         listener.let_in(transport)
 
+    # TLS knows no connection that is open one way.
+    half_open = options.half_open and options.ssl is None
     servers = []
     for sock in sockets:
         servers.append(
             await loop.create_server(
-                lambda: StreamTransport(half_open=options.half_open, opened=opened), sock=sock, backlog=BATCH
+                lambda: StreamTransport(half_open=half_open, opened=opened),
+                sock=sock,
+                backlog=BATCH,
+                ssl=options.ssl,
             )
         )
         # asyncio has one number for two things; this sets the other one.
@@ -47,9 +52,10 @@ async def dial(address: Address, options: Options) -> Transport:
     """Connect to a host."""
     loop = asyncio.get_running_loop()
     wire, transport = await loop.create_connection(
-        lambda: StreamTransport(address.text, half_open=options.half_open),
+        lambda: StreamTransport(address.text, half_open=options.half_open and options.ssl is None),
         address.host or "localhost",
         address.port or 0,
+        ssl=options.ssl,
     )
     _keep_alive(wire.get_extra_info("socket"))
     return transport

@@ -57,9 +57,12 @@ class _Accepted(LinkConnection, ServerConnection):
 class WebsocketListener(Listener):
     """Takes websocket connections."""
 
-    def __init__(self, accept: Accept, options: Options, compression: str | None) -> None:
+    def __init__(
+        self, accept: Accept, options: Options, compression: str | None, *, is_secure: bool = False
+    ) -> None:
         super().__init__(accept, options)
         self._options = options
+        self._ssl = options.ssl if is_secure else None
         self._compression = compression
         self._address = ""
         self._servers: list[Server] = []
@@ -81,7 +84,7 @@ class WebsocketListener(Listener):
             server = await serve(
                 self._converse,
                 sock=sock,
-                ssl=self._options.ssl,
+                ssl=self._ssl,
                 process_request=self._admit,
                 select_subprotocol=self._select,
                 create_connection=_Accepted,
@@ -138,7 +141,7 @@ async def listen(address: Address, accept: Accept, options: Options) -> Listener
     host = address.host or "localhost"
     found = await open_sockets(host, address.port or 0, told=f"where the grid has {address.text}")
     compression = _compression(address, options)
-    listener = WebsocketListener(accept, options, compression)
+    listener = WebsocketListener(accept, options, compression, is_secure=address.scheme == "wss")
     query = f"/?compression={compression}" if compression else ""
     await listener.begin(f"{address.scheme}://{endpoint(host, found[0].getsockname()[1])}{query}", found)
     return listener

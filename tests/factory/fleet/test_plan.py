@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from factory.fleet.plan import Change, difference, restarting
-from mesh.node import Node, Restart, Wire
+from mesh.node import Node, Restart, Tls, Wire
 
 BLINK = Node("blink", port=8765, sketch="iopin", args={"chance": 0.5})
 BUZZER = Node("buzzer", port=8766, sketch="buzzer")
@@ -49,6 +49,7 @@ def test_a_removed_node_stops() -> None:
         ({"args": {"chance": 0.6}}, "args; restarts"),
         ({"target": "buzzer"}, "target none -> buzzer; restarts"),
         ({"tls": True, "aliases": ("pin",)}, "tls False -> True, aliases; restarts"),
+        ({"tls": Tls("a.crt", "a.key")}, "tls False -> with a.crt; restarts"),
         ({"socket": "pi.local"}, "host localhost -> pi.local; stops"),
         ({"sketch": None}, "sketch iopin -> none; stops"),
         ({"aliases": ("pin",)}, "aliases; without a restart"),

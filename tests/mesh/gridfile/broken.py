@@ -122,6 +122,24 @@ VALUES = [
     Broken("port true", node("port: ¦true"), ("`port` is true",)),
     Broken("port list", node("port: ¦[1]"), ("`port` is a list",)),
     Broken("tls text", node("port: 2, tls: ¦'true'"), (("`tls` is the text 'true'", "true or false"),)),
+    Broken(
+        "tls without a file",
+        node("port: 2, ¦tls: {}"),
+        (("`tls` names no file", "write true, or {cert"),),
+        False,
+    ),
+    Broken(
+        "tls with a key alone",
+        node("port: 2, ¦tls: {key: a.key}"),
+        (("`tls` has a key and no certificate", "add `cert: FILE`"),),
+        schema_too=False,
+    ),
+    Broken(
+        "tls with another file",
+        node("port: 2, tls: {cert: a, ¦keyfile: b}"),
+        (("unknown field 'keyfile'", "did you mean `key`?"),),
+    ),
+    Broken("tls with an empty path", node("port: 2, tls: {cert: ¦''}"), (("`cert`", "the path of a file"),)),
     Broken("tls number", node("port: 2, tls: ¦1"), ("`tls` is the number 1",)),
     Broken("aliases text", node("port: 2, aliases: ¦x"), (("`aliases` is the text 'x'", "[iopin]"),)),
     Broken(

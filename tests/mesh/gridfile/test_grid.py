@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import mesh.gridfile
 from mesh.errors import GridError, NotAServerError, UnknownNodeError
 from mesh.gridfile import Grid, Group, grid, parse_grid
-from mesh.node import Node
+from mesh.node import Node, Tls
 
 ROOT = Path(mesh.gridfile.__file__).parents[2]
 ROOT_GRID = ROOT / "grid.yaml"
@@ -298,3 +298,11 @@ def test_a_grid_error_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="the grid is empty") as caught:
         parse_grid(b"")
     assert isinstance(caught.value, GridError)
+
+
+def test_the_files_of_tls_count_from_the_grid(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text("nodes: {a: {port: 1, tls: {cert: certs/a.crt, key: /x/a.key}}}")
+    (node,) = grid(path)
+    assert node.tls == Tls(str(tmp_path / "certs/a.crt"), "/x/a.key")
+    assert node.uri() == "wss://localhost:1/"

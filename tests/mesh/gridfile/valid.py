@@ -9,6 +9,8 @@ VALID = [
     "nodes:\n  a:\n    port: 65535\n    aliases:\n    args:\ngroups:\norigins:\n",
     "nodes: {a: {port: 1, host: 192.168.1.20}, b: {port: 1, host: pi.local}, c: {port: 1, host: 'fd00::1'}}",
     "nodes:\n  a:\n    host: ::1\n    port: 1\n  b:\n    host: fe80::1%eth0\n    port: 1\n",
+    "nodes: {a: {port: 1, tls: {cert: a.crt, key: a.key, authority: ~/b.crt}, doors: ['wss://x:1']}}",
+    "nodes: {a: {port: 1, tls: {authority: b.crt}}}",
     "nodes: {a: {port: 1, tls: true}, b: {sketch: 'thermostat.py:Thermostat', target: a}}",
     "nodes: {a: {sketch: 'my sketches/thermo stat.py:T'}, b: {sketch: '../x.py:T'}, c: {sketch: 'a.b_c:T'}}",
     "nodes: {a: {port: 1, aliases: [x, y-z, Q_1]}, b: {sketch: s, peers: [x], target: y-z}}",

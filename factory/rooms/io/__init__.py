@@ -1,0 +1,1 @@
+"""Rooms on connections: sockets, timers, the event loop."""
