@@ -7,7 +7,6 @@ from typing import Any
 import factory
 import mesh
 from factory.rooms.client import Client
-from factory.rooms.io.visit import Visit
 from factory.terminal import show_line, typed_lines
 
 
@@ -31,6 +30,9 @@ class Chat(factory.FactoryLoop):
     @factory.on_start
     async def talk(self) -> None:
         """Talk until the user leaves; what was said is accepted by then."""
+        # Late: with it comes the network, which --help has no use for.
+        from factory.rooms.io.visit import Visit
+
         assert isinstance(self.target, mesh.Node)  # settled before anything starts
         self.visit = Visit(self.user, self.target, show_line)
         ends: list[asyncio.Task[Any]] = [

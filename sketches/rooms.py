@@ -5,8 +5,6 @@ from typing import Any
 
 import factory
 from factory.rooms.hall import Hall
-from factory.rooms.io.lobby import Lobby
-from factory.rooms.io.neighbours import Neighbours
 from factory.rooms.limits import Limits
 from factory.rooms.vocabulary import Mistake
 from mesh.conversation import Converse
@@ -41,6 +39,10 @@ class Rooms(factory.FactoryLoop):
             strangers: Connections from one address that have not said who they are.
 
         """
+        # Late: with them comes the network, which --help has no use for.
+        from factory.rooms.io.lobby import Lobby
+        from factory.rooms.io.neighbours import Neighbours
+
         self.hall = Hall(
             Limits(
                 kept=kept,
