@@ -6,7 +6,8 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import click
 from factory.cli.shared import NOT_REACHED, Duration, explained, grid_option, grid_path, pattern
 
 if TYPE_CHECKING:
-    from factory.fleet.logs import LogLine
+    from factory.fleet.logs import LogLine, Tail
 
 LOOK = 0.1
 """Seconds between two looks for new lines."""
@@ -50,7 +51,7 @@ def logs(
     """
     from factory.fleet.logs import Tail, nodes_with_logs, read_logs
     from mesh.gridfile.locate import locate
-    from mesh.runtime import fleet_folder, fleet_of, running_fleet
+    from mesh.runtime import fleet_folder, running_fleet
     from mesh.text import did_you_mean
 
     grid = locate(grid_path(path))
@@ -81,15 +82,36 @@ def logs(
     for line in found:
         show(line)
         last[line.node] = line.time
-    while follow:
+    if follow:
+        # Ctrl-C is how one ends looking on; that is no failure.
+        with suppress(KeyboardInterrupt):
+            _follow(folder, nodes, tails, lambda line: wanted(line) and not _is_shown(line, last), show)
+
+
+def _is_shown(line: LogLine, last: Mapping[str, datetime]) -> bool:
+    """Say whether a line was there already while the old ones were read."""
+    return line.node in last and line.time <= last[line.node]
+
+
+def _follow(
+    folder: Path,
+    nodes: Sequence[str],
+    tails: dict[str, Tail],
+    wanted: Callable[[LogLine], bool],
+    show: Callable[[LogLine], None],
+) -> None:
+    """Show what comes until the fleet is down."""
+    from factory.fleet.logs import Tail, nodes_with_logs
+    from mesh.runtime import fleet_of
+
+    while True:
         runs = fleet_of(folder) is not None
         for name in nodes or nodes_with_logs(folder / "logs"):
             if name not in tails:
                 tails[name] = Tail(folder / "logs", name)
-        fresh = [line for tail_ in tails.values() for line in tail_.read()]
+        fresh = [line for tail in tails.values() for line in tail.read()]
         for line in sorted(fresh, key=lambda line: line.time):
-            # What came while the old ones were read has been shown.
-            if wanted(line) and line.time > last.get(line.node, line.time - timedelta(1)):
+            if wanted(line):
                 show(line)
         if not runs:
             click.echo("the fleet is down", err=True)
