@@ -87,8 +87,11 @@ class Board(factory.FactoryLoop):
         await self.board.close()
 
     def on_peer(self, name: str, state: str, reason: str) -> None:
-        """Let go of the outputs of a peer that is gone."""
-        (self.board.left if state == "down" else self.board.back)(name)
+        """Let go of the outputs of a peer that is gone, or is another process now."""
+        if state == "down":
+            self.board.left(name)
+        else:
+            self.board.back(name, reason)
 
     @factory.reactive("pin/{pin}")
     async def level(self, channel, msg, pin, sender=None):  # type: ignore[no-untyped-def]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from factory.fitting import check_sketches
 from sketches import Board, Buzzer, IOPin
 from tests.helpers.firmata import pty_client, tcp_client
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import DEADLINE, arduino, finished
+from tests.helpers.proc import DEADLINE, ROOT, Proc, arduino, finished
 from tests.helpers.sketch import as_node, tell
 
 pytestmark = pytest.mark.integration
@@ -104,6 +105,47 @@ async def test_a_node_owns_what_it_writes_until_it_is_gone(monkeypatch: pytest.M
         assert pin.digital_read() == 0
         await script.request(1, "pin/13")
         assert pin.owner is None
+
+
+_OWNER = """\
+import asyncio, sys, mesh
+async def main():
+    async with mesh.connect(sys.argv[1], name="blink") as uno:
+        await uno.request(1, "pin/12")
+        print("written", flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "left"])
+async def test_an_owner_that_is_back_at_once_as_another_process_has_lost_its_outputs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], killed: bool
+) -> None:
+    monkeypatch.setattr(board_node, "GRACE", 600.0)  # so it is not the time that does it
+    async with running() as uno:
+        pin = uno.board.board.pin(12)
+        if killed:
+            with Proc(sys.executable, "-c", _OWNER, uno.serving.uri(), env={"PYTHONPATH": str(ROOT)}):
+                await until(lambda: pin.digital_read() == 1)
+        else:
+            async with mesh.connect(uno.serving, name="blink") as blink:
+                await blink.request(1, "pin/12")
+        await until(lambda: "blink" in uno.board._leaving)
+        assert (pin.owner, pin.digital_read()) == ("blink", 1)
+        async with mesh.connect(uno.serving, name="blink") as blink:
+            state = await blink.request("", "pin/12/state")
+        assert (state["owner"], state["level"]) == (None, 0)
+    assert "blink has begun anew; fail-safe: uno.12" in capsys.readouterr().out
+
+
+async def test_an_owner_whose_link_broke_and_goes_on_keeps_its_outputs() -> None:
+    async with running() as uno, mesh.connect(uno.serving, name="blink") as blink:
+        await blink.request(1, "pin/12")
+        uno.on_peer("blink", "down", "the connection was lost")
+        uno.on_peer("blink", "up", "resumed")
+        pin = uno.board.board.pin(12)
+        assert (pin.owner, pin.digital_read(), uno.board._leaving) == ("blink", 1, {})
 
 
 async def test_a_pulse_of_a_node_that_has_gone_leaves_the_pin_safe_and_free(

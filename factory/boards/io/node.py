@@ -304,8 +304,17 @@ class BoardNode:
             self._stay(owner)
             self._leaving[owner] = self._loop.call_later(GRACE, self._leave, owner)
 
-    def back(self, owner: str) -> None:
-        """Take note that a peer is there again."""
+    def back(self, owner: str, how: str) -> None:
+        """Take note that a peer is there again; only one that has resumed its session keeps its outputs.
+
+        Args:
+            owner: The peer.
+            how: ``resumed``, ``restarted`` or ``connected``, as ``on_peer`` is told.
+
+        """
+        if how == "restarted" or (how == "connected" and owner in self._leaving):
+            # What was written by the one before is nothing that this one knows of.
+            self._fail_safe(owner, "has begun anew")
         self._stay(owner)
         self.harness.back(owner)
 
@@ -316,11 +325,15 @@ class BoardNode:
 
     def _leave(self, owner: str) -> None:
         del self._leaving[owner]
+        self._fail_safe(owner, "is gone")
+        with self.clock:
+            self.harness.left(owner)
+
+    def _fail_safe(self, owner: str, why: str) -> None:
         with self.clock:
             pins = self.board.leave(owner)
-            self.harness.left(owner)
         if pins:
-            self._say(f"{owner} is gone; fail-safe: {listing(map(str, pins))}")
+            self._say(f"{owner} {why}; fail-safe: {listing(map(str, pins))}")
 
     # -- what goes -------------------------------------------------------------------------
 
