@@ -431,7 +431,7 @@ async def test_bytes_that_a_wire_drops_are_counted_and_told(capsys: pytest.Captu
 async def test_a_wire_that_ends_nowhere_takes_no_bytes() -> None:
     async with wired(["TX0", "shelf.99"]) as (desk, _), mesh.connect(desk.serving) as peer:
         [wire] = desk.board.harness._wires.values()
-        await until(wire._task.done)
+        await until(lambda: wire.ends_nowhere)
         assert await peer.request(b"hello", "uart/0") == 0
         assert (await peer.request("", "pins"))["dropped"] == {"desk.1 to shelf.99": 5}
 
@@ -450,15 +450,36 @@ async def test_a_wire_that_leads_to_no_node(end: str, words: str) -> None:
 async def test_a_wire_to_a_pin_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     async with wired(["13", "shelf.99"]) as (desk, _):
         [wire] = desk.board.harness._wires.values()
-        await until(wire._task.done)
+        await until(lambda: wire.ends_nowhere)
     assert "the wire from desk.13 to shelf.99 ends nowhere: shelf has no pin '99'" in capsys.readouterr().out
+
+
+async def test_a_wire_that_was_refused_is_laid_when_the_other_board_is_put_right(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(board_node, "GRACE", 0.05)
+    port, other = free_ports(2)
+    grid = mesh.Grid([mesh.Node("desk", port=port), mesh.Node("shelf", port=other)])
+    desk = Board.as_node(grid.node("desk"), grid, wires=[["13", "shelf.22"]])
+    async with desk.running(), mesh.connect(desk.serving) as peer:
+        await until(lambda: desk.board.harness._wires)
+        [wire] = desk.board.harness._wires.values()
+        for _ in range(2):
+            async with Board.as_node(grid.node("shelf"), grid).running():
+                await until(lambda: wire.ends_nowhere)
+                await peer.request(1, "pin/13")
+            await until(lambda: not wire.ends_nowhere)
+        mega = Board.as_node(grid.node("shelf"), grid, board="sim:mega", modes={"22": "INPUT"})
+        async with mega.running():
+            await until(lambda: mega.board.board.pin(22).digital_read() == 1)
+    assert capsys.readouterr().out.count("ends nowhere: shelf has no pin '22'") == 1
 
 
 async def test_a_board_that_knows_not_who_wired_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     async with running() as uno, mesh.connect(uno.serving, name="stranger") as stranger:
         await stranger.request({"from": "stranger.3", "drive": [5.0, 25.0]}, "pin/2/wire")
         [wire] = uno.board.harness._wires.values()
-        await until(wire._task.done)
+        await until(lambda: wire.ends_nowhere)
         await stranger.request("INPUT", "pin/2/mode")
         assert uno.board.board.pin(2).digital_read() == 1
         for drive in ("x", [1], [5.0, 0.0], [1e9, 1.0]):
