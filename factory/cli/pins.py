@@ -67,7 +67,7 @@ def pin() -> None:
 @click.argument("pin", metavar="BOARD.PIN")
 @click.pass_context
 def get(ctx: click.Context, pin: str) -> None:
-    """Print what a pin is at: level, analog value, duty or angle, by its mode."""
+    """Print what a pin is at: level, analog value, duty or angle, by its mode; and whether the board is lost."""
     from factory.boards.drawing import value_of
 
     board, ref = _split(pin)
@@ -76,7 +76,9 @@ def get(ctx: click.Context, pin: str) -> None:
         async with connected(board, ctx.obj) as peer:
             state = await peer.request("", f"pin/{ref}/state")
         unset = f"unset (net at {state['net']})" if "net" in state else "unset"
-        return value_of(state) or unset
+        value = value_of(state) or unset
+        lost = state.get("lost")
+        return f"{value} ({board} is lost: {printable(lost)})" if lost else value
 
     click.echo(run(ask()))
 

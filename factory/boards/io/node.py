@@ -358,7 +358,8 @@ class BoardNode:
     def pin_state(self, ref: str) -> dict[str, object]:
         """Return one pin as it is now, with the number of the board's latest edge.
 
-        An unset pin has no value of its own; ``net`` is what others drive its net to, if they do.
+        An unset pin has no value of its own; ``net`` is what others drive its net to, if they do. Of a
+        board that is lost they are those it was left at, and ``lost`` says why it is.
 
         Raises:
             UnknownPinError: If there is none.
@@ -369,7 +370,7 @@ class BoardNode:
             state = {**self._pin_state(pin), "number": pin.spec.number}
             if pin.mode is Mode.UNSET and isinstance(pin, SimPin) and pin.net_level is not None:
                 state["net"] = pin.net_level
-            return {**state, "run": self.run, "made": self.board.log.made}
+            return {**state, "lost": self.board.lost, "run": self.run, "made": self.board.log.made}
 
     def _pin_state(self, pin: Pin) -> dict[str, object]:
         values = {signal.name.lower(): value for signal, value in pin.values.items()}
