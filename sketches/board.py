@@ -8,7 +8,7 @@ from typing import Any
 import factory
 import mesh
 from factory.boards import BoardError, BoardLostError, PinError, PinInUseError
-from factory.boards.furniture import ends_elsewhere, mistakes
+from factory.boards.furniture import check_end, check_is_far, ends_elsewhere, far_ends, mistakes
 
 
 class Board(factory.FactoryLoop):
@@ -55,7 +55,8 @@ class Board(factory.FactoryLoop):
             raise SystemExit(str(exc)) from exc
         try:
             self.board.furnish({"modes": modes, "failsafe": failsafe, "parts": parts, "wires": wires})
-            for _, node, _ in ends_elsewhere(self.wires):
+            for _, node, pin in ends_elsewhere(self.wires):
+                check_is_far(node, pin, self.name)
                 self.node(node).uri()  # says so now if there is none, or none that can be reached
             # Before the mesh is served, so that nobody is told that it is if the rest cannot be.
             await self.board.open(self.me.host, firmata_tcp, Path(firmata_pty) if firmata_pty else None)
@@ -67,9 +68,23 @@ class Board(factory.FactoryLoop):
             raise SystemExit(str(exc)) from exc
 
     @classmethod
-    def check_arguments(cls, arguments: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+    def check_arguments(
+        cls, arguments: Mapping[str, Any], node: mesh.Node, grid: mesh.Grid
+    ) -> list[tuple[tuple[str, ...], str]]:
         """Return what is wrong with the pins, parts and wires of a grid."""
-        return mistakes(arguments.get("board", "sim:uno"), arguments)
+        found = mistakes(arguments.get("board", "sim:uno"), arguments)
+        known = grid.visible_to(node)
+        for index, wire in enumerate(arguments.get("wires") or []):
+            for name, pin in far_ends(wire):
+                try:
+                    check_is_far(name, pin, node.name)
+                    far = known.node(name)
+                    far.uri()
+                    if far.sketch == "board":
+                        check_end(str(far.args.get("board", "sim:uno")), name, pin)
+                except (BoardError, PinError, mesh.GridError) as exc:
+                    found.append((("wires", str(index)), str(exc)))
+        return found
 
     def _tell(self, channel: str, value: object) -> object:
         # Edges and bytes happen; whoever comes later gets values and states only.

@@ -67,7 +67,7 @@ def pin() -> None:
 @click.argument("pin", metavar="BOARD.PIN")
 @click.pass_context
 def get(ctx: click.Context, pin: str) -> None:
-    """Print what a pin is at: level, analog value, duty or angle, by its mode; and whether the board is lost."""
+    """Print what a pin is at: level, analog value, duty or angle, by its mode; and if its board is lost."""
     from factory.boards.drawing import value_of
 
     board, ref = _split(pin)

@@ -290,6 +290,7 @@ async def test_the_pin_and_the_buzzer_use_a_board() -> None:
         ({"failsafe": {"9": 2}}, r"failsafe of pin 9: write 0, 1, or null"),
         ({"wires": [["9", "99"]]}, r"uno has no pin '99'"),
         ({"wires": [[9, 99]]}, r"uno has no pin '99'"),
+        ({"wires": [["9", "uno.8"]]}, r"uno\.8 is a pin of this board itself; write 8, without uno\."),
         ({"wires": [["a.9", "b.9"]]}, r"a wire of which no end is on this board"),
         ({"firmata_tcp": 70_000}, r"the port for Firmata is from 0 .* to 65535, not 70000"),
     ],
@@ -565,6 +566,34 @@ nodes:
         (17, 56, "'INPT' is no mode of pin 2, did you mean 'INPUT'?"),
         (17, 90, "part b: there is no 'lde', did you mean 'led'?"),
     ]
+
+
+def test_the_far_ends_of_wires_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        """\
+nodes:
+  desk:
+    sketch: board
+    port: 8770
+    args:
+      wires: [[2, desk.3], [4, shlef.5], [5, shelf.99], [6, mute.1], [7, shelf.9], [8, mega.53], [9, real.99]]
+  shelf: {sketch: board, port: 8771}
+  mega: {sketch: board, port: 8772, args: {board: "sim:mega"}}
+  real: {sketch: board, port: 8773, args: {board: "serial:/dev/ttyACM0"}}
+  mute: {sketch: clock}
+""",
+        encoding="utf-8",
+    )
+    with pytest.raises(mesh.GridError) as caught:
+        check_sketches(mesh.grid(str(path)))
+    [own, unknown, pin, mute] = caught.value.problems
+    assert [problem.line for problem in caught.value.problems] == [6] * 4
+    assert [problem.column for problem in caught.value.problems] == [15, 28, 42, 57]
+    assert (own.what, own.fix) == ("desk.3 is a pin of this board itself", "write 3, without desk.")
+    assert unknown.what.startswith("unknown node 'shlef'")
+    assert pin.what.startswith("shelf has no pin '99'")
+    assert mute.what.startswith("node 'mute' has no port")
 
 
 async def test_a_real_board_is_shared_with_other_firmata_clients() -> None:
