@@ -54,25 +54,27 @@ async def follow(
         peer: The board.
         follower: Where to begin.
         stop: Ends it, with what is logged by then.
-        say: Told when the board is away.
+        say: Told when the board is away, and when it is back.
 
     Raises:
         MeshError: If it does not answer though it is there, or what is there is no board.
 
     """
-    away = False
+    away = ""
     while True:
         over = stop.is_set()
         try:
             async for news in read(peer, follower):
-                away = False
+                if away:
+                    say(f"{away} is back")
+                    away = ""
                 yield news
         except PeerDownError as exc:
             if over:
                 return
             if not away:
                 say(f"{exc.peer} is away ({exc.why}); waiting for it")
-            away = True
+            away = exc.peer
         if over:
             return
         with suppress(TimeoutError):
