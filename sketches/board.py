@@ -20,7 +20,7 @@ class Board(factory.FactoryLoop):
         firmata_tcp: int | None = None,
         firmata_pty: str | None = None,
         modes: dict[str, str] | None = None,
-        failsafe: dict[str, int | None] | None = None,
+        failsafe: dict[str, Any] | None = None,
         parts: dict[str, dict[str, Any]] | None = None,
         wires: list[list[int | str]] | None = None,
         seed: int = 0,

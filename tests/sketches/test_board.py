@@ -536,7 +536,7 @@ nodes:
     port: 8770
     args:
       modes: {"2": INPT, "99": INPUT}
-      failsafe: {"9": 2, "8": null}
+      failsafe: {"9": 2, "8": null, "7": true}
       parts:
         key: {bounce: 0, button: "2"}
         arm: {servo: A0}
@@ -558,6 +558,7 @@ nodes:
         (6, 20, "'INPT' is no mode of pin 2, did you mean 'INPUT'?"),
         (6, 32, "board has no pin '99'"),
         (7, 23, "failsafe of pin 9: write 0, 1, or null for letting go, not 2"),
+        (7, 42, "failsafe of pin 7: write 0, 1, or null for letting go, not True"),
         (10, 14, "pin board.A0 cannot be SERVO"),
         (12, 11, "part dig: there is no 'ledd', did you mean 'led'?"),
         (13, 27, "a wire joins two pins or more, not 1"),
