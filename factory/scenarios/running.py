@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 from factory.boards.following import END, Follower
+from factory.boards.io.reading import words_of
 from factory.scenarios.boards import Boards
 from factory.scenarios.expecting import Expectation, Heard, expectation
 from factory.scenarios.steps import KINDS, Step
-from mesh.errors import MeshError, NackedError
+from mesh.errors import MeshError
 
 POLL = 0.01
 """Seconds between two looks at a board."""
@@ -47,8 +48,7 @@ async def carry_out(steps: Sequence[Step], boards: Boards) -> None:
         try:
             await run.step(step)
         except MeshError as exc:
-            words = exc.reason if isinstance(exc, NackedError) else str(exc)
-            raise ScenarioFailedError(step, words) from exc
+            raise ScenarioFailedError(step, words_of(exc)) from exc
 
 
 class _Run:

@@ -9,12 +9,19 @@ from typing import Any
 
 from factory.boards.following import Follower, News
 from mesh.client import Peer
-from mesh.errors import OutcomeUnknownError, PeerDownError
+from mesh.errors import MeshError, NackedError, OutcomeUnknownError, PeerDownError
 
 POLL = 0.05
 """Seconds between two looks at what a board has logged."""
 
 _TRIES = 5
+
+
+def words_of(exc: MeshError) -> str:
+    """Return what an error says, for people; of a refusal, what the board said."""
+    if not isinstance(exc, NackedError):
+        return str(exc)
+    return f"{exc.peer} is no board: {exc.reason}" if exc.type == "UnknownChannelError" else exc.reason
 
 
 async def look(peer: Peer, value: object, channel: str) -> Any:
