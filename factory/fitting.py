@@ -40,7 +40,7 @@ def check_sketches(grid: mesh.Grid) -> None:
             values, misfits = read_arguments(sketch, node)
             for problem in misfits:
                 problems.add(problem, problem.what, problem.fix)
-            for path, what in sketch.check_arguments(values):
+            for path, what in sketch.check_arguments(values, node, grid):
                 words, _, fix = what.partition("; ")
                 problems.add(_mark(node, path), words, fix or "see docs/reference/boards.md")
         elif not name:

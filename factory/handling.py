@@ -161,7 +161,7 @@ class Handling:
             return self._reserved[channel]
         found = self._plan.find(channel) if not channel.startswith("$") else None
         if found is None:
-            channels = listing(self._plan.channels, "or")
+            channels = listing(self._plan.channels, "or") or "none"
             return Refusal(
                 "UnknownChannelError",
                 f"no handler takes channel {channel!r}; {self._sketch.name} takes {channels}",

@@ -177,6 +177,8 @@ class FactoryLoop:
     def check_arguments(
         cls,
         arguments: Mapping[str, Any],  # noqa: ARG003 - for those that override it
+        node: mesh.Node,  # noqa: ARG003
+        grid: mesh.Grid,  # noqa: ARG003
     ) -> Sequence[tuple[tuple[str, ...], str]]:
         """Say what is wrong with arguments, beyond their types, without constructing anything.
 
@@ -184,6 +186,8 @@ class FactoryLoop:
 
         Args:
             arguments: Those of a grid that fit the signature of ``setup()``.
+            node: Whose they are.
+            grid: The grid.
 
         Returns:
             For each mistake the names that lead to it, such as ``("parts", "key")``, and the words.

@@ -8,7 +8,14 @@ from typing import Any, Literal
 import factory
 import mesh
 from factory.boards import BoardError, BoardLostError, PinError, PinInUseError
-from factory.boards.furniture import check_fit, ends_elsewhere, mistakes
+from factory.boards.furniture import (
+    check_end,
+    check_fit,
+    check_is_far,
+    ends_elsewhere,
+    far_ends,
+    mistakes,
+)
 
 
 class Board(factory.FactoryLoop):
@@ -20,7 +27,7 @@ class Board(factory.FactoryLoop):
         firmata_tcp: int | None = None,
         firmata_pty: str | None = None,
         modes: dict[str, str] | None = None,
-        failsafe: dict[str, int | None] | None = None,
+        failsafe: dict[str, Any] | None = None,
         parts: dict[str, dict[str, Any]] | None = None,
         wires: list[list[int | str]] | None = None,
         seed: int = 0,
@@ -70,7 +77,8 @@ class Board(factory.FactoryLoop):
             raise SystemExit(str(exc)) from exc
         try:
             self.board.furnish(said)
-            for _, node, _ in ends_elsewhere(self.wires):
+            for _, node, pin in ends_elsewhere(self.wires):
+                check_is_far(node, pin, self.name)
                 self.node(node).uri()  # says so now if there is none, or none that can be reached
             # Before the mesh is served, so that nobody is told that it is if the rest cannot be.
             await self.board.open(self.me.host, firmata_tcp, Path(firmata_pty) if firmata_pty else None)
@@ -83,9 +91,23 @@ class Board(factory.FactoryLoop):
             raise SystemExit(str(exc)) from exc
 
     @classmethod
-    def check_arguments(cls, arguments: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+    def check_arguments(
+        cls, arguments: Mapping[str, Any], node: mesh.Node, grid: mesh.Grid
+    ) -> list[tuple[tuple[str, ...], str]]:
         """Return what is wrong with the pins, parts and wires of a grid."""
-        return mistakes(arguments.get("board", "sim:uno"), arguments)
+        found = mistakes(arguments.get("board", "sim:uno"), arguments)
+        known = grid.visible_to(node)
+        for index, wire in enumerate(arguments.get("wires") or []):
+            for name, pin in far_ends(wire):
+                try:
+                    check_is_far(name, pin, node.name)
+                    far = known.node(name)
+                    far.uri()
+                    if far.sketch == "board":
+                        check_end(str(far.args.get("board", "sim:uno")), name, pin)
+                except (BoardError, PinError, mesh.GridError) as exc:
+                    found.append((("wires", str(index)), str(exc)))
+        return found
 
     def _tell(self, channel: str, value: object) -> object:
         # Edges and bytes happen; whoever comes later gets values and states only.
@@ -104,8 +126,11 @@ class Board(factory.FactoryLoop):
         await self.board.close()
 
     def on_peer(self, name: str, state: str, reason: str) -> None:
-        """Let go of the outputs of a peer that is gone."""
-        (self.board.left if state == "down" else self.board.back)(name)
+        """Let go of the outputs of a peer that is gone, or is another process now."""
+        if state == "down":
+            self.board.left(name)
+        else:
+            self.board.back(name, reason)
 
     @factory.reactive("pin/{pin}")
     async def level(self, channel, msg, pin, sender=None):  # type: ignore[no-untyped-def]

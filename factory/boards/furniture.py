@@ -167,11 +167,44 @@ def _is_elsewhere(ref: int | str) -> bool:
 def ends_elsewhere(wires: list[list[int | str]]) -> list[tuple[str, str, str]]:
     """Return each end of a wire that is on another board: a pin here, the node there and its pin."""
     return [
-        (next(str(ref) for ref in pins if not _is_elsewhere(ref)), *_node_and_pin(str(end)))
+        (next(str(ref) for ref in pins if not _is_elsewhere(ref)), *end)
         for pins in wires
-        for end in pins
-        if _is_elsewhere(end)
+        for end in far_ends(pins)
     ]
+
+
+def far_ends(pins: list[int | str]) -> list[tuple[str, str]]:
+    """Return the ends of one wire that are on other boards: the node and its pin."""
+    return [_node_and_pin(str(ref)) for ref in pins if _is_elsewhere(ref)]
+
+
+def check_end(url: str, node: str, pin: str) -> None:
+    """See that a wire can end at a pin of the board of another node.
+
+    Args:
+        url: That board. Of one that is not simulated nothing can be said.
+        node: The node.
+        pin: The pin.
+
+    Raises:
+        BoardError: If there is no such board.
+        UnknownPinError: If it has no such pin.
+
+    """
+    scheme, _, kind = url.partition(":")
+    if scheme == "sim":
+        find_profile(kind).number(pin, node)
+
+
+def check_is_far(node: str, pin: str, own: str) -> None:
+    """See that what is written as a pin of another node is one.
+
+    Raises:
+        BoardError: If that node is our own.
+
+    """
+    if node == own:
+        raise BoardError(f"{node}.{pin} is a pin of this board itself; write {pin}, without {node}.")
 
 
 def _node_and_pin(end: str) -> tuple[str, str]:

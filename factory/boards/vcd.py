@@ -81,10 +81,15 @@ class VcdWriter:
 
         Args:
             edges: The edges, in order.
-            missed: Edges before them that nobody has any more; a comment says so.
+            missed: Edges before them that nobody has any more; a comment says so, and every signal is
+                unknown again.
 
         """
         lines = [f"$comment {missed} edges before this are missing $end"] if missed else []
+        if missed and self._tick >= 0:
+            # What they changed is not known, so nothing is until its next change.
+            self._tick += 1
+            lines += [f"#{self._tick}", *self._unknown()]
         for _, time, pin, signal, value in edges:
             assert isinstance(time, float | int)
             assert isinstance(pin, int)

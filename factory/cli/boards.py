@@ -23,14 +23,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except mesh.MeshError as exc:
-        raise click.ClickException(sentence(exc)) from exc
+        from factory.boards.io.reading import words_of
+
+        raise click.ClickException(words_of(exc)) from exc
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def sentence(exc: mesh.MeshError) -> str:
-    """Return what an error says; of a refusal, what the board said."""
-    return exc.reason if isinstance(exc, mesh.NackedError) else str(exc)
 
 
 @asynccontextmanager

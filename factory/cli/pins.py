@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import mesh
-from factory.cli.boards import boards_of, connected, run, sentence, writing
+from factory.cli.boards import boards_of, connected, run, writing
 from factory.cli.shared import code_of
 from mesh.text import listing, printable
 
@@ -37,6 +37,7 @@ def pins(ctx: click.Context, boards: tuple[str, ...]) -> None:
     import asyncio
 
     from factory.boards.drawing import draw
+    from factory.boards.io.reading import words_of
 
     codes = [0]
 
@@ -47,7 +48,7 @@ def pins(ctx: click.Context, boards: tuple[str, ...]) -> None:
         except (mesh.DeliveryError, mesh.UnknownNodeError) as exc:
             codes.append(code_of(exc))
             state = "down" if isinstance(exc, mesh.PeerDownError) else "not drawn"
-            return printable(f"{name}: {state} ({sentence(exc)})")
+            return printable(f"{name}: {state} ({words_of(exc)})")
 
     async def show() -> list[str]:
         # At once: one that is down takes its time.
@@ -67,7 +68,7 @@ def pin() -> None:
 @click.argument("pin", metavar="BOARD.PIN")
 @click.pass_context
 def get(ctx: click.Context, pin: str) -> None:
-    """Print what a pin is at: level, analog value, duty or angle, by its mode."""
+    """Print what a pin is at: level, analog value, duty or angle, by its mode; and if its board is lost."""
     from factory.boards.drawing import value_of
 
     board, ref = _split(pin)
@@ -76,7 +77,9 @@ def get(ctx: click.Context, pin: str) -> None:
         async with connected(board, ctx.obj) as peer:
             state = await peer.request("", f"pin/{ref}/state")
         unset = f"unset (net at {state['net']})" if "net" in state else "unset"
-        return value_of(state) or unset
+        value = value_of(state) or unset
+        lost = state.get("lost")
+        return f"{value} ({board} is lost: {printable(lost)})" if lost else value
 
     click.echo(run(ask()))
 

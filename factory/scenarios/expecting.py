@@ -92,6 +92,8 @@ class Expectation:
             now: The time of whoever looks, in seconds.
 
         """
+        if state.get("lost") and (self.is_patient or not self.is_met):
+            self.miss(_lost(state))
 
 
 class Moment(Expectation):
@@ -257,6 +259,10 @@ class Heard:
         return f"what came {'ends in' if len(self.data) > 60 else 'is'} {shown!r}"
 
 
+def _lost(state: Mapping[str, Any]) -> str:
+    return f"the board is lost: {state['lost']}"
+
+
 def present(state: Mapping[str, Any], signal: str, pin: str) -> tuple[int | None, str]:
     """Return what a pin is at now, and that in words.
 
@@ -269,6 +275,9 @@ def present(state: Mapping[str, Any], signal: str, pin: str) -> tuple[int | None
         The value, ``None`` if the pin has no such thing now; and the words.
 
     """
+    if state.get("lost"):
+        # Its values are what is left of it, and nothing that it has done.
+        return None, _lost(state)
     mode = Mode(state["mode"])
     if mode in _MODES[signal]:
         value = int(state.get(signal, 0))

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 from factory.boards.following import END, Follower
+from factory.boards.io.reading import words_of
 from factory.scenarios.boards import Boards
 from factory.scenarios.expecting import Expectation, Heard, expectation
 from factory.scenarios.steps import KINDS, Step
-from mesh.errors import MeshError, NackedError
+from mesh.errors import MeshError
 
 POLL = 0.01
 """Seconds between two looks at a board."""
@@ -47,8 +48,7 @@ async def carry_out(steps: Sequence[Step], boards: Boards) -> None:
         try:
             await run.step(step)
         except MeshError as exc:
-            words = exc.reason if isinstance(exc, NackedError) else str(exc)
-            raise ScenarioFailedError(step, words) from exc
+            raise ScenarioFailedError(step, words_of(exc)) from exc
 
 
 class _Run:
@@ -61,6 +61,7 @@ class _Run:
         )
         self._marks: dict[str, Follower] = {}
         self._marked = False
+        self._unplugged: set[str] = set()
 
     async def step(self, step: Step) -> None:
         kind = KINDS[step.kind]
@@ -71,6 +72,10 @@ class _Run:
             return
         value = step.value.encode() if kind.target == "uart" else step.value or kind.message
         answer = await self._boards.do(step.board, value, kind.channel.format(step.target))
+        if step.kind == "unplug":
+            self._unplugged.add(step.board)
+        elif step.kind == "plug":
+            self._unplugged.discard(step.board)
         if kind.target == "uart" and answer == 0:
             words = f"nobody hears it: TX{step.target} is on no wire to an RX pin"
             raise ScenarioFailedError(step, words)
@@ -127,6 +132,9 @@ class _Run:
             expected.feed(
                 [(time, value) for _, time, pin, name, value in news.edges if (pin, name) == (number, signal)]
             )
+        if step.board in self._unplugged:
+            # It is meant to be so, and the scenario looks at what is left.
+            state = {**state, "lost": None}
         expected.look(state, now)
 
     async def _expect_text(self, step: Step) -> None:

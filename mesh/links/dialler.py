@@ -19,6 +19,8 @@ STEADY = 1.0
 LINGER = 60.0
 """Seconds for which a peer is dialled that nobody waits for and that has no session with us."""
 
+_UNTRIED = "not dialled yet"
+
 Dial = Callable[[], Awaitable[Transport]]
 
 
@@ -65,7 +67,7 @@ class Dialler:
         self._notice = notice
         self._own_name: str | None = None
         self._dialled: Transport | None = None
-        self._why = "not dialled yet"
+        self._why = _UNTRIED
         self._accepted = False
         self._is_absent = False
         self._fatal: Exception | None = None
@@ -218,6 +220,9 @@ class Dialler:
             # The peer's own dial won; ours is not wanted while that one lives.
             await self._until_detached()
             return True
+        if self._why == _UNTRIED:
+            # Unless the try ends and tells more, this is what is wrong.
+            self._why = "it does not answer"
         try:
             transport = await self._dial()
         except AbsentError as exc:

@@ -77,8 +77,10 @@ def test_a_board_is_unplugged_and_plugged_in(cli: Cli) -> None:
     said(cli("pin", "unplug", "uno"))
     refused = cli("pin", "set", "uno.13", "1")
     assert (refused.exit_code, "uno is lost: it is unplugged" in refused.output) == (1, True)
+    assert said(cli("pin", "get", "uno.13")).endswith(" (uno is lost: it is unplugged)\n")
     said(cli("pin", "plug", "uno"))
     said(cli("pin", "set", "uno.13", "1"))
+    assert said(cli("pin", "get", "uno.13")) == "1\n"
 
 
 def test_a_board_is_drawn(cli: Cli) -> None:

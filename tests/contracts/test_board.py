@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -280,6 +281,16 @@ async def test_a_board_that_is_not_there(tmp_path: Path, unused_tcp_port: int) -
     words = await refused(f"serial:{tmp_path}/ttyACM7")
     assert "ttyACM7: there is no such device; is it plugged in?; serial ports here: " in words
     assert "nobody listens there" in await refused(f"tcp:127.0.0.1:{unused_tcp_port}")
+
+
+@pytest.mark.parametrize(
+    "url", ["tcp:localhost:99999", "tcp:localhost:abc", "serial:/dev/x?baud=x"], ids=["port", "word", "baud"]
+)
+async def test_an_address_that_makes_no_sense(url: str) -> None:
+    with pytest.raises(BoardError, match=f"^{re.escape(f'board {url!r}: ')}.*; write serial:") as caught:
+        await Remote("near", url, print).connect()
+    assert "sketches" not in str(caught.value)
+    assert "://" not in str(caught.value)
 
 
 async def test_a_port_that_another_program_holds(tmp_path: Path) -> None:

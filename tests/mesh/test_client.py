@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -54,6 +55,15 @@ async def test_by_node_uri_name_and_alias(worker: Echo, tmp_path: Any) -> None:
             (line,) = [lines["sent"]["echo"] for lines in peer.ledger().values()]
             assert line["acked"] == 5
             assert line["balanced"]
+
+
+async def test_of_a_peer_that_hangs_it_is_said_that_it_does_not_answer() -> None:
+    # As a frozen process: the system takes the connection, and that is all.
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        async with mesh.connect(f"ws://127.0.0.1:{frozen.getsockname()[1]}", patience=0.2) as peer:
+            with pytest.raises(mesh.PeerDownError) as caught:
+                await peer.request("x")
+    assert caught.value.why == "it does not answer"
 
 
 async def test_options_and_refusals(worker: Echo) -> None:

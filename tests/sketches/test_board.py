@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from factory.fitting import check_sketches
 from sketches import Board, Buzzer, IOPin
 from tests.helpers.firmata import pty_client, tcp_client
 from tests.helpers.ports import free_ports
-from tests.helpers.proc import DEADLINE, arduino, finished
+from tests.helpers.proc import DEADLINE, ROOT, Proc, arduino, finished
 from tests.helpers.sketch import as_node, tell
 
 pytestmark = pytest.mark.integration
@@ -104,6 +105,47 @@ async def test_a_node_owns_what_it_writes_until_it_is_gone(monkeypatch: pytest.M
         assert pin.digital_read() == 0
         await script.request(1, "pin/13")
         assert pin.owner is None
+
+
+_OWNER = """\
+import asyncio, sys, mesh
+async def main():
+    async with mesh.connect(sys.argv[1], name="blink") as uno:
+        await uno.request(1, "pin/12")
+        print("written", flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "left"])
+async def test_an_owner_that_is_back_at_once_as_another_process_has_lost_its_outputs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], killed: bool
+) -> None:
+    monkeypatch.setattr(board_node, "GRACE", 600.0)  # so it is not the time that does it
+    async with running() as uno:
+        pin = uno.board.board.pin(12)
+        if killed:
+            with Proc(sys.executable, "-c", _OWNER, uno.serving.uri(), env={"PYTHONPATH": str(ROOT)}):
+                await until(lambda: pin.digital_read() == 1)
+        else:
+            async with mesh.connect(uno.serving, name="blink") as blink:
+                await blink.request(1, "pin/12")
+        await until(lambda: "blink" in uno.board._leaving)
+        assert (pin.owner, pin.digital_read()) == ("blink", 1)
+        async with mesh.connect(uno.serving, name="blink") as blink:
+            state = await blink.request("", "pin/12/state")
+        assert (state["owner"], state["level"]) == (None, 0)
+    assert "blink has begun anew; fail-safe: uno.12" in capsys.readouterr().out
+
+
+async def test_an_owner_whose_link_broke_and_goes_on_keeps_its_outputs() -> None:
+    async with running() as uno, mesh.connect(uno.serving, name="blink") as blink:
+        await blink.request(1, "pin/12")
+        uno.on_peer("blink", "down", "the connection was lost")
+        uno.on_peer("blink", "up", "resumed")
+        pin = uno.board.board.pin(12)
+        assert (pin.owner, pin.digital_read(), uno.board._leaving) == ("blink", 1, {})
 
 
 async def test_a_pulse_of_a_node_that_has_gone_leaves_the_pin_safe_and_free(
@@ -248,6 +290,7 @@ async def test_the_pin_and_the_buzzer_use_a_board() -> None:
         ({"failsafe": {"9": 2}}, r"failsafe of pin 9: write 0, 1, or null"),
         ({"wires": [["9", "99"]]}, r"uno has no pin '99'"),
         ({"wires": [[9, 99]]}, r"uno has no pin '99'"),
+        ({"wires": [["9", "uno.8"]]}, r"uno\.8 is a pin of this board itself; write 8, without uno\."),
         ({"wires": [["a.9", "b.9"]]}, r"a wire of which no end is on this board"),
         ({"firmata_tcp": 70_000}, r"the port for Firmata is from 0 .* to 65535, not 70000"),
     ],
@@ -389,7 +432,7 @@ async def test_bytes_that_a_wire_drops_are_counted_and_told(capsys: pytest.Captu
 async def test_a_wire_that_ends_nowhere_takes_no_bytes() -> None:
     async with wired(["TX0", "shelf.99"]) as (desk, _), mesh.connect(desk.serving) as peer:
         [wire] = desk.board.harness._wires.values()
-        await until(wire._task.done)
+        await until(lambda: wire.ends_nowhere)
         assert await peer.request(b"hello", "uart/0") == 0
         assert (await peer.request("", "pins"))["dropped"] == {"desk.1 to shelf.99": 5}
 
@@ -408,15 +451,36 @@ async def test_a_wire_that_leads_to_no_node(end: str, words: str) -> None:
 async def test_a_wire_to_a_pin_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     async with wired(["13", "shelf.99"]) as (desk, _):
         [wire] = desk.board.harness._wires.values()
-        await until(wire._task.done)
+        await until(lambda: wire.ends_nowhere)
     assert "the wire from desk.13 to shelf.99 ends nowhere: shelf has no pin '99'" in capsys.readouterr().out
+
+
+async def test_a_wire_that_was_refused_is_laid_when_the_other_board_is_put_right(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(board_node, "GRACE", 0.05)
+    port, other = free_ports(2)
+    grid = mesh.Grid([mesh.Node("desk", port=port), mesh.Node("shelf", port=other)])
+    desk = Board.as_node(grid.node("desk"), grid, wires=[["13", "shelf.22"]])
+    async with desk.running(), mesh.connect(desk.serving) as peer:
+        await until(lambda: desk.board.harness._wires)
+        [wire] = desk.board.harness._wires.values()
+        for _ in range(2):
+            async with Board.as_node(grid.node("shelf"), grid).running():
+                await until(lambda: wire.ends_nowhere)
+                await peer.request(1, "pin/13")
+            await until(lambda: not wire.ends_nowhere)
+        mega = Board.as_node(grid.node("shelf"), grid, board="sim:mega", modes={"22": "INPUT"})
+        async with mega.running():
+            await until(lambda: mega.board.board.pin(22).digital_read() == 1)
+    assert capsys.readouterr().out.count("ends nowhere: shelf has no pin '22'") == 1
 
 
 async def test_a_board_that_knows_not_who_wired_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     async with running() as uno, mesh.connect(uno.serving, name="stranger") as stranger:
         await stranger.request({"from": "stranger.3", "drive": [5.0, 25.0]}, "pin/2/wire")
         [wire] = uno.board.harness._wires.values()
-        await until(wire._task.done)
+        await until(lambda: wire.ends_nowhere)
         await stranger.request("INPUT", "pin/2/mode")
         assert uno.board.board.pin(2).digital_read() == 1
         for drive in ("x", [1], [5.0, 0.0], [1e9, 1.0]):
@@ -472,7 +536,7 @@ nodes:
     port: 8770
     args:
       modes: {"2": INPT, "99": INPUT}
-      failsafe: {"9": 2, "8": null}
+      failsafe: {"9": 2, "8": null, "7": true}
       parts:
         key: {bounce: 0, button: "2"}
         arm: {servo: A0}
@@ -494,6 +558,7 @@ nodes:
         (6, 20, "'INPT' is no mode of pin 2, did you mean 'INPUT'?"),
         (6, 32, "board has no pin '99'"),
         (7, 23, "failsafe of pin 9: write 0, 1, or null for letting go, not 2"),
+        (7, 42, "failsafe of pin 7: write 0, 1, or null for letting go, not True"),
         (10, 14, "pin board.A0 cannot be SERVO"),
         (12, 11, "part dig: there is no 'ledd', did you mean 'led'?"),
         (13, 27, "a wire joins two pins or more, not 1"),
@@ -502,6 +567,34 @@ nodes:
         (17, 56, "'INPT' is no mode of pin 2, did you mean 'INPUT'?"),
         (17, 90, "part b: there is no 'lde', did you mean 'led'?"),
     ]
+
+
+def test_the_far_ends_of_wires_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        """\
+nodes:
+  desk:
+    sketch: board
+    port: 8770
+    args:
+      wires: [[2, desk.3], [4, shlef.5], [5, shelf.99], [6, mute.1], [7, shelf.9], [8, mega.53], [9, real.99]]
+  shelf: {sketch: board, port: 8771}
+  mega: {sketch: board, port: 8772, args: {board: "sim:mega"}}
+  real: {sketch: board, port: 8773, args: {board: "serial:/dev/ttyACM0"}}
+  mute: {sketch: clock}
+""",
+        encoding="utf-8",
+    )
+    with pytest.raises(mesh.GridError) as caught:
+        check_sketches(mesh.grid(str(path)))
+    [own, unknown, pin, mute] = caught.value.problems
+    assert [problem.line for problem in caught.value.problems] == [6] * 4
+    assert [problem.column for problem in caught.value.problems] == [15, 28, 42, 57]
+    assert (own.what, own.fix) == ("desk.3 is a pin of this board itself", "write 3, without desk.")
+    assert unknown.what.startswith("unknown node 'shlef'")
+    assert pin.what.startswith("shelf has no pin '99'")
+    assert mute.what.startswith("node 'mute' has no port")
 
 
 async def test_a_real_board_is_shared_with_other_firmata_clients() -> None:

@@ -191,15 +191,21 @@ class Session:
         self._sent[message.port] = message.levels
         for place, pin in enumerate(self._board.pins[message.port * 8 : message.port * 8 + 8]):
             level = message.levels >> place & 1
-            if level and pin.mode is Mode.INPUT:
-                # How a pull-up was asked for before there was a mode for it; johnny-five still does.
-                pin.set_mode(Mode.INPUT_PULLUP, by=self._owner)
-                continue
-            # A port is written as a whole; of the pins of others only what was changed is meant.
-            theirs = pin.owner == self._owner and pin.mode is Mode.OUTPUT
-            meant = level != before >> place & 1 and pin.mode in (Mode.OUTPUT, Mode.UNSET)
-            if theirs or meant:
-                pin.digital_write(level, by=self._owner)
+            try:
+                self._write_of_port(pin, level, changed=level != before >> place & 1)
+            except PinError as exc:
+                # What is refused of one pin is nothing that the others have to do with.
+                self._say(Text(str(exc)))
+
+    def _write_of_port(self, pin: Pin, level: int, *, changed: bool) -> None:
+        if level and pin.mode is Mode.INPUT:
+            # How a pull-up was asked for before there was a mode for it; johnny-five still does.
+            pin.set_mode(Mode.INPUT_PULLUP, by=self._owner)
+            return
+        # A port is written as a whole; of the pins of others only what was changed is meant.
+        theirs = pin.owner == self._owner and pin.mode is Mode.OUTPUT
+        if theirs or (changed and pin.mode in (Mode.OUTPUT, Mode.UNSET)):
+            pin.digital_write(level, by=self._owner)
 
     def _write_analog(self, message: Analog | ExtendedAnalog) -> None:
         pin = self._pin(message.pin)

@@ -51,6 +51,8 @@ class MeshWire:
     Attributes:
         label: What people call the other end.
         lost: Bytes of the UART that were dropped.
+        ends_nowhere: Whether the other side refused the wire, so that nothing goes over it until that side
+            has come anew.
 
     """
 
@@ -63,6 +65,8 @@ class MeshWire:
         self.label = f"{node}.{ref}"
         self.node = node
         self.lost = 0
+        self.ends_nowhere = False
+        self._complaint = ""
         self._pin = pin
         self._name = name
         self._ref = ref
@@ -91,7 +95,8 @@ class MeshWire:
         self._pin.board.bench.changed(self._pin.net)
 
     def again(self) -> None:
-        """Tell the other side anew: it may have forgotten."""
+        """Tell the other side anew: it may have forgotten, or take now what it refused."""
+        self.ends_nowhere = False
         self._sent = ()
         self._news.set()
 
@@ -100,11 +105,14 @@ class MeshWire:
         if self.source is not None:
             self.source = None
             self._pin.board.bench.changed(self._pin.net)
+        if self.ends_nowhere:
+            # It may be another board when it is back, and only who asks for it gets to know.
+            self.again()
 
     def transmit(self, data: bytes) -> bool:
         """Send bytes of a UART; say whether the other side may get them, all of them."""
         # A wire that ends nowhere takes nothing.
-        room = 0 if self._task.done() else MOST_BYTES - len(self._bytes)
+        room = 0 if self.ends_nowhere else MOST_BYTES - len(self._bytes)
         if len(data) > room and not self.lost:
             self._say(
                 f"the wire from {self._pin} to {self.label} takes no more bytes; "
@@ -134,18 +142,25 @@ class MeshWire:
         while True:
             await self._news.wait()
             self._news.clear()
+            if self.ends_nowhere:
+                continue
             try:
                 await self._tell()
+                self._complaint = ""
             except NackedError as exc:
-                self._say(f"the wire from {self._pin} to {self.label} ends nowhere: {exc.reason}")
-                return
+                self._end(exc.reason)
             except GridError as exc:
-                self._say(f"the wire from {self._pin} to {self.label} ends nowhere: {exc}")
-                return
+                self._end(str(exc))
             except MeshError:
                 # The node is not there yet, or no longer; its coming wakes us, and so does time.
                 await asyncio.sleep(_AGAIN)
                 self._news.set()
+
+    def _end(self, why: str) -> None:
+        self.ends_nowhere = True
+        if why != self._complaint:
+            self._complaint = why
+            self._say(f"the wire from {self._pin} to {self.label} ends nowhere: {why}")
 
     async def _tell(self) -> None:
         mine = self._mine()

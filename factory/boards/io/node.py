@@ -353,8 +353,17 @@ class BoardNode:
             self._stay(owner)
             self._leaving[owner] = self._loop.call_later(GRACE, self._leave, owner)
 
-    def back(self, owner: str) -> None:
-        """Take note that a peer is there again."""
+    def back(self, owner: str, how: str) -> None:
+        """Take note that a peer is there again; only one that has resumed its session keeps its outputs.
+
+        Args:
+            owner: The peer.
+            how: ``resumed``, ``restarted`` or ``connected``, as ``on_peer`` is told.
+
+        """
+        if how == "restarted" or (how == "connected" and owner in self._leaving):
+            # What was written by the one before is nothing that this one knows of.
+            self._fail_safe(owner, "has begun anew")
         self._stay(owner)
         self.harness.back(owner)
 
@@ -365,11 +374,15 @@ class BoardNode:
 
     def _leave(self, owner: str) -> None:
         del self._leaving[owner]
+        self._fail_safe(owner, "is gone")
+        with self.clock:
+            self.harness.left(owner)
+
+    def _fail_safe(self, owner: str, why: str) -> None:
         with self.clock:
             pins = self.board.leave(owner)
-            self.harness.left(owner)
         if pins:
-            self._say(f"{owner} is gone; fail-safe: {listing(map(str, pins))}")
+            self._say(f"{owner} {why}; fail-safe: {listing(map(str, pins))}")
 
     # -- what goes -------------------------------------------------------------------------
 
@@ -394,7 +407,8 @@ class BoardNode:
     def pin_state(self, ref: str) -> dict[str, object]:
         """Return one pin as it is now, with the number of the board's latest edge.
 
-        An unset pin has no value of its own; ``net`` is what others drive its net to, if they do.
+        An unset pin has no value of its own; ``net`` is what others drive its net to, if they do. Of a
+        board that is lost they are those it was left at, and ``lost`` says why it is.
 
         Raises:
             UnknownPinError: If there is none.
@@ -405,7 +419,7 @@ class BoardNode:
             state = {**self._pin_state(pin), "number": pin.spec.number}
             if pin.mode is Mode.UNSET and isinstance(pin, SimPin) and pin.net_level is not None:
                 state["net"] = pin.net_level
-            return {**state, "run": self.run, "made": self.board.log.made}
+            return {**state, "lost": self.board.lost, "run": self.run, "made": self.board.log.made}
 
     def _pin_state(self, pin: Pin) -> dict[str, object]:
         values = {signal.name.lower(): value for signal, value in pin.values.items()}

@@ -9,12 +9,19 @@ from typing import Any
 
 from factory.boards.following import Follower, News
 from mesh.client import Peer
-from mesh.errors import OutcomeUnknownError, PeerDownError
+from mesh.errors import MeshError, NackedError, OutcomeUnknownError, PeerDownError
 
 POLL = 0.05
 """Seconds between two looks at what a board has logged."""
 
 _TRIES = 5
+
+
+def words_of(exc: MeshError) -> str:
+    """Return what an error says, for people; of a refusal, what the board said."""
+    if not isinstance(exc, NackedError):
+        return str(exc)
+    return f"{exc.peer} is no board: {exc.reason}" if exc.type == "UnknownChannelError" else exc.reason
 
 
 async def look(peer: Peer, value: object, channel: str) -> Any:
@@ -54,25 +61,27 @@ async def follow(
         peer: The board.
         follower: Where to begin.
         stop: Ends it, with what is logged by then.
-        say: Told when the board is away.
+        say: Told when the board is away, and when it is back.
 
     Raises:
         MeshError: If it does not answer though it is there, or what is there is no board.
 
     """
-    away = False
+    away = ""
     while True:
         over = stop.is_set()
         try:
             async for news in read(peer, follower):
-                away = False
+                if away:
+                    say(f"{away} is back")
+                    away = ""
                 yield news
         except PeerDownError as exc:
             if over:
                 return
             if not away:
                 say(f"{exc.peer} is away ({exc.why}); waiting for it")
-            away = True
+            away = exc.peer
         if over:
             return
         with suppress(TimeoutError):

@@ -19,6 +19,7 @@ from factory.boards.io.throttle import Throttle
 from factory.boards.profiles import Profile
 from mesh.backoff import Backoff
 from mesh.text import listing, printable
+from mesh.transport.address import EndpointError
 from mesh.transport.base import DialError, Transport, TransportClosedError
 from mesh.transport.endpoints import dial
 
@@ -104,6 +105,7 @@ class Remote:
         """Return the board, and keep the line to it from now on.
 
         Raises:
+            BoardError: If the address makes no sense.
             BoardLostError: If it is not there.
 
         """
@@ -129,6 +131,9 @@ class Remote:
     async def _greet(self) -> tuple[Transport, Greeting, Profile]:
         try:
             transport = await dial(self._address)
+        except EndpointError as exc:
+            fix = "write serial:/dev/ttyACM0 or tcp:HOST:PORT, as in tcp:localhost:3030"
+            raise BoardError(f"board {printable(self._url[:60])!r}: {exc.why}; {fix}") from exc
         except DialError as exc:
             hint = ""
             if self._url.startswith("serial"):

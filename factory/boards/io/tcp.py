@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import cast
 
 from factory.boards.board import Board
@@ -18,6 +19,9 @@ logger = logging.getLogger("factory.boards")
 
 MOST_CLIENTS = 32
 """Connections at once; who comes later is told so and let go."""
+
+GONE = 6.0
+"""Seconds after which a client is gone whose machine or cable went, so that nothing ever says so."""
 
 _CHUNK = 4096
 # Bytes read at once: a flood is parsed in pieces, and between them it is others' turn.
@@ -104,6 +108,7 @@ class _Client(asyncio.BufferedProtocol):
             transport.close()
             return
         door.clients.add(self)
+        _look_after(transport.get_extra_info("socket"))
         name = f"Firmata client {endpoint(peer[0], peer[1])}"
         logger.info("%s has come", name, extra={"node": door.board.name})
         with door.clock as now:
@@ -155,3 +160,15 @@ class _Client(asyncio.BufferedProtocol):
             data = self._session.data_to_send()
             if data:
                 self._transport.write(data)
+
+
+def _look_after(sock: socket.socket) -> None:
+    """Have the system find out that a client has vanished; Firmata has no heartbeat that would."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    third = round(GONE / 3)  # silence, and two questions
+    options = {"TCP_KEEPIDLE": third, "TCP_KEEPINTVL": third, "TCP_KEEPCNT": 2}
+    # While something is on its way to it there are no questions, but this.
+    options["TCP_USER_TIMEOUT"] = round(GONE * 1000)
+    for name, value in options.items():
+        if hasattr(socket, name):  # not every system has all of them
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -80,3 +80,15 @@ def test_a_board_that_starts_anew_goes_on_behind_what_it_did_before(tmp_path: Pa
 
 def test_a_board_without_a_name_makes_a_file_that_can_be_read() -> None:
     assert "$scope module board $end" in VcdWriter("", ["0"], DATE).header()
+
+
+def test_after_missed_edges_nothing_is_known_until_it_changes(tmp_path: Path) -> None:
+    writer = VcdWriter("uno", ["0", "1"], DATE)
+    text = writer.header()
+    text += writer.changes([[1, 3.0, 0, "level", 1], [2, 3.0, 1, "level", 1]])
+    text += writer.changes([[10, 3.0, 0, "level", 0], [11, 4.0, 0, "level", 1]], missed=7)
+    path = tmp_path / "out.vcd"
+    path.write_text(text, encoding="ascii", newline="\n")
+    read = VCDVCD(str(path))
+    assert read["uno.pin_0"].tv == [(0, "x"), (0, "1"), (1, "x"), (1, "0"), (1_000_000, "1")]
+    assert read["uno.pin_1"].tv == [(0, "x"), (0, "1"), (1, "x")]

@@ -159,6 +159,34 @@ async def test_a_board_is_unplugged_and_plugged_in(uno: tuple[Board, Play]) -> N
     assert board.board.board.lost is None
 
 
+async def test_a_board_that_is_lost_meets_no_expectation(uno: tuple[Board, Play]) -> None:
+    board, play = uno
+    await play("set: {13: 0}")
+    board.board.power(0)
+    words = await failure(play, "expect-pin: {13: 0, within: 60ms}")
+    assert words == "line 3: expect-pin uno.13 0: the board is lost: it is unplugged (after 0.06 s)"
+    words = await failure(play, "expect-count: {13: 0, during: 60ms}")
+    assert words.endswith(": this cannot be told: the board is lost: it is unplugged")
+    await play("unplug:", "expect-pin: {13: 0}", "expect-count: {13: 0, during: 10ms}")
+
+
+async def test_a_node_that_is_no_board_is_called_so() -> None:
+    class Idle(factory.FactoryLoop):
+        """Takes nothing."""
+
+        publishes = ("light",)
+
+        @factory.on_start
+        async def begin(self) -> None:
+            """Do nothing."""
+
+    async with playing(idle=Idle.as_node(mesh.Node("idle"), mesh.Grid([]))) as play:
+        words = await failure(play, "set: {13: 1}")
+    assert words == (
+        "line 3: set idle.13 1: idle is no board: no handler takes channel 'pin/13/level'; idle takes none"
+    )
+
+
 async def test_bytes_that_nobody_hears_are_told() -> None:
     async with playing(uno=a_board("uno")) as play:
         assert await failure(play, "uart: {0: hi}") == (

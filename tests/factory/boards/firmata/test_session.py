@@ -195,6 +195,16 @@ def test_an_output_of_somebody_else_is_left_alone() -> None:
     assert client.board.pin(13).digital_read() == 0
 
 
+def test_of_a_port_all_is_written_but_what_belongs_to_others() -> None:
+    client = Client()
+    client.board.pin(12).set_mode(Mode.OUTPUT, by="blink")
+    client.says(SetMode(13, OUTPUT))
+    [answer] = client.says(DigitalPort(1, 0b110000))
+    assert isinstance(answer, Text)
+    assert "pin uno.12 belongs to blink" in answer.text
+    assert [client.board.pin(number).digital_read() for number in (12, 13)] == [0, 1]
+
+
 def test_when_it_goes_its_outputs_go_to_their_fail_safe_level() -> None:
     client = Client()
     other = Client(client.board, "client 2")

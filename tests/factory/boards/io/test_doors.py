@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -172,6 +173,21 @@ async def test_one_client_too_many_is_told_so(monkeypatch: pytest.MonkeyPatch) -
                 "uno takes no client: it has 1 Firmata clients already, which is all it takes"
             )
             assert await two.ended()
+
+
+async def test_the_system_finds_out_that_a_client_has_vanished() -> None:
+    async with tcp_door() as (_, door), tcp_client(door.port) as one:
+        await one.hear(Version)
+        [client] = door.clients
+        sock = client._transport.get_extra_info("socket")
+
+        def option(name: str) -> int:
+            return int(sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)))
+
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        if sys.platform == "linux":
+            silence = option("TCP_KEEPIDLE") + option("TCP_KEEPINTVL") * option("TCP_KEEPCNT")
+            assert silence == option("TCP_USER_TIMEOUT") / 1000 == tcp.GONE
 
 
 async def test_a_port_that_is_taken() -> None:

@@ -62,7 +62,7 @@ async def test_a_board_that_is_away_is_waited_for_and_that_is_said_once() -> Non
     assert [each.anew for each in news] == [False, True, False, False]
     assert [[edge[0] for edge in each.edges] for each in news] == [[1], [], [1, 2], []]
     # The second time that it is away is told anew.
-    assert said == ["uno is away (nobody listens there); waiting for it"] * 2
+    assert said == ["uno is away (nobody listens there); waiting for it", "uno is back"] * 2
 
 
 async def test_who_stops_while_the_board_is_away_is_not_kept_waiting() -> None:
