@@ -18,7 +18,7 @@ from mesh.node import Wire
 from mesh.transport.base import Transport
 from sketches import Rooms
 from tests.helpers.log import DEADLINE
-from tests.helpers.sketch_bench import made
+from tests.helpers.sketch_bench import logged, made
 
 pytestmark = pytest.mark.integration
 
@@ -153,9 +153,24 @@ async def test_the_ledger_shows_what_became_of_all_messages(rooms: Rooms) -> Non
         assert (line["published"], line["delivered"], line["balanced"]) == (1, 1, True)
 
 
-def test_books_that_do_not_balance_count_as_any_other() -> None:
-    rooms = made(Hollow)
-    assert not rooms._worker.balanced
+async def test_books_that_do_not_balance_count_as_any_other() -> None:
+    hollow = made(Hollow)
+    assert hollow._worker.balanced, "nothing has begun"
+    async with hollow.running(port=0):
+        pass
+    assert not hollow._worker.balanced
+
+
+async def test_a_sketch_whose_books_raise_has_none() -> None:
+    class Torn(Hollow):
+        def ledger(self) -> dict[str, Any]:
+            raise LookupError("lost")
+
+    torn = made(Torn)
+    with logged() as log:
+        async with torn.running(port=0):
+            assert torn._worker.balanced
+    assert log.having("ledger() failed: LookupError: lost")
 
 
 class Hollow(factory.FactoryLoop):
