@@ -76,6 +76,7 @@ PUBLIC = {
         "Board",
         "Bridge",
         "Buzzer",
+        "Chat",
         "Clock",
         "Echo",
         "Greeting",
@@ -150,7 +151,7 @@ def test_the_public_names_are_sorted(package: ModuleType) -> None:
 
 def test_the_sketches_stand_in_the_order_of_the_lessons() -> None:
     lines = ["Echo", "RawEcho", "Greeting", "RobustGreeting", "Line", "Bridge"]
-    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines, "Board", "RingChat", "Rooms"]
+    assert sketches.__all__ == ["Clock", "IOPin", "Buzzer", *lines, "Board", "RingChat", "Rooms", "Chat"]
 
 
 @PACKAGES

@@ -45,7 +45,7 @@ def test_a_shipped_sketch_by_its_name_in_any_case(word: str, tmp_path: Path) -> 
 
 def test_the_shipped_sketches_in_the_order_of_the_lessons() -> None:
     lines = ["echo", "rawecho", "greeting", "robustgreeting", "line", "bridge"]
-    assert list(shipped()) == [*CORE, *lines, "board", "ringchat"]
+    assert list(shipped()) == [*CORE, *lines, "board", "ringchat", "rooms", "chat"]
 
 
 @pytest.mark.source("B40")

@@ -29,7 +29,7 @@ def chat(port: int, *options: str) -> Terminal:
 
 
 def piped(port: int, text: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, LAUNCHER, "chat", "--port", str(port), *options]
+    command = [sys.executable, str(LAUNCHER), "chat", "--port", str(port), *options]
     return subprocess.run(
         command, input=text, capture_output=True, timeout=2 * DEADLINE, cwd=ROOT, check=False
     )

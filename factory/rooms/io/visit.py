@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from factory.rooms.client import Client
 from mesh.backoff import Backoff
-from mesh.dialling import AbsentError, connect
 from mesh.node import Node
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ class Visit:
             OSError: If nobody reads what is shown.
 
         """
+        from mesh.dialling import AbsentError, connect  # late: --help needs no network
+
         self._update()
         is_awaited = False
         while True:
@@ -83,7 +84,7 @@ class Visit:
                 await self._settled.wait()
 
     async def _talk(self, connection: ClientConnection) -> None:
-        from websockets.exceptions import ConnectionClosed  # late: --help needs no network
+        from websockets.exceptions import ConnectionClosed
 
         self._client.begin()
         sending = asyncio.create_task(self._send(connection), name="sending what was typed")
