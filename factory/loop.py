@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from factory.worker import Worker
     from mesh.links.publishing import Publication
     from mesh.streams import Answers, Ask, OnNack, Stream
+    from mesh.transport.layers import LayerSpec
 
 OnError = Literal["nack", "close", "ignore"]
 """What becomes of a message whose handler raises."""
@@ -95,7 +96,7 @@ class FactoryLoop:
     name: str
     target: mesh.Node | str | None
     line_door: str | None = None
-    line_layers: ClassVar[tuple[str, ...]] = ("line",)
+    line_layers: ClassVar[tuple[LayerSpec, ...]] = ("line",)
 
     _worker = cast("Worker", _Unmade())  # until the constructor has run
 

@@ -1,22 +1,24 @@
 """Rooms 1: a chat server. Rooms are channels with members, over websockets, TCP and links."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import factory
 from factory.rooms.hall import Hall
 from factory.rooms.io.lobby import Lobby
 from factory.rooms.io.neighbours import Neighbours
-from factory.rooms.limits import Limits
+from factory.rooms.limits import TOO_LARGE, Limits
 from factory.rooms.vocabulary import Mistake
 from mesh.conversation import Converse
+from mesh.transport.layers import Len32le
 from mesh.web import pages
 
 
 class Rooms(factory.FactoryLoop):
     """Rooms to talk in, for browsers, programs and other sketches."""
 
-    line_layers = ("len32le",)
+    line_layers = (partial(Len32le, max_size=TOO_LARGE),)
     pages = pages("factory.rooms", "page")
 
     async def setup(

@@ -7,6 +7,9 @@ from typing import Final
 
 _MAY_BE_NONE: Final = ("away", "kept", "kept_bytes")
 
+TOO_LARGE: Final = 256 * 1024
+"""Bytes above which what a client sends is not even taken, and the connection closed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

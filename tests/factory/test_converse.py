@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 import factory
 import mesh
+from factory.rooms.limits import TOO_LARGE
 from mesh.conversation import Conversation, Converse
 from mesh.node import Wire
 from mesh.transport.base import Transport
@@ -126,6 +127,18 @@ async def test_who_sends_all_and_closes_its_half_still_gets_the_answers(rooms: R
     assert [(await ann.hear())["action"] for _ in range(3)] == ["connected", "joined", "accepted"]
     assert await ann.reader.read() == b""
     ann.writer.close()
+
+
+async def test_what_is_far_too_large_ends_the_connection_at_both_doors(rooms: Rooms) -> None:
+    async with websocket(rooms) as ann:
+        await ann.send("x" * (TOO_LARGE + 1))
+        told, code = await last_words(ann)
+        assert (told, code) == ([], 1009)
+    bob = await Tcp.dial(rooms)
+    bob.writer.write((TOO_LARGE + 1).to_bytes(4, "little"))
+    async with asyncio.timeout(DEADLINE):
+        assert await bob.reader.read() == b""
+    bob.writer.close()
 
 
 async def test_binary_messages_are_commands_as_well(rooms: Rooms) -> None:
