@@ -134,6 +134,18 @@ def test_on_a_terminal_the_name_is_asked_for_and_nothing_tears_what_is_typed(goo
         assert ann.ends() == 0
 
 
+def test_who_leaves_before_the_server_is_there_is_told_what_was_not_said() -> None:
+    (port,) = free_ports(1)
+    with chat(port, "--username", "ann") as ann:
+        ann.shows("no server at")
+        ann.prompts()
+        ann.type("hello?\r")
+        ann.prompts()
+        ann.type("\x04")
+        ann.shows("ann: hello?  [NOT accepted: it was never sent]")
+        assert ann.ends() == 0
+
+
 def test_a_name_that_is_taken_is_asked_for_again() -> None:
     with rooms() as port, listener(port) as bob, chat(port, "--username", "bob") as other:
         bob.wait_for("connected as bob")

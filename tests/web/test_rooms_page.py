@@ -123,6 +123,40 @@ def test_rooms_are_tabs_that_count_what_was_not_read(chromium: str, tmp_path: Pa
         tab.until("document.title == 'garden'")
 
 
+def test_the_keyboard_of_a_phone_hides_nothing(chromium: str, tmp_path: Path) -> None:
+    with page(chromium, tmp_path, "lobby") as (tab, bob):
+        bob.chat(*(f"line {n}" for n in range(60)))
+        tab.shows("line 59")
+        tab.call(
+            "Emulation.setDeviceMetricsOverride", width=390, height=420, deviceScaleFactor=1, mobile=True
+        )
+        tab.until("document.querySelector('#say').getBoundingClientRect().bottom <= visualViewport.height")
+        log = "document.querySelector('#log')"
+        tab.until(f"{log}.scrollTop + {log}.clientHeight > {log}.scrollHeight - 5")
+        tab.type("#text", "still to be seen")
+        bob.hears("still to be seen")
+        assert tab.get("document.activeElement.id") == "text"
+
+
+def test_a_second_tab_with_the_same_session_does_not_fight_for_it(chromium: str, tmp_path: Path) -> None:
+    """As a tab has it that was duplicated."""
+    with arduino("rooms", "--port", "0") as server, Browser(chromium, tmp_path) as browser:
+        url = f"http://localhost:{serving_port(server)}/"
+        first = browser.open(url)
+        first.type("#username", "ann")
+        first.shows("You are in lobby.")
+        saved = first.get("sessionStorage.getItem('rooms')")
+        second = browser.open(url)
+        second.get(f"sessionStorage.setItem('rooms', {json.dumps(saved)})")
+        second.get("void (Storage.prototype.setItem = () => {})")  # or the page would save its own
+        second.call("Page.reload")
+        first.shows("Not connected: you are connected from elsewhere")
+        second.until("document.querySelector('#where').textContent == '1 in lobby'")
+        first.click("#state button")
+        first.until("document.querySelector('#state').hidden")
+        second.shows("Not connected: you are connected from elsewhere")
+
+
 def test_who_reads_further_up_stays_there(chromium: str, tmp_path: Path) -> None:
     with page(chromium, tmp_path, "lobby") as (tab, bob):
         bob.chat(*(f"line {n}" for n in range(60)))

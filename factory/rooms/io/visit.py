@@ -76,12 +76,14 @@ class Visit:
         await self._settled.wait()
 
     async def leave(self) -> None:
-        """Leave the rooms, as far as that can be done soon."""
+        """Leave the rooms, as far as that can be done soon; tell what could not be said any more."""
         self._client.quit()
         self._update()
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await self._settled.wait()
+        self._client.give_up()
+        self._update()
 
     async def _talk(self, connection: ClientConnection) -> None:
         from websockets.exceptions import ConnectionClosed

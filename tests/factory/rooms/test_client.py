@@ -203,6 +203,15 @@ def test_a_name_that_is_taken_is_asked_for_again() -> None:
     assert other.dial(ann.hall).shown()[0] == "* connected as carl"
 
 
+def test_who_leaves_while_something_waits_is_told() -> None:
+    ann, _ = pair()
+    ann.cut().type("hello?", "/who")
+    ann.client.quit()
+    ann.client.give_up()
+    assert ann.shown() == ["lobby | ann: hello?  [NOT accepted: it was never sent]"]
+    assert ann.client.is_done
+
+
 def test_commands() -> None:
     ann, bob = pair()
     assert ann.type("/join garden") == ["garden | you are in, with nobody else"]
