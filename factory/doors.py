@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ssl import SSLContext
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from factory.loop import FactoryLoop
     from mesh.feeds import Feeds
     from mesh.links.hub import Hub
+    from mesh.transport.layers import LayerSpec
 
 DEFAULT_PORT = 8765
 """The port that a worker serves on, and a client-only sketch sends to, when nothing says otherwise."""
@@ -154,7 +155,7 @@ class Doors:
             ServeError: If that is not possible there.
 
         """
-        return await self._serve_messages(NodeDoor(url, self._sketch.line_layers))
+        return await self._serve_messages(NodeDoor(url), self._sketch.line_layers)
 
     async def serve_further(self) -> None:
         """Serve at the further doors that the grid gives this node.
@@ -166,7 +167,7 @@ class Doors:
         me = self._sketch.me
         for door in me.doors:
             if door.speaks == "messages" and not self._sketch.plan.is_client_only:
-                await self._serve_messages(door)
+                await self._serve_messages(door, door.layers)
         if me.link_door is None:
             return
         self._links = doors = LinkDoors(me.doors, self._hub().accept, notice=self._note, ssl=self._ssl)
@@ -174,7 +175,7 @@ class Doors:
         for address in doors.addresses:
             self._say(f"serving links on {address}")
 
-    async def _serve_messages(self, node_door: NodeDoor) -> str:
+    async def _serve_messages(self, node_door: NodeDoor, layers: Sequence[LayerSpec]) -> str:
         door = StreamDoor(
             self._handling,
             channel=node_door.channel,
@@ -186,7 +187,7 @@ class Doors:
             converse=self._handling.converse,
         )
         self._streams.append(door)
-        opening = door.open(node_door.url, node_door.layers, self._ssl)
+        opening = door.open(node_door.url, layers, self._ssl)
         await to_its_end(asyncio.create_task(opening, name="opening a door"))
         self._say(f"serving on {door.address}")
         return door.address

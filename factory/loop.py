@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from factory.worker import Worker
     from mesh.links.publishing import Publication
     from mesh.streams import Answers, Ask, OnNack, Stream
+    from mesh.transport.layers import LayerSpec
 
 OnError = Literal["nack", "close", "ignore"]
 """What becomes of a message whose handler raises."""
@@ -62,7 +63,7 @@ class FactoryLoop:
         target: The node it sends to by default, as the grid or the command line says.
         line_door: Where it serves lines, as ``tcp://HOST:PORT`` or another address; ``None`` for nowhere.
             ``setup()`` may set it; empty, the sketch needs no websocket either unless a port is asked for.
-        line_layers: What makes messages of the bytes there; a class may set its own.
+        line_layers: What makes messages of the bytes there; a class or ``setup()`` may set others.
         patience: Seconds that ``stream()`` waits for an absent peer; ``None`` for ever.
             A class may set its own.
         registry: Where ``grid`` comes from; ``None`` for ``grid.yaml``.
@@ -95,7 +96,7 @@ class FactoryLoop:
     name: str
     target: mesh.Node | str | None
     line_door: str | None = None
-    line_layers: ClassVar[tuple[str, ...]] = ("line",)
+    line_layers: Sequence[LayerSpec] = ("line",)
 
     _worker = cast("Worker", _Unmade())  # until the constructor has run
 

@@ -76,6 +76,7 @@ def _session(
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
     from prompt_toolkit.document import Document
+    from prompt_toolkit.shortcuts import CompleteStyle
 
     class Words(Completer):
         """Completes the last word."""
@@ -90,6 +91,9 @@ def _session(
         prompt,
         completer=Words() if complete else None,
         complete_while_typing=False,
+        # A menu would keep eight lines free below the prompt, all the time.
+        complete_style=CompleteStyle.READLINE_LIKE,
+        reserve_space_for_menu=0,
         erase_when_done=erase,
     )
 

@@ -410,7 +410,16 @@ class Worker:
             whole = joined(whole, self._peers.books(), mark="sent to")
         whole = joined(whole, self.circulating.books(), mark="of the rings")
         whole = joined(whole, self._doors.books(), mark="of the door")
-        return joined(whole, self._sketch.ledger(), mark="of the sketch")
+        return joined(whole, self._books_of_sketch(), mark="of the sketch")
+
+    def _books_of_sketch(self) -> Books:
+        if not self._hooks_begun:
+            return {}  # it has nothing to count yet, and perhaps nothing to count with
+        try:
+            return self._sketch.ledger()
+        except Exception as exc:
+            self._report("ledger() failed", exc)
+            return {}
 
     @property
     def balanced(self) -> bool:

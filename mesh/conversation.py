@@ -81,7 +81,11 @@ class Ending:
 
 
 class Conversation(Protocol):
-    """All that is said with one client, where an answer to each message is not the rule."""
+    """All that is said with one client, where an answer to each message is not the rule.
+
+    It may have an attribute more, ``max_message``: bytes of the largest message that a websocket may send
+    it; one that is larger ends the connection. Without it that is ``mesh.node.MAX_MESSAGE``.
+    """
 
     async def run(self) -> str:
         """Hold it until it is over, close the connection, and return why it is over."""

@@ -433,6 +433,7 @@ class Door:
         assert isinstance(connection, LinkConnection)
         wire = connection.as_transport(_address(connection.remote_address), text=True)
         conversation = converse(wire)
+        connection.protocol.max_message_size = getattr(conversation, "max_message", MAX_MESSAGE)
         self._held[conversation] = wire
         if self._stops():
             wire.code = GOING_AWAY

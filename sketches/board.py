@@ -92,7 +92,7 @@ class Board(factory.FactoryLoop):
 
     @classmethod
     def check_arguments(
-        cls, arguments: Mapping[str, Any], node: mesh.Node, grid: mesh.Grid
+        cls, arguments: Mapping[str, Any], node: mesh.Node, grid: "mesh.Grid"
     ) -> list[tuple[tuple[str, ...], str]]:
         """Return what is wrong with the pins, parts and wires of a grid."""
         found = mistakes(arguments.get("board", "sim:uno"), arguments)

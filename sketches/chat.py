@@ -55,14 +55,15 @@ class Chat(factory.FactoryLoop):
         self.stop()
 
     async def type(self) -> None:
-        """Say each line that is typed; at the end of them wait until the last one is accepted."""
+        """Say each line that is typed; where they are piped in, wait until the last one is accepted."""
         try:
             async for line in typed_lines(self.prompt, self.user.complete, erase=True):
                 self.visit.type(line)
                 if self.user.is_over:
                     break
             else:
-                await self.visit.settled()
+                if not self.is_typed:
+                    await self.visit.settled()
         except KeyboardInterrupt:
             pass  # as good a goodbye as any
         await self.visit.leave()

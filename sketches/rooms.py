@@ -1,11 +1,12 @@
 """Rooms 1: a chat server. Rooms are channels with members, over websockets, TCP and links."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import factory
 from factory.rooms.hall import Hall
-from factory.rooms.limits import Limits
+from factory.rooms.limits import TOO_LARGE, Limits
 from factory.rooms.vocabulary import Mistake
 from mesh.conversation import Converse
 from mesh.web import pages
@@ -14,7 +15,6 @@ from mesh.web import pages
 class Rooms(factory.FactoryLoop):
     """Rooms to talk in, for browsers, programs and other sketches."""
 
-    line_layers = ("len32le",)
     pages = pages("factory.rooms", "page")
 
     async def setup(
@@ -42,7 +42,9 @@ class Rooms(factory.FactoryLoop):
         # Late: with them comes the network, which --help has no use for.
         from factory.rooms.io.lobby import Lobby
         from factory.rooms.io.neighbours import Neighbours
+        from mesh.transport.layers import Len32le
 
+        self.line_layers = (partial(Len32le, max_size=TOO_LARGE),)
         self.hall = Hall(
             Limits(
                 kept=kept,

@@ -338,6 +338,13 @@ class Client:
         if self._is_in:
             self._waiting.extend(Wish("leaveroom", name) for name in self.seats)
 
+    def give_up(self) -> None:
+        """Send nothing more of what waits, and tell so."""
+        waiting, self._waiting = self._waiting, deque()
+        for wish in waiting:
+            if wish.action == "chat":
+                self._not_said(wish, "it was never sent")
+
     def _say(self, room: str, text: str) -> None:
         if not room:
             self._show("you are in no room; /join ROOM takes you into one")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Final
+
+_MAY_BE_NONE: Final = ("away", "kept", "kept_bytes")
+
+TOO_LARGE: Final = 256 * 1024
+"""Bytes above which what a client sends is not even taken, and the connection closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,9 @@ class Limits:
         strangers: Connections from one address that have not said who they are.
         silence: Seconds that a connection may take to say so.
 
+    Raises:
+        ValueError: If one of them lets nobody do anything.
+
     """
 
     name: int = 32
@@ -47,6 +56,13 @@ class Limits:
     command: int = 64 * 1024
     strangers: int = 256
     silence: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if not (value > 0 or (value == 0 and name in _MAY_BE_NONE)):
+                least = "at least 0" if name in _MAY_BE_NONE else "more than 0"
+                raise ValueError(f"{name} is {value:g}; it is {least}")
 
 
 class Allowance:

@@ -13,12 +13,13 @@ from websockets.exceptions import ConnectionClosed
 
 import factory
 import mesh
+from factory.rooms.limits import TOO_LARGE
 from mesh.conversation import Conversation, Converse
 from mesh.node import Wire
 from mesh.transport.base import Transport
 from sketches import Rooms
 from tests.helpers.proc import DEADLINE
-from tests.helpers.sketch_bench import made
+from tests.helpers.sketch_bench import logged, made
 
 pytestmark = pytest.mark.integration
 
@@ -128,6 +129,18 @@ async def test_who_sends_all_and_closes_its_half_still_gets_the_answers(rooms: R
     ann.writer.close()
 
 
+async def test_what_is_far_too_large_ends_the_connection_at_both_doors(rooms: Rooms) -> None:
+    async with websocket(rooms) as ann:
+        await ann.send("x" * (TOO_LARGE + 1))
+        told, code = await last_words(ann)
+        assert (told, code) == ([], 1009)
+    bob = await Tcp.dial(rooms)
+    bob.writer.write((TOO_LARGE + 1).to_bytes(4, "little"))
+    async with asyncio.timeout(DEADLINE):
+        assert await bob.reader.read() == b""
+    bob.writer.close()
+
+
 async def test_binary_messages_are_commands_as_well(rooms: Rooms) -> None:
     async with websocket(rooms) as ann:
         await ann.send(b'{"action": "connect", "username": "ann"}')
@@ -153,9 +166,24 @@ async def test_the_ledger_shows_what_became_of_all_messages(rooms: Rooms) -> Non
         assert (line["published"], line["delivered"], line["balanced"]) == (1, 1, True)
 
 
-def test_books_that_do_not_balance_count_as_any_other() -> None:
-    rooms = made(Hollow)
-    assert not rooms._worker.balanced
+async def test_books_that_do_not_balance_count_as_any_other() -> None:
+    hollow = made(Hollow)
+    assert hollow._worker.balanced, "nothing has begun"
+    async with hollow.running(port=0):
+        pass
+    assert not hollow._worker.balanced
+
+
+async def test_a_sketch_whose_books_raise_has_none() -> None:
+    class Torn(Hollow):
+        def ledger(self) -> dict[str, Any]:
+            raise LookupError("lost")
+
+    torn = made(Torn)
+    with logged() as log:
+        async with torn.running(port=0):
+            assert torn._worker.balanced
+    assert log.having("ledger() failed: LookupError: lost")
 
 
 class Hollow(factory.FactoryLoop):

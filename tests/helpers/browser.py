@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 from urllib.request import Request, urlopen
@@ -77,14 +78,15 @@ class Tab:
     """One page."""
 
     def __init__(self, url: str) -> None:
-        self._socket = connect(url, max_size=None, open_timeout=DEADLINE)
+        self._held = ExitStack()
+        self._socket = self._held.enter_context(connect(url, max_size=None, open_timeout=DEADLINE))
         self._numbers = itertools.count(1)
         self.problems: list[str] = []
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
 
     def close(self) -> None:
-        self._socket.close()
+        self._held.close()
 
     def call(self, method: str, **params: object) -> dict[str, Any]:
         """Do something with the page, and return what came of it."""

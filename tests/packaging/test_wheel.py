@@ -69,7 +69,8 @@ def test_m1_the_three_named_packages_are_among_few_dependencies(wheel: Path) -> 
     bases = {re.split(r"[^\w-]", r)[0].lower() for r in required}
     assert bases >= {"websockets", "click", "pyyaml"}
     assert len(bases) <= 5, bases
-    assert set(fields.get_all("Provides-Extra", [])) == {"avr", "bench", "fast", "prompt", "test", "dev"}
+    extras = {"avr", "bench", "dev", "fast", "prompt", "test", "tls"}
+    assert set(fields.get_all("Provides-Extra", [])) == extras
     assert fields["Requires-Python"] == ">=3.11"
     assert fields["License-Expression"] == "MIT"
     assert fields.get_payload(), "the readme is the long description"

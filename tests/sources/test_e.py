@@ -229,6 +229,12 @@ def test_e11_it_says_where_it_listens_and_who_comes() -> None:
         assert proc.stop() == 0
 
 
+def test_a_limit_that_makes_no_sense_ends_it_with_a_sentence() -> None:
+    with arduino("rooms", "--port", "0", "--rate", "0") as refused:
+        assert refused.wait() == 2
+    assert "rate is 0; it is more than 0" in refused.stderr[-1]
+
+
 @pytest.mark.source("E12")
 def test_e12_who_has_gone_is_nowhere_any_more() -> None:
     """In numbers: ten thousand visits in tests/factory/rooms/test_lobby.py."""

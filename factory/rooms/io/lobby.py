@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from factory.rooms.hall import Hall
+from factory.rooms.limits import TOO_LARGE
 from mesh.conversation import Conversation
 from mesh.transport.base import Transport
 
@@ -79,6 +80,8 @@ class Lobby:
 
 class Talk:
     """The conversation with one connection."""
+
+    max_message = TOO_LARGE
 
     __slots__ = ("_ends", "_lobby", "_over", "_transport", "guest")
 

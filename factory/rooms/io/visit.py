@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from factory.rooms.client import Client
 from mesh.backoff import Backoff
-from mesh.dialling import AbsentError, connect
 from mesh.node import Node
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ class Visit:
             OSError: If nobody reads what is shown.
 
         """
+        from mesh.dialling import AbsentError, connect  # late: --help needs no network
+
         self._update()
         is_awaited = False
         while True:
@@ -75,15 +76,17 @@ class Visit:
         await self._settled.wait()
 
     async def leave(self) -> None:
-        """Leave the rooms, as far as that can be done soon."""
+        """Leave the rooms, as far as that can be done soon; tell what could not be said any more."""
         self._client.quit()
         self._update()
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await self._settled.wait()
+        self._client.give_up()
+        self._update()
 
     async def _talk(self, connection: ClientConnection) -> None:
-        from websockets.exceptions import ConnectionClosed  # late: --help needs no network
+        from websockets.exceptions import ConnectionClosed
 
         self._client.begin()
         sending = asyncio.create_task(self._send(connection), name="sending what was typed")

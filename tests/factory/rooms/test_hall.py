@@ -294,6 +294,30 @@ def test_every_limit_is_told(limits: dict[str, int], reason: str) -> None:
     assert [one for one in said if one["action"] == "error" and reason in one["reason"]]
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "words"),
+    [
+        ("rate", 0.0, "rate is 0; it is more than 0"),
+        ("rate", float("nan"), "rate is nan; it is more than 0"),
+        ("members", -1, "members is -1; it is more than 0"),
+        ("kept", -1, "kept is -1; it is at least 0"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(limit: str, value: float, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        Limits(**{limit: value})  # type: ignore[arg-type]
+
+
+def test_nothing_has_to_be_kept() -> None:
+    crowd = Crowd(kept=0, away=0.0)
+    (connected, *_) = crowd.come("ann", "lobby")
+    crowd.come("bob", "lobby")
+    crowd.go("ann")
+    crowd.say("bob", "chat", room="lobby", message="hi")
+    said = crowd.come("ann", session=connected["session"])
+    assert said[1] == {"action": "missed", "room": "lobby", "count": 1}
+
+
 def test_large_rooms_are_not_told_who_comes_and_goes() -> None:
     crowd = Crowd(announced=2)
     crowd.come("ann", "lobby")
