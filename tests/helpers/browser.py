@@ -33,12 +33,15 @@ class Browser:
     Args:
         program: The path of Chromium.
         folder: Where its profile may be.
+        flags: Further flags of Chromium.
 
     """
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, *flags: str) -> None:
         profile = folder / "profile"
-        self._process = Proc(program, *_FLAGS, f"--user-data-dir={profile}", "about:blank", cwd=folder)
+        self._process = Proc(
+            program, *_FLAGS, *flags, f"--user-data-dir={profile}", "about:blank", cwd=folder
+        )
         self._tabs: list[Tab] = []
 
     def __enter__(self) -> Self:
