@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import re
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,12 +34,15 @@ class Browser:
     Args:
         program: The path of Chromium.
         folder: Where its profile may be.
+        flags: Further flags of Chromium.
 
     """
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, *flags: str) -> None:
         profile = folder / "profile"
-        self._process = Proc(program, *_FLAGS, f"--user-data-dir={profile}", "about:blank", cwd=folder)
+        self._process = Proc(
+            program, *_FLAGS, *flags, f"--user-data-dir={profile}", "about:blank", cwd=folder
+        )
         self._tabs: list[Tab] = []
 
     def __enter__(self) -> Self:
@@ -74,6 +78,10 @@ class Browser:
         return tab
 
 
+class PageGoneError(Exception):
+    """The page was left before it could answer."""
+
+
 class Tab:
     """One page."""
 
@@ -97,6 +105,8 @@ class Tab:
             said = json.loads(self._socket.recv(max(end - time.monotonic(), 0)))
             self._note(said)
             if said.get("id") == number:
+                if re.search("navigated|context", str(said.get("error"))):
+                    raise PageGoneError(said["error"])
                 assert "error" not in said, said["error"]
                 result: dict[str, Any] = said["result"]
                 return result
@@ -108,8 +118,13 @@ class Tab:
             self.problems.append(str(said["params"]["entry"]))
 
     def get(self, expression: str) -> Any:
-        """Return the value of a JavaScript expression, or of its promise."""
-        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        """Return the value of a JavaScript expression, or of its promise; ``None`` if the page went."""
+        try:
+            found = self.call(
+                "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+            )
+        except PageGoneError:
+            return None
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
@@ -125,11 +140,11 @@ class Tab:
     @property
     def text(self) -> str:
         """What the page shows."""
-        return str(self.get("document.body.innerText"))
+        return str(self.get("document.body?.innerText"))
 
     def shows(self, text: str) -> None:
         """Wait until the page shows a text."""
-        self.until(f"document.body.innerText.includes({json.dumps(text)})")
+        self.until(f"document.body?.innerText.includes({json.dumps(text)})")
 
     def click(self, selector: str) -> None:
         """Click on something."""

@@ -86,6 +86,8 @@ def test_m1_the_top_level_is_as_on_the_card(names: set[str]) -> None:
 def test_types_schema_and_default_grid_are_in_the_wheel(wheel: Path, names: set[str]) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert {"mesh/gridfile/grid.schema.json", "mesh/web/mesh.js", "mesh/web/mesh.d.ts"} <= names
+    page = {f"factory/rooms/page/{name}" for name in ("index.html", "page.css", "page.js", "rooms.js")}
+    assert page <= names
     with zipfile.ZipFile(wheel) as archive:
         assert archive.read("mesh/gridfile/default.yaml") == (ROOT / "grid.yaml").read_bytes()
 

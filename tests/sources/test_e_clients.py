@@ -14,8 +14,10 @@ import pytest
 
 from tests.conftest import RequireTool
 from tests.helpers.browser import Browser
+from tests.helpers.certificates import make
 from tests.helpers.clients import client, serving_port
 from tests.helpers.doc_blocks import blocks
+from tests.helpers.ports import free_ports
 from tests.helpers.proc import DEADLINE, LAUNCHER, ROOT, arduino
 from tests.helpers.terminal import Terminal
 
@@ -56,6 +58,35 @@ def test_e25_a_terminal_and_a_window_talk_to_each_other(tmp_path: Path, require_
         window.shows("hello")
         window.type("#text", "hi ann")
         ann.shows("lobby | bob: hi ann")
+
+
+@pytest.mark.source("E17", "E25")
+def test_e17_both_clients_come_in_over_tls(tmp_path: Path, require_tool: RequireTool) -> None:
+    """The terminal by the authority of the grid; the browser has no such file, and is told to trust it."""
+    program = require_tool("chromium", package="chromium")
+    tls = make(tmp_path)
+    (port,) = free_ports(1)
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "nodes:\n"
+        "  rooms:\n"
+        f"    port: {port}\n"
+        f"    tls: {{cert: {tls.cert}, key: {tls.key}, authority: {tls.authority}}}\n"
+    )
+    with (
+        arduino("rooms", env={"MESH_GRID": str(grid)}) as server,
+        Browser(program, tmp_path, "--ignore-certificate-errors") as browser,
+    ):
+        server.wait_for("serving on .* with TLS")
+        window = browser.open(f"https://localhost:{port}/")
+        window.type("#username", "bob")
+        window.shows("You are in lobby.")
+        with arduino("chat", "--username", "ann", env={"MESH_GRID": str(grid)}, interactive=True) as ann:
+            ann.type("hello\n")
+            ann.wait_for(r"lobby \| ann: hello  \[accepted\]")
+            window.shows("hello")
+            ann.end_input()
+            assert ann.wait() == 0
 
 
 @pytest.mark.source("E26")
