@@ -64,11 +64,11 @@ def _examine(path: Path | None) -> tuple[list[Finding], int]:
     from factory.looking import doctor as rules
     from factory.looking.books import books
     from factory.looking.budget import patience
-    from factory.looking.places import prepare
+    from factory.looking.places import own, prepare
     from factory.looking.survey import survey
 
     try:
-        places = all_places(path)
+        places = own(all_places(path))
     except mesh.GridError as exc:
         return rules.of_grid(exc), 0
 

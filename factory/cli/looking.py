@@ -24,6 +24,8 @@ from factory.cli.shared import (
 from mesh.text import printable
 
 if TYPE_CHECKING:
+    from factory.looking.pinging import Pong
+    from factory.looking.places import Place
     from factory.looking.survey import Seen
 
 _TIMEOUT = click.option(
@@ -32,14 +34,13 @@ _TIMEOUT = click.option(
 _NODES = click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
 
 
-def _survey(path: Path | None) -> list[Seen]:
+def _survey(places: list[Place]) -> list[Seen]:
     import asyncio
 
     from factory.looking.budget import left_now
     from factory.looking.places import prepare
     from factory.looking.survey import survey
 
-    places = all_places(path)
     prepare(places)
     return asyncio.run(survey(places, left_now()))
 
@@ -54,7 +55,7 @@ def list_(path: Path | None, as_json: bool) -> None:
     However a worker was started, it is there. A node is up, frozen (it runs and does not
     answer), linked (known by its link with another one) or down.
     """
-    rows = [one.as_dict() for one in _survey(path)]
+    rows = [one.as_dict() for one in _survey(all_places(path))]
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -197,12 +198,12 @@ def ping(
 ) -> None:
     """Measure how long nodes take to answer, at the door where others reach them.
 
-    Without a name, of all nodes there are. Exits with 4 if one is down, with 124 if one does not
+    Without a name, of all nodes of the grid. Exits with 4 if one is down, with 124 if one does not
     answer, and with 3 if one answers only sometimes.
     """
     import asyncio
 
-    from factory.looking.pinging import Pong, ping_all
+    from factory.looking.pinging import ping_all
     from factory.looking.places import chosen
 
     found = chosen(nodes, all_places(path))
@@ -222,10 +223,9 @@ def ping(
     sys.exit(_code(pongs))
 
 
-def _code(pongs: list[Any]) -> int:
+def _code(pongs: list[list[Pong]]) -> int:
     codes = []
-    for name in {pong.node for pong in pongs}:
-        mine = [pong for pong in pongs if pong.node == name]
+    for mine in pongs:
         errors = [pong.error for pong in mine if pong.error is not None]
         codes.append(0 if not errors else LOSS if len(errors) < len(mine) else code_of(errors[0]))
     return next((code for code in (NOT_REACHED, NO_ANSWER, LOSS) if code in codes), max(codes, default=0))
@@ -245,8 +245,9 @@ def _code(pongs: list[Any]) -> int:
 def graph(path: Path | None, how: str) -> None:
     """Show who talks to whom: what the grid says, and the links that there are."""
     from factory.looking import graph as drawing
+    from factory.looking.places import own
 
-    seen = _survey(path)
+    seen = _survey(own(all_places(path)))
     edges = drawing.edges(seen)
     draw = {"ascii": drawing.as_ascii, "mermaid": drawing.as_mermaid, "json": drawing.as_json}[how]
     click.echo(draw(seen, edges))

@@ -18,6 +18,7 @@ from rich.text import Text
 from factory.cli.shared import all_places
 from factory.cli.tables import table
 from factory.cli.units import span
+from factory.looking.places import own
 from factory.looking.topping import Row, Top, ordered
 
 COLUMNS = ("NODE", "STATE", "#PID", "#CPU%", "#MEM", "#RESTARTS", "#IN/s", "#OUT/s", "#QUEUE", "#UPTIME")
@@ -59,7 +60,7 @@ class Screen:
         with _keys(self._key), Live(console=Console(), screen=True, auto_refresh=False) as live:
             while not self._over.is_set():
                 if not self._paused:
-                    self._rows = await looking.look(all_places(self._path))
+                    self._rows = await looking.look(own(all_places(self._path)))
                 live.update(self._drawn(*live.console.size), refresh=True)
                 self._news.clear()
                 with contextlib.suppress(TimeoutError):

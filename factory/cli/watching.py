@@ -190,14 +190,15 @@ def hz(
 ) -> None:
     """Show how many messages a second go through channels: into handlers (<), published (>).
 
-    Without a name, those of all nodes that run here. All are counted, also at full speed.
+    Without a name, those of all nodes of the grid that run here. All are counted, also at full speed.
     """
     import asyncio
 
+    from factory.looking.places import own
     from factory.looking.watching import Looking
 
     wanted = [node_and_channel(target, path) for target in targets] or [
-        (found, "") for found in all_places(path) if found.record is not None
+        (found, "") for found in own(all_places(path)) if found.record is not None
     ]
     if not wanted:
         click.echo("no node runs here; `mesh list` shows all", err=True)

@@ -32,12 +32,14 @@ class Place:
         node: What the grid has of it; ``None`` if it is not in the grid.
         record: What the runtime directory has of it; ``None`` if it does not run here, as far as
             is known.
+        foreign: Whether it runs here for another grid, or for none.
 
     """
 
     name: str
     node: Node | None = None
     record: WorkerRecord | None = None
+    foreign: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -76,7 +78,13 @@ def places(grid: Grid) -> list[Place]:
         records: list[WorkerRecord | None] = [record for record in mine if record.name == node.name]
         found += [Place(node.name, node, record) for record in records or [None]]
     known = {place.record for place in found}
-    return [*found, *(Place(record.name, None, record) for record in here if record not in known)]
+    others = [record for record in here if record not in known]
+    return [*found, *(Place(record.name, None, record, record not in mine) for record in others)]
+
+
+def own(among: Sequence[Place]) -> list[Place]:
+    """Return those that are no worker of another grid, of which some may have the same names."""
+    return [place for place in among if not place.foreign]
 
 
 def _is_of(record: WorkerRecord, grid: Grid) -> bool:
@@ -103,13 +111,13 @@ def place(name: str, among: Sequence[Place]) -> Place:
 
 
 def chosen(names: Sequence[str], among: Sequence[Place]) -> list[Place]:
-    """Return the nodes of these names, or all if there are none.
+    """Return the nodes of these names; if there are none, all but the workers of other grids.
 
     Raises:
         NotReachedError: If there is no such node.
 
     """
-    return [place(name, among) for name in names] if names else list(among)
+    return [place(name, among) for name in names] if names else own(among)
 
 
 def prepare(places: Sequence[Place]) -> None:

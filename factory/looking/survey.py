@@ -125,9 +125,11 @@ def _late(place: Place, within: float) -> Seen:
 
 def _linked(found: list[Seen]) -> list[Seen]:
     """Mark those that are up for a node that has a link with them; return those nobody has named."""
-    by_name = {one.place.name: one for one in found}
+    # A worker of another grid says nothing of nodes of this one, though they have its peers' names.
+    ours = [one for one in found if not one.place.foreign]
+    by_name = {one.place.name: one for one in ours}
     more: dict[str, Seen] = {}
-    for one in found:
+    for one in ours:
         for link in one.info.get("links", []):
             name = str(link["name"] or link["peer"])
             if link["state"] != "up" or name.startswith("$"):
