@@ -15,6 +15,7 @@ from factory.cli.shared import FAILED, all_places, explained, grid_option, grid_
 from mesh.text import did_you_mean, printable
 
 if TYPE_CHECKING:
+    from factory.fleet.errors import SilentFleetError
     from factory.looking.doctor import Finding
 
 THOROUGH = 2.0
@@ -78,20 +79,23 @@ def _examine(path: Path | None) -> tuple[list[Finding], int]:
 
     prepare(places)
     seen, ledgers = asyncio.run(ask())
-    return rules.findings(seen, ledgers, _fleet(path)), len(seen)
+    fleet, silent = _fleet(path)
+    return rules.findings(seen, ledgers, fleet, silent), len(seen)
 
 
-def _fleet(path: Path | None) -> dict[str, Any] | None:
-    """Return what the supervisor says, if there is one that answers."""
+def _fleet(path: Path | None) -> tuple[dict[str, Any] | None, SilentFleetError | None]:
+    """Return what the supervisor says, if there is one; or that it does not answer."""
     from factory.fleet import asking
-    from factory.fleet.errors import NoFleetError
+    from factory.fleet.errors import SilentFleetError
     from factory.looking.budget import patience
 
     try:
         folder, _ = asking.find(grid_path(path))
-        return asking.ask(folder, "status", timeout=patience(THOROUGH))
-    except (NoFleetError, mesh.MeshError):
-        return None
+        return asking.ask(folder, "status", timeout=patience(THOROUGH)), None
+    except SilentFleetError as exc:
+        return None, exc
+    except mesh.MeshError:
+        return None, None
 
 
 COMMANDS = (doctor,)

@@ -209,13 +209,13 @@ def explained(call: Callable[P, R]) -> Callable[P, R]:
 
 def code_of(exc: mesh.MeshError) -> int:
     """Return the exit code of an error."""
-    from factory.fleet.errors import NoFleetError
+    from factory.fleet.errors import NoFleetError, SilentFleetError
     from factory.looking.errors import NotReachedError, SilentNodeError
 
     if isinstance(exc, mesh.NackedError):
         return NOT_REACHED if exc.type == "LookupError" else FAILED
     if isinstance(exc, mesh.UnknownNodeError | NoFleetError | NotReachedError | mesh.PeerDownError):
         return NOT_REACHED
-    if isinstance(exc, mesh.AckTimeoutError | SilentNodeError):
+    if isinstance(exc, mesh.AckTimeoutError | SilentNodeError | SilentFleetError):
         return NO_ANSWER
     return USAGE if isinstance(exc, mesh.GridError) else FAILED
