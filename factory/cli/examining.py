@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import mesh
-from factory.cli.shared import FAILED, all_places, explained, grid_option, grid_path, json_option
+from factory.cli.shared import FAILED, THOROUGH, all_places, explained, grid_option, grid_path, json_option
 from mesh.text import did_you_mean, printable
 
 if TYPE_CHECKING:
     from factory.fleet.errors import SilentFleetError
     from factory.looking.doctor import Finding
-
-THOROUGH = 2.0
-"""Seconds that nodes have to answer: more than for a list, for here a verdict comes of it."""
 
 
 @click.command()

@@ -34,7 +34,8 @@ _TIMEOUT = click.option(
 _NODES = click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
 
 
-def _survey(places: list[Place]) -> list[Seen]:
+def _survey(places: list[Place], timeout: float | None = None) -> list[Seen]:
+    """Return how nodes are, within what a command has time for if no other time is given."""
     import asyncio
 
     from factory.looking.budget import left_now
@@ -42,7 +43,7 @@ def _survey(places: list[Place]) -> list[Seen]:
     from factory.looking.survey import survey
 
     prepare(places)
-    return asyncio.run(survey(places, left_now()))
+    return asyncio.run(survey(places, timeout or left_now()))
 
 
 @click.command("list")
@@ -241,13 +242,19 @@ def _code(pongs: list[list[Pong]]) -> int:
     show_default=True,
     help="For a terminal, for a document, for a program.",
 )
+@click.option(
+    "--timeout",
+    type=Duration(),
+    metavar="TIME",
+    help="How long to wait for all nodes together.  [default: half a second]",
+)
 @explained
-def graph(path: Path | None, how: str) -> None:
+def graph(path: Path | None, how: str, timeout: float | None) -> None:
     """Show who talks to whom: what the grid says, and the links that there are."""
     from factory.looking import graph as drawing
     from factory.looking.places import own
 
-    seen = _survey(own(all_places(path)))
+    seen = _survey(own(all_places(path)), timeout)
     edges = drawing.edges(seen)
     draw = {"ascii": drawing.as_ascii, "mermaid": drawing.as_mermaid, "json": drawing.as_json}[how]
     click.echo(draw(seen, edges))

@@ -42,6 +42,12 @@ NOT_REACHED = 4
 NO_ANSWER = 124
 """Exit code: it was reached, and did not answer in time."""
 
+THOROUGH = 2.0
+"""Seconds that nodes have to answer: more than for a list, where a verdict comes of it."""
+
+LEAST = 0.5
+"""Seconds that are left for an answer when the others have taken all the time there was."""
+
 
 grid_option = click.option(
     "--grid",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from factory.looking.budget import WITHIN
 from factory.looking.errors import NotReachedError, SilentNodeError
-from factory.looking.places import Place, asking, silence
+from factory.looking.places import Place, asking, prepare, silence
 from mesh.dialling import NotALinkError
 from mesh.errors import AckTimeoutError, MeshError, NackedError
-from mesh.runtime import is_frozen
+from mesh.runtime import is_frozen, workers
 
 
 class State(StrEnum):
@@ -84,6 +84,23 @@ async def survey(places: Sequence[Place], within: float = WITHIN) -> list[Seen]:
         for place, task in zip(places, tasks, strict=True)
     ]
     return [*found, *_linked(found)]
+
+
+async def silent(nodes: Sequence[Mapping[str, Any]], within: float) -> dict[str, str]:
+    """Return which nodes run and do not answer, and why.
+
+    Args:
+        nodes: What their supervisor says of them.
+        within: Seconds that they may take together.
+
+    """
+    here = {record.pid: record for record in workers()}
+    # What each calls itself is of no interest, nor is what the grid says now.
+    ready = [node for node in nodes if node["state"] == "ready"]
+    places = [Place(node["node"], None, here[node["pid"]]) for node in ready if node["pid"] in here]
+    prepare(places)
+    seen = await survey(places, within)
+    return {one.place.name: one.why for one in seen if one.state is State.FROZEN}
 
 
 async def look(place: Place, within: float) -> Seen:

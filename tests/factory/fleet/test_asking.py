@@ -9,12 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from click.testing import CliRunner
 
+from factory.cli.fleet import main
 from factory.cli.shared import NO_ANSWER, code_of
 from factory.fleet import asking
 from factory.fleet.errors import SilentFleetError
 from factory.looking.doctor import findings
-from mesh.runtime import FleetRecord, start_of, write
+from mesh.runtime import FleetRecord, fleet_of, start_of, write
 
 
 @pytest.fixture
@@ -52,3 +54,13 @@ def test_the_doctor_tells_what_wakes_it() -> None:
     (found,) = findings([], [], None, SilentFleetError(7, stopped=True))
     assert (found.code, found.next) == ("M11", "kill -CONT 7")
     assert found.what == "the supervisor of the fleet (pid 7) is stopped by a signal"
+
+
+def test_no_verb_that_waits_for_a_fleet_waits_longer_than_it_may(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "find", lambda _: (folder, fleet_of(folder)))
+    for words in ("is-ready", "down", "plan"):
+        ended = CliRunner().invoke(main, [words, "--timeout", "100ms"])
+        assert ended.exit_code == NO_ANSWER
+        assert "has not answered within 0.1 s" in ended.output
