@@ -14,12 +14,12 @@ from factory.cli.shared import (
     NO_ANSWER,
     NOT_REACHED,
     Duration,
-    all_places,
     code_of,
     explained,
     grid_option,
     json_option,
     node_names,
+    what_runs,
 )
 from mesh.text import printable
 
@@ -56,7 +56,7 @@ def list_(path: Path | None, as_json: bool) -> None:
     However a worker was started, it is there. A node is up, frozen (it runs and does not
     answer), linked (known by its link with another one) or down.
     """
-    rows = [one.as_dict() for one in _survey(all_places(path))]
+    rows = [one.as_dict() for one in _survey(what_runs(path))]
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -94,7 +94,7 @@ def info(node: str, path: Path | None, timeout: float, as_json: bool) -> None:
 
     from factory.looking.places import asking, place
 
-    found = place(node, all_places(path))
+    found = place(node, what_runs(path))
 
     async def ask() -> dict[str, Any]:
         async with asking(found, timeout) as questions:
@@ -151,7 +151,7 @@ def ledger(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: b
     from factory.looking.books import books, rows_of
     from factory.looking.places import chosen
 
-    found = asyncio.run(books(chosen(nodes, all_places(path)), timeout))
+    found = asyncio.run(books(chosen(nodes, what_runs(path)), timeout))
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -207,7 +207,7 @@ def ping(
     from factory.looking.pinging import ping_all
     from factory.looking.places import chosen
 
-    found = chosen(nodes, all_places(path))
+    found = chosen(nodes, what_runs(path))
     width = max((len(place.name) for place in found), default=0)
 
     def tell(pong: Pong) -> None:
@@ -254,7 +254,7 @@ def graph(path: Path | None, how: str, timeout: float | None) -> None:
     from factory.looking import graph as drawing
     from factory.looking.places import own
 
-    seen = _survey(own(all_places(path)), timeout)
+    seen = _survey(own(what_runs(path)), timeout)
     edges = drawing.edges(seen)
     draw = {"ascii": drawing.as_ascii, "mermaid": drawing.as_mermaid, "json": drawing.as_json}[how]
     click.echo(draw(seen, edges))

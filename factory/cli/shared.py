@@ -163,10 +163,49 @@ def grid_in_use(path: Path | None) -> Grid:
 
 
 def all_places(path: Path | None) -> list[Place]:
-    """Return every node of the grid in use, and every other worker that runs here."""
+    """Return every node of the grid in use, and every other worker that runs here.
+
+    Raises:
+        GridError: If there is no grid, or it has mistakes.
+
+    """
     from factory.looking.places import places
 
     return places(grid_in_use(path))
+
+
+def what_runs(path: Path | None, *, tell: bool = True) -> list[Place]:
+    """Return ``all_places()``, or, if the grid has mistakes, what runs nevertheless.
+
+    That are the nodes of the last good grid, if its fleet is up; else the workers that run here.
+
+    Args:
+        path: The grid that was given.
+        tell: Whether the mistakes are told.
+
+    Raises:
+        GridError: If there is no grid, or it cannot be opened.
+
+    """
+    from factory.looking.places import places, places_without
+    from mesh.gridfile.locate import locate
+
+    try:
+        return all_places(path)
+    except mesh.GridError as exc:
+        if isinstance(exc.__cause__, OSError):
+            raise
+        mistakes = exc
+    from factory.fleet import asking
+
+    given = grid_path(path)
+    try:
+        found, which = places(asking.last_good(given)), "the last good grid, which its fleet runs"
+    except mesh.MeshError:
+        found, which = places_without(locate(given)), "what runs here"
+    if tell:
+        click.echo(f"{mistakes}\nthe grid has mistakes; this is {which}", err=True)
+    return found
 
 
 def node_and_channel(text: str, path: Path | None) -> tuple[Place, str]:

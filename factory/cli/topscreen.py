@@ -15,7 +15,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from factory.cli.shared import all_places
+from factory.cli.shared import what_runs
 from factory.cli.tables import table
 from factory.cli.units import span
 from factory.looking.places import own
@@ -60,7 +60,7 @@ class Screen:
         with _keys(self._key), Live(console=Console(), screen=True, auto_refresh=False) as live:
             while not self._over.is_set():
                 if not self._paused:
-                    self._rows = await looking.look(own(all_places(self._path)))
+                    self._rows = await looking.look(own(what_runs(self._path, tell=False)))
                 live.update(self._drawn(*live.console.size), refresh=True)
                 self._news.clear()
                 with contextlib.suppress(TimeoutError):

@@ -16,13 +16,13 @@ import click
 from factory.cli.shared import (
     NO_ANSWER,
     Duration,
-    all_places,
     explained,
     grid_option,
     node_and_channel,
     node_channels,
     node_names,
     pattern,
+    what_runs,
 )
 from mesh.text import printable
 
@@ -202,7 +202,7 @@ def hz(
     from factory.looking.watching import Looking
 
     wanted = [node_and_channel(target, path) for target in targets] or [
-        (found, "") for found in own(all_places(path)) if found.record is not None
+        (found, "") for found in own(what_runs(path)) if found.record is not None
     ]
     if not wanted:
         click.echo("no node runs here; `mesh list` shows all", err=True)

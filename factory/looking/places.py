@@ -21,6 +21,7 @@ from mesh.text import did_you_mean, endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def places(grid: Grid) -> list[Place]:
 
     """
     here = workers()
-    mine = [record for record in here if _is_of(record, grid)]
+    mine = [record for record in here if _is_of(record, grid.path)]
     found: list[Place] = []
     for node in grid:
         records: list[WorkerRecord | None] = [record for record in mine if record.name == node.name]
@@ -87,10 +88,21 @@ def own(among: Sequence[Place]) -> list[Place]:
     return [place for place in among if not place.foreign]
 
 
-def _is_of(record: WorkerRecord, grid: Grid) -> bool:
-    return bool(grid.path and record.grid) and os.path.realpath(str(record.grid)) == os.path.realpath(
-        str(grid.path)
-    )
+def places_without(path: Path) -> list[Place]:
+    """Return all workers that run here, where the grid cannot be read; its own are nodes of it.
+
+    Raises:
+        RuntimeDirectoryError: If the runtime directory cannot be used.
+
+    """
+    names = dict.fromkeys(record.name for record in workers() if _is_of(record, path))
+    return places(Grid(map(Node, names), path=path))
+
+
+def _is_of(record: WorkerRecord, path: Path | None) -> bool:
+    if path is None or record.grid is None:
+        return False
+    return os.path.realpath(record.grid) == os.path.realpath(path)
 
 
 def place(name: str, among: Sequence[Place]) -> Place:
