@@ -113,6 +113,8 @@ def plan(ctx: click.Context, path: Path | None, timeout: float, as_json: bool) -
         click.echo("no fleet of this grid is up; `mesh up` would start these", err=True)
     elif status["rolled_back"]:
         tell_roll_back(status)
+    elif status["changing"]:
+        click.echo("the fleet is applying a change; `mesh is-ready --wait` waits for it", err=True)
     elif not changes:
         click.echo("the fleet runs what the grid says", err=True)
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import mesh
-from factory.cli.shared import FAILED, THOROUGH, all_places, explained, grid_option, grid_path, json_option
+from factory.cli.shared import FAILED, THOROUGH, all_places, explained, grid_option, json_option, of_fleet
 from mesh.text import did_you_mean, printable
 
 if TYPE_CHECKING:
-    from factory.fleet.errors import SilentFleetError
     from factory.looking.doctor import Finding
 
 
@@ -62,6 +61,7 @@ def _examine(path: Path | None) -> tuple[list[Finding], int]:
     from factory.looking import doctor as rules
     from factory.looking.books import books
     from factory.looking.budget import patience
+    from factory.looking.fleets import explain
     from factory.looking.places import own, prepare
     from factory.looking.survey import survey
 
@@ -72,27 +72,12 @@ def _examine(path: Path | None) -> tuple[list[Finding], int]:
 
     async def ask() -> Any:
         within = patience(THOROUGH)
-        return await asyncio.gather(survey(places, within), books(places, within))
+        return await asyncio.gather(survey(places, within), books(places, within), of_fleet(path, within))
 
     prepare(places)
-    seen, ledgers = asyncio.run(ask())
-    fleet, silent = _fleet(path)
+    seen, ledgers, (fleet, silent) = asyncio.run(ask())
+    explain(seen, fleet)
     return rules.findings(seen, ledgers, fleet, silent), len(seen)
-
-
-def _fleet(path: Path | None) -> tuple[dict[str, Any] | None, SilentFleetError | None]:
-    """Return what the supervisor says, if there is one; or that it does not answer."""
-    from factory.fleet import asking
-    from factory.fleet.errors import SilentFleetError
-    from factory.looking.budget import patience
-
-    try:
-        folder, _ = asking.find(grid_path(path))
-        return asking.ask(folder, "status", timeout=patience(THOROUGH)), None
-    except SilentFleetError as exc:
-        return None, exc
-    except mesh.MeshError:
-        return None, None
 
 
 COMMANDS = (doctor,)

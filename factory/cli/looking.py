@@ -19,6 +19,7 @@ from factory.cli.shared import (
     grid_option,
     json_option,
     node_names,
+    of_fleet,
     what_runs,
 )
 from mesh.text import printable
@@ -34,16 +35,27 @@ _TIMEOUT = click.option(
 _NODES = click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
 
 
-def _survey(places: list[Place], timeout: float | None = None) -> list[Seen]:
+def _survey(path: Path | None, places: list[Place], timeout: float | None = None) -> list[Seen]:
     """Return how nodes are, within what a command has time for if no other time is given."""
     import asyncio
 
     from factory.looking.budget import left_now
+    from factory.looking.fleets import explain
     from factory.looking.places import prepare
     from factory.looking.survey import survey
 
     prepare(places)
-    return asyncio.run(survey(places, timeout or left_now()))
+
+    async def ask() -> list[Seen]:
+        within = timeout or left_now()
+        seen: list[Seen]
+        seen, (fleet, silent) = await asyncio.gather(survey(places, within), of_fleet(path, within))
+        if silent is not None:
+            click.echo(str(silent), err=True)
+        explain(seen, fleet)
+        return seen
+
+    return asyncio.run(ask())
 
 
 @click.command("list")
@@ -54,9 +66,10 @@ def list_(path: Path | None, as_json: bool) -> None:
     """Show every node of the grid, and every other worker that runs on this machine.
 
     However a worker was started, it is there. A node is up, frozen (it runs and does not
-    answer), linked (known by its link with another one) or down.
+    answer), linked (known by its link with another one) or down; of one that is down its fleet may
+    know that it is starting, has failed (the fleet has given it up) or is done (it has ended well).
     """
-    rows = [one.as_dict() for one in _survey(what_runs(path))]
+    rows = [one.as_dict() for one in _survey(path, what_runs(path))]
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -254,7 +267,7 @@ def graph(path: Path | None, how: str, timeout: float | None) -> None:
     from factory.looking import graph as drawing
     from factory.looking.places import own
 
-    seen = _survey(own(what_runs(path)), timeout)
+    seen = _survey(path, own(what_runs(path)), timeout)
     edges = drawing.edges(seen)
     draw = {"ascii": drawing.as_ascii, "mermaid": drawing.as_mermaid, "json": drawing.as_json}[how]
     click.echo(draw(seen, edges))

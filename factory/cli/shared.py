@@ -20,6 +20,7 @@ R = TypeVar("R")
 
 # Only the newest click can be subscripted, and mypy asks for it.
 if TYPE_CHECKING:
+    from factory.fleet.errors import SilentFleetError
     from factory.looking.places import Place
     from mesh.gridfile import Grid
 
@@ -219,6 +220,22 @@ def node_and_channel(text: str, path: Path | None) -> tuple[Place, str]:
 
     name, _, channel = text.partition("/")
     return place(name, all_places(path)), channel
+
+
+async def of_fleet(
+    path: Path | None, timeout: float
+) -> tuple[dict[str, Any] | None, SilentFleetError | None]:
+    """Return what the supervisor of the fleet says of it, if one is up; or that it does not answer."""
+    from factory.fleet import asking
+    from factory.fleet.errors import SilentFleetError
+
+    try:
+        folder, _ = asking.find(grid_path(path))
+        return await asking.answer(folder, "status", timeout=timeout), None
+    except SilentFleetError as exc:
+        return None, exc
+    except mesh.MeshError:
+        return None, None
 
 
 class Duration(_AnyType):

@@ -113,6 +113,14 @@ KINDS: Mapping[str, tuple[str, str]] = {
             "need be started again for it: let the supervisor go on."
         ),
     ),
+    "M12": (
+        "a node is starting",
+        (
+            "Its fleet has started it, or will in a moment, and it is not ready yet: its turn has not "
+            "come, its setup() takes its time, or it has ended and is started again. If it does not "
+            "become ready, that is told as M9."
+        ),
+    ),
 }
 
 
@@ -176,13 +184,16 @@ def _of_node(one: Seen, states: Mapping[str, State], start: str) -> Iterator[Fin
     name, node, record = one.place.name, one.place.node, one.place.record
     if one.state is State.DOWN:
         yield Finding("M2", name, f"{name} is down" + (f": {one.why}" if one.why else ""), start)
+    elif one.state is State.STARTING:
+        what = f"{name} is starting" + (f": {one.why}" if one.why else "")
+        yield Finding("M12", name, what, "mesh is-ready --wait")
     elif one.state is State.FROZEN:
         pid = record.pid if record else None
         what = f"{name} {one.why}"
         yield Finding(
             "M3", name, what, f"kill -CONT {pid}" if "CONT" in one.why else f"mesh logs --node {name}"
         )
-    elif record is None and one.why and (not one.info or one.info["name"] != name):
+    elif one.state is State.UP and record is None and one.why and (not one.info or one.info["name"] != name):
         what = f"at {one.place.where}, where {name} is to be, is something else: it {one.why}"
         if one.why == "a plain websocket server":
             if node is None or node.sketch is None:

@@ -23,6 +23,10 @@ class State(StrEnum):
     FROZEN = "frozen"
     LINKED = "linked"
     DOWN = "down"
+    # Of nodes that are down, as their supervisor has them.
+    STARTING = "starting"
+    FAILED = "failed"
+    DONE = "done"
 
 
 @dataclass
