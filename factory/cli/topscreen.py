@@ -33,7 +33,7 @@ def cells(row: Row) -> tuple[object, ...]:
         row.state,
         row.pid,
         None if row.cpu is None else f"{row.cpu:.1f}",
-        None if row.memory is None else f"{row.memory / 1_000_000:.0f}M",
+        None if row.memory is None else f"{row.memory / 2**20:.0f}M",
         row.restarts,
         None if row.came is None else f"{row.came:,.0f}",
         None if row.went is None else f"{row.went:,.0f}",

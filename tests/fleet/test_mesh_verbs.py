@@ -44,7 +44,7 @@ INFO = """\
 name:        blink
 sketch:      iopin
 …
-memory:      … MB
+memory:      … MiB
 …
 link:        from clock at …: up
 link:        to buzzer at …: up
