@@ -229,9 +229,9 @@ def is_ready(nodes: tuple[str, ...], path: Path | None, wait: bool, timeout: flo
     frozen = asyncio.run(silent(about, left if wait else min(left, patience(THOROUGH))))
     ready = _all_ready(status, names) and not frozen
     if as_json:
-        nodes_told = [{**node, "frozen": frozen.get(node["node"])} for node in about]
-        about_all = {"rolled_back": status["rolled_back"], "nodes": nodes_told}
-        click.echo(json.dumps({"ready": ready, **about_all}))
+        answered = [{**node, "frozen": frozen.get(node["node"])} for node in about]
+        document = {"ready": ready, "rolled_back": status["rolled_back"], "nodes": answered}
+        click.echo(json.dumps(document))
     tell_roll_back(status)
     for node in about:
         if node["node"] in frozen:

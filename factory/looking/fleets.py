@@ -1,4 +1,4 @@
-"""What the supervisor of a fleet knows of nodes that do not answer yet, or any more."""
+"""What the supervisor of a fleet knows of nodes that are not ready yet, or do not run any more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STATES = {
 
 
 def explain(seen: Sequence[Seen], fleet: Mapping[str, Any] | None) -> None:
-    """Tell of nodes that are down how their supervisor has them.
+    """Tell of nodes that are down, or answer before they are ready, how their supervisor has them.
 
     Args:
         seen: How the nodes of its grid are.
@@ -27,7 +27,12 @@ def explain(seen: Sequence[Seen], fleet: Mapping[str, Any] | None) -> None:
     told = {node["node"]: node for node in fleet["nodes"]} if fleet else {}
     for one in seen:
         node = told.get(one.place.name)
-        if node is None or one.place.node is None or one.state is not State.DOWN:
+        if node is None or one.place.node is None:
+            continue
+        record = one.place.record
+        if one.state is State.UP and node["state"] == "starting" and record and record.pid == node["pid"]:
+            one.state, one.why = State.STARTING, "it answers, and is not ready yet"
+        if one.state is not State.DOWN:
             continue
         one.state = _STATES.get(node["state"], State.DOWN)
         if node["state"] == "stopped":

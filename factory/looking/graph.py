@@ -76,7 +76,9 @@ def as_ascii(seen: Sequence[Seen], found: Sequence[Edge]) -> str:
         )
     ends = {name for edge in found for name in (edge.source, edge.to)}
     lines += [printable(name) for name in states if name not in ends]
-    lines += [f"({printable(name)} is {state})" for name, state in states.items() if state != "up"]
+    for name, state in states.items():
+        if state != "up":
+            lines.append(f"({printable(name)} {'has failed' if state == 'failed' else f'is {state}'})")
     return "\n".join(lines)
 
 

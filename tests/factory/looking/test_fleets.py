@@ -11,6 +11,7 @@ from factory.looking.fleets import explain
 from factory.looking.places import Place
 from factory.looking.survey import Seen, State
 from mesh.node import Node
+from mesh.runtime import WorkerRecord
 
 
 def seen(state: State = State.DOWN) -> Seen:
@@ -50,10 +51,19 @@ def test_a_node_that_is_down_is_shown_as_its_fleet_has_it(
     assert found == ([] if finding is None else [finding])
 
 
-def test_a_node_that_answers_is_up_whatever_its_fleet_has_not_heard_yet() -> None:
-    one = seen(State.UP)
-    explain([one], fleet("starting"))
-    assert one.state is State.UP
+@pytest.mark.parametrize(
+    ("state", "pid", "shown"),
+    [("starting", 7, State.STARTING), ("ready", 7, State.UP), ("starting", 8, State.UP)],
+)
+def test_a_node_that_answers_is_up_unless_it_is_the_one_that_its_fleet_starts(
+    state: str, pid: int, shown: State
+) -> None:
+    record = WorkerRecord(pid=7, start="7", name="late")
+    one = Seen(Place("late", Node("late"), record), State.UP, "", {"name": "late"})
+    status = fleet(state)
+    status["nodes"][0]["pid"] = pid
+    explain([one], status)
+    assert one.state is shown
 
 
 def test_without_a_fleet_all_stays_as_it_was_seen() -> None:
