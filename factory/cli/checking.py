@@ -9,7 +9,7 @@ import click
 
 import mesh
 from factory.cli.running import tell_roll_back
-from factory.cli.shared import FAILED, explained, grid_option, grid_path, json_option
+from factory.cli.shared import FAILED, Duration, explained, grid_option, grid_path, json_option
 from mesh.text import listing
 
 
@@ -58,16 +58,24 @@ def tell_mistakes(exc: mesh.GridError, *, as_json: bool) -> None:
 
 @click.command()
 @grid_option
+@click.option(
+    "--timeout",
+    type=Duration(),
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="How long to wait for the fleet.",
+)
 @json_option
 @click.pass_context
 @explained
-def plan(ctx: click.Context, path: Path | None, as_json: bool) -> None:
+def plan(ctx: click.Context, path: Path | None, timeout: float, as_json: bool) -> None:
     """Show what the grid would change in the fleet that is up: + add, ~ change, - remove.
 
     The fleet does that by itself when the grid is saved. If none is up, all nodes are shown
     as `mesh up` would start them.
 
-    Exits with 1 if the grid has mistakes.
+    Exits with 1 if the grid has mistakes, with 124 if the supervisor does not answer.
     """
     from factory.fleet import asking
     from factory.fleet.errors import NoFleetError
@@ -86,7 +94,7 @@ def plan(ctx: click.Context, path: Path | None, as_json: bool) -> None:
         ctx.exit(FAILED)
     try:
         folder, _ = asking.find(given)
-        status = asking.ask(folder, "status")
+        status = asking.ask(folder, "status", timeout=timeout)
         changes = difference(load(grid_file(folder, status["settled"])), want.grid)
     except NoFleetError:
         status = None
@@ -105,6 +113,8 @@ def plan(ctx: click.Context, path: Path | None, as_json: bool) -> None:
         click.echo("no fleet of this grid is up; `mesh up` would start these", err=True)
     elif status["rolled_back"]:
         tell_roll_back(status)
+    elif status["changing"]:
+        click.echo("the fleet is applying a change; `mesh is-ready --wait` waits for it", err=True)
     elif not changes:
         click.echo("the fleet runs what the grid says", err=True)
 

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import mesh
-from factory.cli.shared import FAILED, all_places, explained, grid_option, grid_path, json_option
+from factory.cli.shared import FAILED, THOROUGH, all_places, explained, grid_option, json_option, of_fleet
 from mesh.text import did_you_mean, printable
 
 if TYPE_CHECKING:
     from factory.looking.doctor import Finding
-
-THOROUGH = 2.0
-"""Seconds that nodes have to answer: more than for a list, for here a verdict comes of it."""
 
 
 NEXT_DIAL = 2.0
@@ -73,34 +70,23 @@ def _examine(path: Path | None) -> tuple[list[Finding], int]:
     from factory.looking import doctor as rules
     from factory.looking.books import books
     from factory.looking.budget import patience
-    from factory.looking.places import prepare
+    from factory.looking.fleets import explain
+    from factory.looking.places import own, prepare
     from factory.looking.survey import survey
 
     try:
-        places = all_places(path)
+        places = own(all_places(path))
     except mesh.GridError as exc:
         return rules.of_grid(exc), 0
 
     async def ask() -> Any:
         within = patience(THOROUGH)
-        return await asyncio.gather(survey(places, within), books(places, within))
+        return await asyncio.gather(survey(places, within), books(places, within), of_fleet(path, within))
 
     prepare(places)
-    seen, ledgers = asyncio.run(ask())
-    return rules.findings(seen, ledgers, _fleet(path)), len(seen)
-
-
-def _fleet(path: Path | None) -> dict[str, Any] | None:
-    """Return what the supervisor says, if there is one that answers."""
-    from factory.fleet import asking
-    from factory.fleet.errors import NoFleetError
-    from factory.looking.budget import patience
-
-    try:
-        folder, _ = asking.find(grid_path(path))
-        return asking.ask(folder, "status", timeout=patience(THOROUGH))
-    except (NoFleetError, mesh.MeshError):
-        return None
+    seen, ledgers, (fleet, silent) = asyncio.run(ask())
+    explain(seen, fleet)
+    return rules.findings(seen, ledgers, fleet, silent), len(seen)
 
 
 COMMANDS = (doctor,)

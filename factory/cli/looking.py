@@ -14,16 +14,19 @@ from factory.cli.shared import (
     NO_ANSWER,
     NOT_REACHED,
     Duration,
-    all_places,
     code_of,
     explained,
     grid_option,
     json_option,
     node_names,
+    of_fleet,
+    what_runs,
 )
 from mesh.text import printable
 
 if TYPE_CHECKING:
+    from factory.looking.pinging import Pong
+    from factory.looking.places import Place
     from factory.looking.survey import Seen
 
 _TIMEOUT = click.option(
@@ -32,16 +35,27 @@ _TIMEOUT = click.option(
 _NODES = click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
 
 
-def _survey(path: Path | None) -> list[Seen]:
+def _survey(path: Path | None, places: list[Place], timeout: float | None = None) -> list[Seen]:
+    """Return how nodes are, within what a command has time for if no other time is given."""
     import asyncio
 
     from factory.looking.budget import left_now
+    from factory.looking.fleets import explain
     from factory.looking.places import prepare
     from factory.looking.survey import survey
 
-    places = all_places(path)
     prepare(places)
-    return asyncio.run(survey(places, left_now()))
+
+    async def ask() -> list[Seen]:
+        within = timeout or left_now()
+        seen: list[Seen]
+        seen, (fleet, silent) = await asyncio.gather(survey(places, within), of_fleet(path, within))
+        if silent is not None:
+            click.echo(str(silent), err=True)
+        explain(seen, fleet)
+        return seen
+
+    return asyncio.run(ask())
 
 
 @click.command("list")
@@ -52,9 +66,10 @@ def list_(path: Path | None, as_json: bool) -> None:
     """Show every node of the grid, and every other worker that runs on this machine.
 
     However a worker was started, it is there. A node is up, frozen (it runs and does not
-    answer), linked (known by its link with another one) or down.
+    answer), linked (known by its link with another one) or down; of one that is down its fleet may
+    know that it is starting, has failed (the fleet has given it up) or is done (it has ended well).
     """
-    rows = [one.as_dict() for one in _survey(path)]
+    rows = [one.as_dict() for one in _survey(path, what_runs(path))]
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -92,7 +107,7 @@ def info(node: str, path: Path | None, timeout: float, as_json: bool) -> None:
 
     from factory.looking.places import asking, place
 
-    found = place(node, all_places(path))
+    found = place(node, what_runs(path))
 
     async def ask() -> dict[str, Any]:
         async with asking(found, timeout) as questions:
@@ -149,7 +164,7 @@ def ledger(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: b
     from factory.looking.books import books, rows_of
     from factory.looking.places import chosen
 
-    found = asyncio.run(books(chosen(nodes, all_places(path)), timeout))
+    found = asyncio.run(books(chosen(nodes, what_runs(path)), timeout))
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -197,15 +212,15 @@ def ping(
 ) -> None:
     """Measure how long nodes take to answer, at the door where others reach them.
 
-    Without a name, of all nodes there are. Exits with 4 if one is down, with 124 if one does not
+    Without a name, of all nodes of the grid. Exits with 4 if one is down, with 124 if one does not
     answer, and with 3 if one answers only sometimes.
     """
     import asyncio
 
-    from factory.looking.pinging import Pong, ping_all
+    from factory.looking.pinging import ping_all
     from factory.looking.places import chosen
 
-    found = chosen(nodes, all_places(path))
+    found = chosen(nodes, what_runs(path))
     width = max((len(place.name) for place in found), default=0)
 
     def tell(pong: Pong) -> None:
@@ -222,10 +237,9 @@ def ping(
     sys.exit(_code(pongs))
 
 
-def _code(pongs: list[Any]) -> int:
+def _code(pongs: list[list[Pong]]) -> int:
     codes = []
-    for name in {pong.node for pong in pongs}:
-        mine = [pong for pong in pongs if pong.node == name]
+    for mine in pongs:
         errors = [pong.error for pong in mine if pong.error is not None]
         codes.append(0 if not errors else LOSS if len(errors) < len(mine) else code_of(errors[0]))
     return next((code for code in (NOT_REACHED, NO_ANSWER, LOSS) if code in codes), max(codes, default=0))
@@ -241,12 +255,19 @@ def _code(pongs: list[Any]) -> int:
     show_default=True,
     help="For a terminal, for a document, for a program.",
 )
+@click.option(
+    "--timeout",
+    type=Duration(),
+    metavar="TIME",
+    help="How long to wait for all nodes together.  [default: half a second]",
+)
 @explained
-def graph(path: Path | None, how: str) -> None:
+def graph(path: Path | None, how: str, timeout: float | None) -> None:
     """Show who talks to whom: what the grid says, and the links that there are."""
     from factory.looking import graph as drawing
+    from factory.looking.places import own
 
-    seen = _survey(path)
+    seen = _survey(path, own(what_runs(path)), timeout)
     edges = drawing.edges(seen)
     draw = {"ascii": drawing.as_ascii, "mermaid": drawing.as_mermaid, "json": drawing.as_json}[how]
     click.echo(draw(seen, edges))

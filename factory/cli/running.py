@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from factory.cli.shared import FAILED, Duration, explained, grid_option, grid_path, json_option
+from factory.cli.shared import (
+    FAILED,
+    LEAST,
+    THOROUGH,
+    Duration,
+    explained,
+    grid_option,
+    grid_path,
+    json_option,
+)
 
 GONE_WITHIN = 15.0
 """Seconds that a fleet may take to stop; its nodes get five before they are killed."""
@@ -77,12 +87,22 @@ def up(
 
 @click.command()
 @grid_option
+@click.option(
+    "--timeout",
+    type=Duration(),
+    default=f"{GONE_WITHIN:g}s",
+    show_default=True,
+    metavar="TIME",
+    help="How long to wait.",
+)
 @explained
-def down(path: Path | None) -> None:
+def down(path: Path | None, timeout: float) -> None:
     """Stop the fleet of the grid, in good order.
 
-    Exits with 0 when it is down, also if it was down before.
+    Exits with 0 when it is down, also if it was down before; with 1 if it is not within --timeout, and
+    with 124 if its supervisor does not answer.
     """
+    end = time.monotonic() + timeout
     from factory.fleet import asking
     from factory.fleet.errors import NoFleetError
 
@@ -91,9 +111,9 @@ def down(path: Path | None) -> None:
     except NoFleetError as exc:
         click.echo(f"nothing to do: {exc}", err=True)
         return
-    asking.ask(folder, "down")
-    if not asking.wait_until_gone(folder, GONE_WITHIN):
-        raise click.ClickException(f"the fleet has not ended within {GONE_WITHIN:g} s; see pid {record.pid}")
+    asking.ask(folder, "down", timeout=timeout)
+    if not asking.wait_until_gone(folder, max(LEAST, end - time.monotonic())):
+        raise click.ClickException(f"the fleet has not ended within {timeout:g} s; see pid {record.pid}")
     click.echo("the fleet is down", err=True)
 
 
@@ -186,23 +206,36 @@ def restart(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: 
 def is_ready(nodes: tuple[str, ...], path: Path | None, wait: bool, timeout: float, as_json: bool) -> None:
     """Tell whether the fleet is ready, all of it or some nodes.
 
-    Exits with 0 if it is, with 1 if it is not, with 4 if no fleet is up, and with 124 if it
-    did not become ready within the time of --wait.
-    """
-    from factory.fleet import asking
+    A node that is stopped by a signal, or does not answer, is not ready.
 
+    Exits with 0 if it is, with 1 if it is not, with 4 if no fleet is up, and with 124 if it
+    did not become ready within the time of --wait, or the supervisor does not answer.
+    """
+    import asyncio
+
+    from factory.fleet import asking
+    from factory.looking.budget import patience
+    from factory.looking.survey import silent
+
+    end = time.monotonic() + timeout
     given = grid_path(path)
     folder = asking.wait_until_there(given, timeout) if wait else asking.find(given)[0]
     names = _own_names(folder, nodes)
-    status: dict[str, Any] = asking.ask(folder, "status", names)
+    status: dict[str, Any] = asking.ask(folder, "status", names, timeout=timeout)
     if wait and not _all_ready(status, names):
-        status = asking.ask(folder, "wait", names, timeout=timeout)
-    ready = _all_ready(status, names)
+        status = asking.ask(folder, "wait", names, timeout=max(LEAST, end - time.monotonic()))
+    left = max(LEAST, end - time.monotonic())
+    about = _about(status, names)
+    frozen = asyncio.run(silent(about, left if wait else min(left, patience(THOROUGH))))
+    ready = _all_ready(status, names) and not frozen
     if as_json:
-        about = {"rolled_back": status["rolled_back"], "nodes": _about(status, names)}
-        click.echo(json.dumps({"ready": ready, **about}))
+        answered = [{**node, "frozen": frozen.get(node["node"])} for node in about]
+        document = {"ready": ready, "rolled_back": status["rolled_back"], "nodes": answered}
+        click.echo(json.dumps(document))
     tell_roll_back(status)
-    for node in _about(status, names):
+    for node in about:
+        if node["node"] in frozen:
+            click.echo(f"{node['node']} {frozen[node['node']]}", err=True)
         if node["state"] not in ("ready", "done"):
             why = f" ({node['why']})" if node["why"] else ""
             click.echo(f"{node['node']} is {node['state']}{why}", err=True)

@@ -20,6 +20,7 @@ R = TypeVar("R")
 
 # Only the newest click can be subscripted, and mypy asks for it.
 if TYPE_CHECKING:
+    from factory.fleet.errors import SilentFleetError
     from factory.looking.places import Place
     from mesh.gridfile import Grid
 
@@ -41,6 +42,12 @@ NOT_REACHED = 4
 
 NO_ANSWER = 124
 """Exit code: it was reached, and did not answer in time."""
+
+THOROUGH = 2.0
+"""Seconds that nodes have to answer: more than for a list, where a verdict comes of it."""
+
+LEAST = 0.5
+"""Seconds that are left for an answer when the others have taken all the time there was."""
 
 
 grid_option = click.option(
@@ -157,10 +164,49 @@ def grid_in_use(path: Path | None) -> Grid:
 
 
 def all_places(path: Path | None) -> list[Place]:
-    """Return every node of the grid in use, and every other worker that runs here."""
+    """Return every node of the grid in use, and every other worker that runs here.
+
+    Raises:
+        GridError: If there is no grid, or it has mistakes.
+
+    """
     from factory.looking.places import places
 
     return places(grid_in_use(path))
+
+
+def what_runs(path: Path | None, *, tell: bool = True) -> list[Place]:
+    """Return ``all_places()``, or, if the grid has mistakes, what runs nevertheless.
+
+    That are the nodes of the last good grid, if its fleet is up; else the workers that run here.
+
+    Args:
+        path: The grid that was given.
+        tell: Whether the mistakes are told.
+
+    Raises:
+        GridError: If there is no grid, or it cannot be opened.
+
+    """
+    from factory.looking.places import places, places_without
+    from mesh.gridfile.locate import locate
+
+    try:
+        return all_places(path)
+    except mesh.GridError as exc:
+        if isinstance(exc.__cause__, OSError):
+            raise
+        mistakes = exc
+    from factory.fleet import asking
+
+    given = grid_path(path)
+    try:
+        found, which = places(asking.last_good(given)), "the last good grid, which its fleet runs"
+    except mesh.MeshError:
+        found, which = places_without(locate(given)), "what runs here"
+    if tell:
+        click.echo(f"{mistakes}\nthe grid has mistakes; this is {which}", err=True)
+    return found
 
 
 def node_and_channel(text: str, path: Path | None) -> tuple[Place, str]:
@@ -174,6 +220,22 @@ def node_and_channel(text: str, path: Path | None) -> tuple[Place, str]:
 
     name, _, channel = text.partition("/")
     return place(name, all_places(path)), channel
+
+
+async def of_fleet(
+    path: Path | None, timeout: float
+) -> tuple[dict[str, Any] | None, SilentFleetError | None]:
+    """Return what the supervisor of the fleet says of it, if one is up; or that it does not answer."""
+    from factory.fleet import asking
+    from factory.fleet.errors import SilentFleetError
+
+    try:
+        folder, _ = asking.find(grid_path(path))
+        return await asking.answer(folder, "status", timeout=timeout), None
+    except SilentFleetError as exc:
+        return None, exc
+    except mesh.MeshError:
+        return None, None
 
 
 class Duration(_AnyType):
@@ -209,13 +271,13 @@ def explained(call: Callable[P, R]) -> Callable[P, R]:
 
 def code_of(exc: mesh.MeshError) -> int:
     """Return the exit code of an error."""
-    from factory.fleet.errors import NoFleetError
+    from factory.fleet.errors import NoFleetError, SilentFleetError
     from factory.looking.errors import NotReachedError, SilentNodeError
 
     if isinstance(exc, mesh.NackedError):
         return NOT_REACHED if exc.type == "LookupError" else FAILED
     if isinstance(exc, mesh.UnknownNodeError | NoFleetError | NotReachedError | mesh.PeerDownError):
         return NOT_REACHED
-    if isinstance(exc, mesh.AckTimeoutError | SilentNodeError):
+    if isinstance(exc, mesh.AckTimeoutError | SilentNodeError | SilentFleetError):
         return NO_ANSWER
     return USAGE if isinstance(exc, mesh.GridError) else FAILED

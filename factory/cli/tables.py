@@ -19,7 +19,14 @@ from rich.text import Text
 
 from mesh.text import printable
 
-STYLES = {"up": "green", "frozen": "yellow", "linked": "cyan", "down": "red"}
+STYLES = {
+    "up": "green",
+    "frozen": "yellow",
+    "linked": "cyan",
+    "starting": "cyan",
+    "down": "red",
+    "failed": "red",
+}
 
 _WIDE = 10_000
 _GAP = 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from factory.cli.shared import Duration, all_places, explained, grid_option, json_option
+from factory.cli.shared import Duration, explained, grid_option, json_option, what_runs
 
 ORDERS = ("name", "cpu", "memory", "rate", "queue")
 
@@ -34,10 +34,11 @@ def top(path: Path | None, every: float, once: bool, by: str, as_json: bool) -> 
     from factory.cli.tables import show
     from factory.cli.topscreen import COLUMNS, Screen, cells
     from factory.looking.budget import WITHIN, patience
+    from factory.looking.places import own
     from factory.looking.topping import Top, ordered
 
     if once or as_json or not (sys.stdout.isatty() and sys.stdin.isatty()):
-        rows = ordered(asyncio.run(Top(patience(WITHIN)).look_twice(all_places(path), every)), by)
+        rows = ordered(asyncio.run(Top(patience(WITHIN)).look_twice(own(what_runs(path)), every)), by)
         if as_json:
             click.echo(json.dumps([asdict(row) for row in rows]))
         else:

@@ -15,9 +15,10 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from factory.cli.shared import all_places
+from factory.cli.shared import what_runs
 from factory.cli.tables import table
 from factory.cli.units import span
+from factory.looking.places import own
 from factory.looking.topping import Row, Top, ordered
 
 COLUMNS = ("NODE", "STATE", "#PID", "#CPU%", "#MEM", "#RESTARTS", "#IN/s", "#OUT/s", "#QUEUE", "#UPTIME")
@@ -32,7 +33,7 @@ def cells(row: Row) -> tuple[object, ...]:
         row.state,
         row.pid,
         None if row.cpu is None else f"{row.cpu:.1f}",
-        None if row.memory is None else f"{row.memory / 1_000_000:.0f}M",
+        None if row.memory is None else f"{row.memory / 2**20:.0f}M",
         row.restarts,
         None if row.came is None else f"{row.came:,.0f}",
         None if row.went is None else f"{row.went:,.0f}",
@@ -59,7 +60,7 @@ class Screen:
         with _keys(self._key), Live(console=Console(), screen=True, auto_refresh=False) as live:
             while not self._over.is_set():
                 if not self._paused:
-                    self._rows = await looking.look(all_places(self._path))
+                    self._rows = await looking.look(own(what_runs(self._path, tell=False)))
                 live.update(self._drawn(*live.console.size), refresh=True)
                 self._news.clear()
                 with contextlib.suppress(TimeoutError):

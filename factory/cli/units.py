@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _SPANS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
-_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+_SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 def span(seconds: float | None) -> str | None:
@@ -34,7 +34,7 @@ def time_words(seconds: float) -> str:
 
 
 def size_words(size: int) -> str:
-    """Return a number of bytes: ``512 B``, ``16.4 kB``, ``40.7 MB``; thousands, as in ``mesh top``."""
+    """Return a number of bytes: ``512 B``, ``16.4 KiB``, ``38.8 MiB``; as ``mesh top`` and the benchmarks."""
     for unit, much in _SIZES:
         if size >= much:
             return f"{size / much:.1f} {unit}"

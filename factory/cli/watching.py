@@ -16,13 +16,13 @@ import click
 from factory.cli.shared import (
     NO_ANSWER,
     Duration,
-    all_places,
     explained,
     grid_option,
     node_and_channel,
     node_channels,
     node_names,
     pattern,
+    what_runs,
 )
 from mesh.text import printable
 
@@ -178,6 +178,7 @@ class _Shown:
 )
 @click.option("--once", is_flag=True, help="Measure once, then end; the same as -n 1.")
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="End after so many measurements.")
+@click.option("--timeout", type=Duration(), metavar="TIME", help="End after that time.")
 @_LINES
 @explained
 def hz(
@@ -186,18 +187,22 @@ def hz(
     window: float,
     once: bool,
     count: int | None,
+    timeout: float | None,
     as_json: bool,
 ) -> None:
     """Show how many messages a second go through channels: into handlers (<), published (>).
 
-    Without a name, those of all nodes that run here. All are counted, also at full speed.
+    Without a name, those of all nodes of the grid that run here. All are counted, also at full speed.
+
+    Exits with 124 if --timeout is over before a measurement was done, or before -n were.
     """
     import asyncio
 
+    from factory.looking.places import own
     from factory.looking.watching import Looking
 
     wanted = [node_and_channel(target, path) for target in targets] or [
-        (found, "") for found in all_places(path) if found.record is not None
+        (found, "") for found in own(what_runs(path)) if found.record is not None
     ]
     if not wanted:
         click.echo("no node runs here; `mesh list` shows all", err=True)
@@ -206,17 +211,22 @@ def hz(
     rates = _Rates(window, as_json=as_json)
     looking = Looking(watched, "$tap", _began, rates.part)
 
+    done = 0
+
     async def measure() -> None:
+        nonlocal done
         left = 1 if once else count
         await looking.all_there.wait()
         while left is None or left > 0:
             begin = time.monotonic()
             await asyncio.sleep(window)
             rates.tell(time.monotonic() - begin)
+            done += 1
             left = None if left is None else left - 1
         raise _Enough
 
-    _until_enough(looking.run(measure()), None)
+    if _until_enough(looking.run(measure()), timeout):
+        _judge(looking, done, 1 if once else count, timeout, "measurement")
 
 
 class _Rates:

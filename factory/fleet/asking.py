@@ -7,16 +7,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-from factory.fleet.errors import NoFleetError
+from factory.fleet.errors import NoFleetError, SilentFleetError
 from factory.supervised import grid_file
 from mesh.control import questions
+from mesh.errors import AckTimeoutError, PeerDownError
 from mesh.gridfile import Grid
 from mesh.gridfile.load import parse_grid, unannounced
 from mesh.gridfile.locate import locate, read
-from mesh.runtime import FleetRecord, fleet_of, running_fleet
+from mesh.runtime import FleetRecord, fleet_of, is_frozen, running_fleet
 
 LOOK = 0.05
 """Seconds between two looks at whether a fleet is gone, or there."""
+
+AT_ONCE = frozenset({"status", "down"})
+"""What a supervisor answers without waiting for anything."""
 
 LAST_GOOD = 2.0
 """Seconds that a supervisor may take to tell which grid it has settled on."""
@@ -64,17 +68,36 @@ def ask(
 
     Raises:
         NackedError: If it refuses.
-        PeerDownError: If it cannot be reached, or ended meanwhile.
-        AckTimeoutError: If it does not answer in time.
+        PeerDownError: If it ended meanwhile.
+        AckTimeoutError: If what it is to wait for has not come in time.
+        SilentFleetError: If it is stopped by a signal, or does not answer in time.
 
     """
+    return asyncio.run(answer(folder, do, nodes, timeout=timeout))
 
-    async def asking() -> Any:
+
+async def answer(
+    folder: Path, do: str, nodes: tuple[str, ...] = (), *, timeout: float | None = 10.0
+) -> dict[str, Any]:
+    """Return what the supervisor answers; see ``ask()``."""
+    record = fleet_of(folder)
+    if record is not None and is_frozen(record.pid):
+        raise SilentFleetError(record.pid, stopped=True)
+    try:
         async with questions("the fleet", folder / "control.sock") as fleet:
-            return await fleet.request("$fleet", {"do": do, "nodes": list(nodes)}, timeout=timeout)
-
-    answer: dict[str, Any] = asyncio.run(asking())
-    return answer
+            told: dict[str, Any] = await fleet.request(
+                "$fleet", {"do": do, "nodes": list(nodes)}, timeout=timeout
+            )
+            return told
+    except (AckTimeoutError, PeerDownError) as exc:
+        record = fleet_of(folder)
+        if record is None:
+            raise
+        stopped = is_frozen(record.pid)
+        # It may well answer, and what it was asked to wait for has not come.
+        if isinstance(exc, AckTimeoutError) and do not in AT_ONCE and not stopped:
+            raise
+        raise SilentFleetError(record.pid, stopped=stopped, timeout=timeout) from exc
 
 
 def wait_until_gone(folder: Path, timeout: float) -> bool:

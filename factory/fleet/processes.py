@@ -165,11 +165,11 @@ class NodeProcess:
             self._signal(signal.SIGKILL if self._forced else signal.SIGTERM)
         printing = asyncio.create_task(self._take_output(printed), name=f"output of {name}")
         self._reading = True
-        asyncio.get_running_loop().add_reader(self._ready, self._hear)
+        asyncio.get_running_loop().add_reader(self._ready, self.hear)
         try:
             code = await self._wait(process)
             failed = code != 0 and not (self._asked and code in _ASKED)
-            self._hear()  # who ends at once may have said so just before
+            self.hear()  # who ends at once may have said so just before
             await self._end_leftovers()
             await asyncio.wait([printing], timeout=LEFTOVERS)
         finally:
@@ -241,7 +241,8 @@ class NodeProcess:
         waiting.cancel()
         return None
 
-    def _hear(self) -> None:
+    def hear(self) -> None:
+        """Read whether it has said that it is ready, and tell of it; once."""
         if not self._reading:
             return
         try:

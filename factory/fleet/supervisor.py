@@ -231,6 +231,9 @@ class Supervisor:
 
     def _on_timer(self) -> None:
         self._timer = None
+        # Who has been stopped or late itself may not have read yet that a node was in time.
+        for process in list(self._processes.values()):
+            process.hear()
         self._fleet.handle_timer(self._now())
         self._carry_out()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from factory.fleet.errors import SilentFleetError
 from factory.looking.survey import Seen, State
 from mesh.errors import GridError
 
@@ -104,6 +105,22 @@ KINDS: Mapping[str, tuple[str, str]] = {
             "it again. `mesh plan` shows what would change."
         ),
     ),
+    "M11": (
+        "the supervisor of the fleet does not answer",
+        (
+            "`mesh up` was stopped by Ctrl-Z or SIGSTOP, or has too much to do. Meanwhile nobody starts "
+            "a node again that ends, and nodes that print much stand still once nobody reads it. No node "
+            "need be started again for it: let the supervisor go on."
+        ),
+    ),
+    "M12": (
+        "a node is starting",
+        (
+            "Its fleet has started it, or will in a moment, and it is not ready yet: its turn has not "
+            "come, its setup() takes its time, or it has ended and is started again. If it does not "
+            "become ready, that is told as M9."
+        ),
+    ),
 }
 
 
@@ -114,22 +131,28 @@ def of_grid(error: GridError) -> list[Finding]:
 
 
 def findings(
-    seen: Sequence[Seen], books: Sequence[Mapping[str, Any]], fleet: Mapping[str, Any] | None
+    seen: Sequence[Seen],
+    books: Sequence[Mapping[str, Any]],
+    fleet: Mapping[str, Any] | None,
+    silent: SilentFleetError | None = None,
 ) -> list[Finding]:
     """Return what is wrong with nodes.
 
     Args:
         seen: How they are.
         books: Their ledgers.
-        fleet: What the supervisor says of the fleet; ``None`` if none is up.
+        fleet: What the supervisor says of the fleet; ``None`` if none is up, or it is silent.
+        silent: That there is a supervisor, which does not answer.
 
     """
     found = [*_of_fleet(fleet)]
+    if silent is not None:
+        found.append(Finding("M11", None, str(silent).partition(";")[0], silent.next))
     given_up = {finding.node for finding in found if finding.node is not None}
     states = {one.place.name: one.state for one in seen}
     for one in seen:
         if one.place.name not in given_up:
-            found += _of_node(one, states, fleet)
+            found += _of_node(one, states, _start(one, fleet, silent))
     for name, count in Counter(one.place.name for one in seen if one.place.record is not None).items():
         if count > 1:
             pids = [one.place.record.pid for one in seen if one.place.name == name and one.place.record]
@@ -157,17 +180,20 @@ def _of_fleet(fleet: Mapping[str, Any] | None) -> Iterator[Finding]:
             yield Finding("M9", name, f"{name} {node['why']}", f"mesh logs --node {name} --tail 20")
 
 
-def _of_node(one: Seen, states: Mapping[str, State], fleet: Mapping[str, Any] | None) -> Iterator[Finding]:
+def _of_node(one: Seen, states: Mapping[str, State], start: str) -> Iterator[Finding]:
     name, node, record = one.place.name, one.place.node, one.place.record
     if one.state is State.DOWN:
-        yield Finding("M2", name, f"{name} is down" + (f": {one.why}" if one.why else ""), _start(one, fleet))
+        yield Finding("M2", name, f"{name} is down" + (f": {one.why}" if one.why else ""), start)
+    elif one.state is State.STARTING:
+        what = f"{name} is starting" + (f": {one.why}" if one.why else "")
+        yield Finding("M12", name, what, "mesh is-ready --wait")
     elif one.state is State.FROZEN:
         pid = record.pid if record else None
         what = f"{name} {one.why}"
         yield Finding(
             "M3", name, what, f"kill -CONT {pid}" if "CONT" in one.why else f"mesh logs --node {name}"
         )
-    elif record is None and one.why and (not one.info or one.info["name"] != name):
+    elif one.state is State.UP and record is None and one.why and (not one.info or one.info["name"] != name):
         what = f"at {one.place.where}, where {name} is to be, is something else: it {one.why}"
         if one.why == "a plain websocket server":
             if node is None or node.sketch is None:
@@ -184,10 +210,13 @@ def _of_node(one: Seen, states: Mapping[str, State], fleet: Mapping[str, Any] | 
             yield Finding("M4", name, what, f"mesh ping {peer}")
 
 
-def _start(one: Seen, fleet: Mapping[str, Any] | None) -> str:
+def _start(one: Seen, fleet: Mapping[str, Any] | None, silent: SilentFleetError | None) -> str:
+    """Return what starts a node."""
     node = one.place.node
     if node is None or node.sketch is None:
         return f"start {one.place.name} where it runs; the grid has no sketch for it"
+    if silent is not None:
+        return "see M11; then look again"
     if fleet is None:
         return "mesh up -d"
     if any(known["node"] == one.place.name for known in fleet["nodes"]):

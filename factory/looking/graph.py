@@ -49,12 +49,16 @@ def edges(seen: Sequence[Seen]) -> list[Edge]:
         for source, channel in wires:
             found[source, name, "publishes", channel] = None
     explained = {frozenset(key[:2]) for key in found}
-    for one in seen:
-        for link in one.info.get("links", []):
-            peer = str(link["name"] or link["peer"])
-            pair = frozenset((one.place.name, peer))
-            if link["dialled"] and not peer.startswith("$") and pair not in explained:
-                found[one.place.name, peer, "link", None] = None
+    # Who dialled tells the way of a link; where it does not answer, its peer knows of the link too.
+    for by_who_dialled in (True, False):
+        for one in seen:
+            for link in one.info.get("links", []):
+                peer, name = str(link["name"] or link["peer"]), one.place.name
+                pair = frozenset((name, peer))
+                if bool(link["dialled"]) is not by_who_dialled or peer.startswith("$") or pair in explained:
+                    continue
+                found[(name, peer, "link", None) if by_who_dialled else (peer, name, "link", None)] = None
+        explained |= {frozenset(key[:2]) for key in found}
     return [Edge(*key, "up" if frozenset(key[:2]) in up else "down") for key in found]
 
 
@@ -72,7 +76,9 @@ def as_ascii(seen: Sequence[Seen], found: Sequence[Edge]) -> str:
         )
     ends = {name for edge in found for name in (edge.source, edge.to)}
     lines += [printable(name) for name in states if name not in ends]
-    lines += [f"({printable(name)} is {state})" for name, state in states.items() if state != "up"]
+    for name, state in states.items():
+        if state != "up":
+            lines.append(f"({printable(name)} {'has failed' if state == 'failed' else f'is {state}'})")
     return "\n".join(lines)
 
 

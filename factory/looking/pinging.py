@@ -38,18 +38,23 @@ class Pong:
 
 async def ping_all(
     places: Sequence[Place], count: int, interval: float, timeout: float, tell: Callable[[Pong], None]
-) -> list[Pong]:
-    """Ping nodes side by side, and tell of each answer as it comes."""
-    pongs: list[Pong] = []
+) -> list[list[Pong]]:
+    """Ping nodes side by side, and tell of each answer as it comes.
 
-    async def ping(place: Place) -> None:
+    Returns:
+        The answers of each node, in the order of the nodes: two of them may have one name.
+
+    """
+    pongs: list[list[Pong]] = [[] for _ in places]
+
+    async def ping(place: Place, mine: list[Pong]) -> None:
         async for pong in _pings(place, count, interval, timeout):
-            pongs.append(pong)
+            mine.append(pong)
             tell(pong)
 
     async with asyncio.TaskGroup() as tasks:
-        for place in places:
-            tasks.create_task(ping(place), name=f"ping {place.name}")
+        for place, mine in zip(places, pongs, strict=True):
+            tasks.create_task(ping(place, mine), name=f"ping {place.name}")
     return pongs
 
 

@@ -21,6 +21,7 @@ from mesh.text import did_you_mean, endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Place:
         node: What the grid has of it; ``None`` if it is not in the grid.
         record: What the runtime directory has of it; ``None`` if it does not run here, as far as
             is known.
+        foreign: Whether it runs here for another grid, or for none.
 
     """
 
     name: str
     node: Node | None = None
     record: WorkerRecord | None = None
+    foreign: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -70,19 +73,36 @@ def places(grid: Grid) -> list[Place]:
 
     """
     here = workers()
-    mine = [record for record in here if _is_of(record, grid)]
+    mine = [record for record in here if _is_of(record, grid.path)]
     found: list[Place] = []
     for node in grid:
         records: list[WorkerRecord | None] = [record for record in mine if record.name == node.name]
         found += [Place(node.name, node, record) for record in records or [None]]
     known = {place.record for place in found}
-    return [*found, *(Place(record.name, None, record) for record in here if record not in known)]
+    others = [record for record in here if record not in known]
+    return [*found, *(Place(record.name, None, record, record not in mine) for record in others)]
 
 
-def _is_of(record: WorkerRecord, grid: Grid) -> bool:
-    return bool(grid.path and record.grid) and os.path.realpath(str(record.grid)) == os.path.realpath(
-        str(grid.path)
-    )
+def own(among: Sequence[Place]) -> list[Place]:
+    """Return those that are no worker of another grid, of which some may have the same names."""
+    return [place for place in among if not place.foreign]
+
+
+def places_without(path: Path) -> list[Place]:
+    """Return all workers that run here, where the grid cannot be read; its own are nodes of it.
+
+    Raises:
+        RuntimeDirectoryError: If the runtime directory cannot be used.
+
+    """
+    names = dict.fromkeys(record.name for record in workers() if _is_of(record, path))
+    return places(Grid(map(Node, names), path=path))
+
+
+def _is_of(record: WorkerRecord, path: Path | None) -> bool:
+    if path is None or record.grid is None:
+        return False
+    return os.path.realpath(record.grid) == os.path.realpath(path)
 
 
 def place(name: str, among: Sequence[Place]) -> Place:
@@ -103,13 +123,13 @@ def place(name: str, among: Sequence[Place]) -> Place:
 
 
 def chosen(names: Sequence[str], among: Sequence[Place]) -> list[Place]:
-    """Return the nodes of these names, or all if there are none.
+    """Return the nodes of these names; if there are none, all but the workers of other grids.
 
     Raises:
         NotReachedError: If there is no such node.
 
     """
-    return [place(name, among) for name in names] if names else list(among)
+    return [place(name, among) for name in names] if names else own(among)
 
 
 def prepare(places: Sequence[Place]) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from factory.looking.budget import WITHIN
 from factory.looking.errors import NotReachedError, SilentNodeError
-from factory.looking.places import Place, asking, silence
+from factory.looking.places import Place, asking, prepare, silence
 from mesh.dialling import NotALinkError
 from mesh.errors import AckTimeoutError, MeshError, NackedError
-from mesh.runtime import is_frozen
+from mesh.runtime import is_frozen, workers
 
 
 class State(StrEnum):
@@ -23,6 +23,10 @@ class State(StrEnum):
     FROZEN = "frozen"
     LINKED = "linked"
     DOWN = "down"
+    # Of nodes that are down, as their supervisor has them.
+    STARTING = "starting"
+    FAILED = "failed"
+    DONE = "done"
 
 
 @dataclass
@@ -86,6 +90,23 @@ async def survey(places: Sequence[Place], within: float = WITHIN) -> list[Seen]:
     return [*found, *_linked(found)]
 
 
+async def silent(nodes: Sequence[Mapping[str, Any]], within: float) -> dict[str, str]:
+    """Return which nodes run and do not answer, and why.
+
+    Args:
+        nodes: What their supervisor says of them.
+        within: Seconds that they may take together.
+
+    """
+    here = {record.pid: record for record in workers()}
+    # What each calls itself is of no interest, nor is what the grid says now.
+    ready = [node for node in nodes if node["state"] == "ready"]
+    places = [Place(node["node"], None, here[node["pid"]]) for node in ready if node["pid"] in here]
+    prepare(places)
+    seen = await survey(places, within)
+    return {one.place.name: one.why for one in seen if one.state is State.FROZEN}
+
+
 async def look(place: Place, within: float) -> Seen:
     """Return how one node is."""
     if place.record is not None and is_frozen(place.record.pid):
@@ -125,9 +146,11 @@ def _late(place: Place, within: float) -> Seen:
 
 def _linked(found: list[Seen]) -> list[Seen]:
     """Mark those that are up for a node that has a link with them; return those nobody has named."""
-    by_name = {one.place.name: one for one in found}
+    # A worker of another grid says nothing of nodes of this one, though they have its peers' names.
+    ours = [one for one in found if not one.place.foreign]
+    by_name = {one.place.name: one for one in ours}
     more: dict[str, Seen] = {}
-    for one in found:
+    for one in ours:
         for link in one.info.get("links", []):
             name = str(link["name"] or link["peer"])
             if link["state"] != "up" or name.startswith("$"):

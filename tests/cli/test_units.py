@@ -23,7 +23,7 @@ def test_times(seconds: float, short: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (40_697_856, "40.7 MB"), (2_500_000_000, "2.5 GB")],
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (40_697_856, "38.8 MiB"), (5 * 2**29, "2.5 GiB")],
 )
 def test_sizes(size: int, words: str) -> None:
     assert size_words(size) == words

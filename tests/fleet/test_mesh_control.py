@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -55,6 +56,36 @@ def test_a_node_is_restarted_by_an_alias(up: Proc, grid: Path) -> None:
     up.wait_for(r"clock  \| \[ clock \] < acknowledged", since=mark)
 
 
+def test_a_node_that_is_stopped_by_a_signal_is_not_ready(up: Proc, grid: Path) -> None:
+    pid = pids(grid)["buzzer"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        why = f"is stopped by a signal (pid {pid}); `kill -CONT {pid}` lets it go on"
+        assert done("is-ready", "--grid", grid, code=1).stderr == [f"buzzer {why}"]
+        shown = told("is-ready", "--wait", "buzzer", "--json", "--grid", grid, code=1)
+        assert [(node["node"], node["frozen"]) for node in shown["nodes"]] == [("buzzer", why)]
+        done("is-ready", "clock", "--grid", grid)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    done("is-ready", "--wait", "--grid", grid)
+
+
+def test_a_supervisor_that_is_stopped_by_a_signal_is_named(up: Proc, grid: Path) -> None:
+    up.send_signal(signal.SIGSTOP)
+    try:
+        what = f"the supervisor of the fleet (pid {up.pid}) is stopped by a signal"
+        for verb in ("is-ready", "down", "plan"):
+            (line,) = done(verb, "--grid", grid, code=124).stderr
+            assert line == f"Error: {what}; `kill -CONT {up.pid}` lets it go on"
+        assert done("doctor", "--grid", grid, code=1).stdout[:2] == [
+            f"M11  {what}",
+            f"    next: kill -CONT {up.pid}",
+        ]
+    finally:
+        up.send_signal(signal.SIGCONT)
+    done("is-ready", "--wait", "--grid", grid)
+
+
 def test_a_name_that_the_fleet_does_not_have(up: Proc, grid: Path) -> None:
     for verb in ("stop", "start", "restart", "is-ready"):
         (line,) = done(verb, "buzzr", "--grid", grid, code=4).stderr
@@ -105,8 +136,8 @@ def test_a_node_that_is_never_ready_is_tried_again(tmp_path: Path) -> None:
 
 def test_a_frozen_fleet_is_told_from_one_that_is_down(up: Proc, grid: Path) -> None:
     up.send_signal(signal.SIGSTOP)
-    frozen = done("stop", "blink", "--timeout", "500ms", "--grid", grid, code=4)
-    assert "could not be reached" in frozen.stderr[0]
+    frozen = done("stop", "blink", "--timeout", "500ms", "--grid", grid, code=124)
+    assert "is stopped by a signal" in frozen.stderr[0]
     up.send_signal(signal.SIGCONT)
 
 

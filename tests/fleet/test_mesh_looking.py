@@ -166,7 +166,7 @@ def test_info_of_a_node_by_its_alias(there: Lab) -> None:
 
 def test_info_is_in_words_for_people_and_in_numbers_for_programs(there: Lab) -> None:
     text = "\n".join(there.done("info", "echo").stdout)
-    assert re.search(r"^memory: +[\d.]+ MB$", text, re.MULTILINE)
+    assert re.search(r"^memory: +[\d.]+ MiB$", text, re.MULTILINE)
     assert re.search(r"^uptime: +([\d.]+ s|\d+ m \d+ s)$", text, re.MULTILINE)
     facts = there.told("info", "echo", "--json")
     assert (type(facts["memory"]), type(facts["uptime"])) == (int, float)

@@ -28,6 +28,9 @@ LONG = 4 * DEADLINE
 OF_BOARDS = {"pins", "pin", "vcd", "test"}
 """Verbs that are told of in tests/cli/test_pins.py."""
 
+OF_CERTIFICATES = {"cert"}
+"""Told of in tests/cli/test_certificates.py."""
+
 OF_LIFE = {"up", "down", "start", "stop", "restart", "new", "reply"}
 """Verbs that the story at the end tells."""
 
@@ -44,7 +47,7 @@ INFO = """\
 name:        blink
 sketch:      iopin
 …
-memory:      … MB
+memory:      … MiB
 …
 link:        from clock at …: up
 link:        to buzzer at …: up
@@ -142,7 +145,7 @@ def test_a_verb(fleet: Fleet, words: str, code: int, out: str, err: str) -> None
 
 
 def test_no_verb_is_left_out() -> None:
-    told = {words.split()[0] for words, *_ in TABLE} | OF_LIFE | OF_BOARDS
+    told = {words.split()[0] for words, *_ in TABLE} | OF_LIFE | OF_BOARDS | OF_CERTIFICATES
     assert told == set(main.commands)
 
 
