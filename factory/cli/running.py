@@ -9,14 +9,22 @@ from typing import Any
 
 import click
 
-from factory.cli.shared import FAILED, Duration, explained, grid_option, grid_path, json_option
+from factory.cli.shared import (
+    FAILED,
+    Duration,
+    explained,
+    grid_option,
+    grid_path,
+    json_option,
+    node_names,
+)
 
 GONE_WITHIN = 15.0
 """Seconds that a fleet may take to stop; its nodes get five before they are killed."""
 
 
 @click.command()
-@click.argument("nodes", nargs=-1, metavar="[NODE]...")
+@click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
 @grid_option
 @click.option("--no-deps", is_flag=True, help="Without the nodes that the named ones need.")
 @click.option(
@@ -135,7 +143,7 @@ def _own_names(folder: Path, nodes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found.name if (found := grid.get(name)) is not None else name for name in nodes)
 
 
-_NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+_NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...", shell_complete=node_names)
 _TIMEOUT = click.option(
     "--timeout", type=Duration(), default="30s", show_default=True, metavar="TIME", help="How long to wait."
 )
@@ -175,7 +183,7 @@ def restart(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: 
 
 
 @click.command("is-ready")
-@click.argument("nodes", nargs=-1, metavar="[NODE]...")
+@click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
 @grid_option
 @click.option("--wait", is_flag=True, help="Wait until they are, or are given up.")
 @click.option(
