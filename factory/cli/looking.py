@@ -200,8 +200,7 @@ def ping(
     Without a name, of all nodes there are. Exits with 4 if one is down, with 124 if one does not
     answer, and with 3 if one answers only sometimes.
     """
-    import asyncio
-
+    from factory.cli.streaming import run_until_stopped
     from factory.looking.pinging import Pong, ping_all
     from factory.looking.places import chosen
 
@@ -218,8 +217,9 @@ def ping(
             why = str(pong.error).removeprefix(f"{pong.node} ")
             click.echo(f"{printable(pong.node):<{width}}  {why}", err=True)
 
-    pongs = asyncio.run(ping_all(found, count, interval, timeout, tell))
-    sys.exit(_code(pongs))
+    pongs = run_until_stopped(ping_all(found, count, interval, timeout, tell))
+    # Ctrl-C is how one ends looking on; that is no failure.
+    sys.exit(0 if pongs is None else _code(pongs))
 
 
 def _code(pongs: list[Any]) -> int:
