@@ -241,6 +241,7 @@ def _code(pongs: list[Any]) -> int:
     show_default=True,
     help="For a terminal, for a document, for a program.",
 )
+@click.option("--json", "how", flag_value="json", help="The same as --format json.")
 @explained
 def graph(path: Path | None, how: str) -> None:
     """Show who talks to whom: what the grid says, and the links that there are."""

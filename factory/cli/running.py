@@ -85,8 +85,9 @@ def up(
 
 @click.command()
 @grid_option
+@json_option
 @explained
-def down(path: Path | None) -> None:
+def down(path: Path | None, as_json: bool) -> None:
     """Stop the fleet of the grid, in good order.
 
     Exits with 0 when it is down, also if it was down before.
@@ -98,11 +99,15 @@ def down(path: Path | None) -> None:
         folder, record = asking.find(grid_path(path))
     except NoFleetError as exc:
         click.echo(f"nothing to do: {exc}", err=True)
+        if as_json:
+            click.echo(json.dumps({"down": True, "pid": None}))
         return
     asking.ask(folder, "down")
     if not asking.wait_until_gone(folder, GONE_WITHIN):
         raise click.ClickException(f"the fleet has not ended within {GONE_WITHIN:g} s; see pid {record.pid}")
     click.echo("the fleet is down", err=True)
+    if as_json:
+        click.echo(json.dumps({"down": True, "pid": record.pid}))
 
 
 def _order(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,15 @@ def test_what_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "lab/grid.yaml").read_bytes() == before
     assert "there is no grid.yaml here" in run(tmp_path, "new", "sketch", "x", code=1).stderr[0]
     assert "names that start with $" in run(tmp_path, "new", "fleet", "$x", code=2).stderr[-1]
+
+
+def test_what_was_made_as_a_document(tmp_path: Path) -> None:
+    made = json.loads(run(tmp_path, "new", "fleet", "lab", "--json").stdout[0])
+    assert made == {"grid": "lab/grid.yaml", "sketch": "lab/hello.py", "node": "hello", "port": 8770}
+    made = json.loads(run(tmp_path / "lab", "new", "sketch", "lamp", "--json").stdout[0])
+    assert Path(made.pop("grid")).name == "grid.yaml"
+    assert Path(made.pop("sketch")).name == "lamp.py"
+    assert made == {"node": "lamp", "port": 8771}
 
 
 COMMENTED = """\

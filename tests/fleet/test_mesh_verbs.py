@@ -79,6 +79,7 @@ TABLE = [
         "",
     ),
     ("graph", 0, "clock --> blink   target\nblink --> buzzer  link\n", ""),
+    ("graph --json", 0, '{"nodes": …}\n', ""),
     (
         "ring --once",
         2,
@@ -171,9 +172,10 @@ def test_the_life_of_a_fleet() -> None:
             with fleet.start("logs -f --node mesh") as said:
                 said.wait_for("the new grid is live", within=LONG)
             fleet.check("pub lamp on", 0, "got on\n", "")
-            fleet.check("down", 0, "", "the fleet is down\n")
+            fleet.check("down --json", 0, '{"down": true, "pid": …}\n', "the fleet is down\n")
             assert up.family() == []
         fleet.check("down", 0, "", "nothing to do: no fleet of … is up…\n")
+        fleet.check("down --json", 0, '{"down": true, "pid": null}\n', "nothing to do: …\n")
         fleet.check(
             "new fleet more", 0, "", "made more/grid.yaml and more/hello.py; next: cd more && mesh up\n"
         )
