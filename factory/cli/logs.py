@@ -69,6 +69,8 @@ def logs(
         if name not in known and not follow:
             click.echo(f"Error: there is no log of {name!r}{did_you_mean(name, known)}", err=True)
             raise SystemExit(NOT_REACHED)
+    if not known and not follow:
+        click.echo(f"nothing was logged yet: the fleet of {grid} has never run here", err=True)
     show = _shower(nodes or known, as_json=as_json)
     tails: dict[str, Tail] = {}
 

@@ -110,7 +110,8 @@ def info(node: str, path: Path | None, timeout: float, as_json: bool) -> None:
     for link in facts["links"]:
         why = f" ({link['why']})" if link["why"] else ""
         way = "to" if link["dialled"] else "from"
-        words = f"{way} {link['peer']} at {link['where']}: {link['state']}{why}"
+        where = f" at {link['where']}" if link["where"] else ""
+        words = f"{way} {link['peer']}{where}: {link['state']}{why}"
         click.echo(f"{'link:':<12} {printable(words)}")
     for one in facts["subscriptions"]:
         words = f"{one['channel']} of {one['source']} ({one['policy']}, {one['limit']})"

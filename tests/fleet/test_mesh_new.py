@@ -106,8 +106,11 @@ def test_a_node_is_added_whatever_the_grid_looks_like(text: str) -> None:
 
 
 def test_a_node_is_not_added_twice_or_to_what_is_no_grid() -> None:
-    with pytest.raises(GridError, match="duplicate key"):
-        with_node("nodes:\n  a: {port: 1}\n", "a", "a.py:A", 8003)
+    for name in ("a", "b"):
+        with pytest.raises(CannotMakeError, match=f"the grid has a node {name} already; choose another"):
+            with_node("nodes:\n  a: {port: 1, aliases: [b]}\n", name, "a.py:A", 8003)
+    with pytest.raises(GridError, match="unknown field"):
+        with_node("nodes:\n  a: {prot: 1}\n", "b", "b.py:B", 8003)
     with pytest.raises(CannotMakeError, match="no `nodes:`"):
         with_node("groups: {}\n", "a", "a.py:A", 8003)
 

@@ -151,6 +151,7 @@ def test_the_life_of_a_fleet() -> None:
     with tempfile.TemporaryDirectory(prefix="life-") as path:
         fleet = Fleet(Path(path))
         fleet.check("stop buzzer", 4, "", "Error: no fleet of … is up…\n")
+        fleet.check("logs", 0, "", "nothing was logged yet: the fleet of … has never run here\n")
         with fleet.start("up -d") as up:
             assert up.wait(within=LONG) == 0, up
             assert up.stdout == []
