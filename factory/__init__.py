@@ -1,9 +1,8 @@
 """Turns a class into a running worker: ``FactoryLoop`` and its decorators."""
 
-from typing import TYPE_CHECKING
-
 from mesh.late import late_names
 
+TYPE_CHECKING = False  # typing takes time to import, in which Ctrl-C would be a traceback
 if TYPE_CHECKING:
     from factory.errors import Close, FactoryError, HookError, Nack, Reject, SketchError, SketchNotFoundError
     from factory.loop import FactoryLoop

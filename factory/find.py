@@ -24,6 +24,9 @@ from mesh.text import closest, did_you_mean, listing
 CORE = ("clock", "iopin", "buzzer")
 """The sketches that a hint names, for the whole list is long."""
 
+UNKNOWN = f"unknown sketch, please choose {listing(CORE, 'or')}"
+"""What is said first of a name that no shipped sketch has."""
+
 
 def shipped() -> dict[str, type[FactoryLoop]]:
     """Return the shipped sketches by name, in the order of the lessons."""
@@ -56,7 +59,7 @@ def find_sketch(reference: str, base: Path) -> type[FactoryLoop]:
     if Path(base, f"{reference}.py").is_file():
         near = f"; did you mean the file, {reference}.py?"
     got = f" (got {reference!r}); arduino.py --help lists them all"
-    raise SketchNotFoundError(f"unknown sketch, please choose {listing(CORE, 'or')}{near or got}")
+    raise SketchNotFoundError(f"{UNKNOWN}{near or got}")
 
 
 def same_sketch(one: str, one_base: Path, other: str, other_base: Path) -> bool:

@@ -107,10 +107,14 @@ class Inspection:
             "channels": [pattern.text for pattern, _ in plan.handlers],
             "any_channel": plan.fallback is not None,
             "rhythms": [name for name, _ in plan.rhythms],
-            "publishes": sorted(plan.publishes),
+            "publishes": sorted({*plan.publishes, *self._published()}),
             "subscriptions": worker.subscriptions(),
             "links": worker.links(),
         }
+
+    def _published(self) -> list[str]:
+        """Return the channels on which there was something, whether its class names them or not."""
+        return [channel for channel, number in self._worker.publishing.numbers().items() if number]
 
 
 def reference(sketch: FactoryLoop) -> str:

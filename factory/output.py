@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Literal
 
 from mesh.text import printable
@@ -66,6 +67,14 @@ def discard_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def replace_closed() -> None:
+    """Let outputs that were closed at the start (``>&-``) lead nowhere: Python has ``None`` for them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Not closed again: it is there as long as the program is.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _line(format: Format, name: str, level: str, text: str, traceback: str | None = None) -> str:

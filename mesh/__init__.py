@@ -1,9 +1,8 @@
 """The network: nodes with names, found in a grid, that send messages to each other."""
 
-from typing import TYPE_CHECKING
-
 from mesh.late import late_names
 
+TYPE_CHECKING = False  # typing takes time to import, in which Ctrl-C would be a traceback
 if TYPE_CHECKING:
     from mesh import sync
     from mesh.client import Peer, connect, gather

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 import mesh
 from factory.cli.shared import FAILED, THOROUGH, all_places, explained, grid_option, json_option, of_fleet
@@ -23,9 +24,16 @@ NEXT_DIAL = 2.0
 """Seconds within which a node dials again whom it could not reach; see ``mesh.backoff``."""
 
 
+def _codes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from factory.looking.doctor import KINDS
+
+    found = {code: kind[0] for code, kind in KINDS.items() if code.startswith(incomplete.upper())}
+    return [CompletionItem(code, help=words) for code, words in found.items()]
+
+
 @click.command()
 @grid_option
-@click.option("--explain", metavar="CODE", help="Tell more of one kind of finding.")
+@click.option("--explain", metavar="CODE", shell_complete=_codes, help="Tell more of one kind of finding.")
 @json_option
 @explained
 def doctor(path: Path | None, explain: str | None, as_json: bool) -> None:

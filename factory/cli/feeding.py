@@ -12,6 +12,8 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -75,22 +77,23 @@ class Feed:
                     yield message
 
     async def _lines(self) -> AsyncGenerator[bytes, None]:
-        reader = asyncio.StreamReader(limit=LONGEST)
-        loop = asyncio.get_running_loop()
-        try:
-            transport, _ = await loop.connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-            )
-        except ValueError:  # a file, which is there at once
-            for raw in sys.stdin.buffer:
+        if sys.stdin is None:  # the shell has closed it: `<&-`
+            return
+        if not _is_waited_for(sys.stdin.fileno()):
+            while raw := sys.stdin.buffer.readline(LONGEST + 1):
+                if len(raw) > LONGEST:
+                    raise self._too_long()
                 yield raw
             return
+        reader = asyncio.StreamReader(limit=LONGEST)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
         try:
             while raw := await reader.readline():
                 yield raw
         except ValueError as exc:
-            self._number += 1
-            raise self._broken(f"is longer than {LONGEST} bytes", "send it in parts") from exc
+            raise self._too_long() from exc
         finally:
             transport.close()
 
@@ -148,8 +151,18 @@ class Feed:
             "mend it, or send every line as text with --text",
         )
 
+    def _too_long(self) -> BrokenLineError:
+        self._number += 1
+        return self._broken(f"is longer than {LONGEST} bytes", "send it in parts")
+
     def _broken(self, what: str, then: str) -> BrokenLineError:
         return BrokenLineError(f"line {self._number} of standard input {what}; {then}")
+
+
+def _is_waited_for(fd: int) -> bool:
+    """Say whether lines come when somebody writes them; files and /dev/null are there at once."""
+    mode = os.fstat(fd).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
 
 
 def _shown(line: str) -> str:

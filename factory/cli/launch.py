@@ -220,7 +220,9 @@ def _command(reference: str, grid: Path | None) -> click.Command:
     try:
         sketch = find.find_sketch(reference, Path.cwd())
     except SketchNotFoundError as exc:
-        raise SketchNotFoundError(f"{exc}{_as_a_node(reference, grid)}") from exc
+        hint = _as_a_node(reference, grid)
+        # The name of a node is no misspelt sketch.
+        raise SketchNotFoundError(f"{find.UNKNOWN}{hint}" if hint else str(exc)) from exc
     common = common_options(client_only=sketch.plan.is_client_only)
     own = options.setup_options(sketch, taken={str(option.name) for option in common} | {"help"})
     _give_letters(own, common)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from factory.cli.shared import NOT_REACHED, Duration, explained, grid_option, grid_path, pattern
+from factory.cli.shared import NOT_REACHED, Duration, explained, grid_option, grid_path, node_names, pattern
 
 if TYPE_CHECKING:
     from factory.fleet.logs import LogLine, Tail
@@ -28,7 +28,14 @@ _PALETTE = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright
 @click.command()
 @grid_option
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the fleet is down.")
-@click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only this node; may be given again.")
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    metavar="NODE",
+    shell_complete=node_names,
+    help="Only this node; may be given again.",
+)
 @click.option("--since", type=Duration(), metavar="TIME", help="Only the last 30s, 5m, 1h.")
 @click.option("--grep", callback=pattern, metavar="RE", help="Only lines that match a regular expression.")
 @click.option(
@@ -62,6 +69,8 @@ def logs(
         if name not in known and not follow:
             click.echo(f"Error: there is no log of {name!r}{did_you_mean(name, known)}", err=True)
             raise SystemExit(NOT_REACHED)
+    if not known and not follow:
+        click.echo(f"nothing was logged yet: the fleet of {grid} has never run here", err=True)
     show = _shower(nodes or known, as_json=as_json)
     tails: dict[str, Tail] = {}
 

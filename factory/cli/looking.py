@@ -125,7 +125,8 @@ def info(node: str, path: Path | None, timeout: float, as_json: bool) -> None:
     for link in facts["links"]:
         why = f" ({link['why']})" if link["why"] else ""
         way = "to" if link["dialled"] else "from"
-        words = f"{way} {link['peer']} at {link['where']}: {link['state']}{why}"
+        where = f" at {link['where']}" if link["where"] else ""
+        words = f"{way} {link['peer']}{where}: {link['state']}{why}"
         click.echo(f"{'link:':<12} {printable(words)}")
     for one in facts["subscriptions"]:
         words = f"{one['channel']} of {one['source']} ({one['policy']}, {one['limit']})"
@@ -215,8 +216,7 @@ def ping(
     Without a name, of all nodes of the grid. Exits with 4 if one is down, with 124 if one does not
     answer, and with 3 if one answers only sometimes.
     """
-    import asyncio
-
+    from factory.cli.streaming import run_until_stopped
     from factory.looking.pinging import ping_all
     from factory.looking.places import chosen
 
@@ -233,8 +233,9 @@ def ping(
             why = str(pong.error).removeprefix(f"{pong.node} ")
             click.echo(f"{printable(pong.node):<{width}}  {why}", err=True)
 
-    pongs = asyncio.run(ping_all(found, count, interval, timeout, tell))
-    sys.exit(_code(pongs))
+    pongs = run_until_stopped(ping_all(found, count, interval, timeout, tell))
+    # Ctrl-C is how one ends looking on; that is no failure.
+    sys.exit(0 if pongs is None else _code(pongs))
 
 
 def _code(pongs: list[list[Pong]]) -> int:
@@ -261,6 +262,7 @@ def _code(pongs: list[list[Pong]]) -> int:
     metavar="TIME",
     help="How long to wait for all nodes together.  [default: half a second]",
 )
+@click.option("--json", "how", flag_value="json", help="The same as --format json.")
 @explained
 def graph(path: Path | None, how: str, timeout: float | None) -> None:
     """Show who talks to whom: what the grid says, and the links that there are."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from factory.cli.shared import explained, given_grid, grid_option
+from factory.cli.shared import explained, given_grid, grid_option, json_option
 
 
 def _name(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -28,8 +29,9 @@ def new() -> None:
 @click.argument("name", callback=_name)
 @grid_option
 @click.option("-p", "--port", type=click.IntRange(1, 65535), metavar="N", help="Port.  [default: a free one]")
+@json_option
 @explained
-def sketch(name: str, path: Path | None, port: int | None) -> None:
+def sketch(name: str, path: Path | None, port: int | None, as_json: bool) -> None:
     """Make NAME.py beside the grid, and a node NAME in the grid.
 
     The grid keeps its comments and its order. A fleet that is up starts the node at once.
@@ -52,16 +54,20 @@ def sketch(name: str, path: Path | None, port: int | None) -> None:
         )
     text = grid.read_bytes().decode()
     file = grid.parent / f"{name.replace('-', '_')}.py"
-    changed = with_node(text, name, f"{file.name}:{class_name(name)}", port or free_port(text))
+    port = port or free_port(text)
+    changed = with_node(text, name, f"{file.name}:{class_name(name)}", port)
     write_new(file, SKETCH.format(name=class_name(name)))
     rewrite(grid, changed)
     click.echo(f"{file} is the sketch, and {grid} has the node {name}", err=True)
+    if as_json:
+        _tell(grid, file, name, port)
 
 
 @new.command()
 @click.argument("name", callback=_name)
+@json_option
 @explained
-def fleet(name: str) -> None:
+def fleet(name: str, as_json: bool) -> None:
     """Make a folder NAME with a grid and one sketch, `hello`."""
     from factory.looking.making import FIRST_PORT, GRID, SKETCH, write_new
 
@@ -69,6 +75,12 @@ def fleet(name: str) -> None:
     write_new(folder / "grid.yaml", GRID.format(node="hello", file="hello.py", name="Hello", port=FIRST_PORT))
     write_new(folder / "hello.py", SKETCH.format(name="Hello"))
     click.echo(f"made {folder / 'grid.yaml'} and {folder / 'hello.py'}; next: cd {name} && mesh up", err=True)
+    if as_json:
+        _tell(folder / "grid.yaml", folder / "hello.py", "hello", FIRST_PORT)
+
+
+def _tell(grid: Path, file: Path, node: str, port: int) -> None:
+    click.echo(json.dumps({"grid": str(grid), "sketch": str(file), "node": node, "port": port}))
 
 
 @click.command()

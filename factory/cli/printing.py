@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from factory.output import discard_output
+from factory.output import discard_output, replace_closed
 from factory.signals import FORCED
 
 _UNWRITTEN = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT}
@@ -24,6 +24,7 @@ class Printing(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command; see ``click``."""
+        replace_closed()
         try:
             return super().main(*args, **kwargs)
         except OSError as exc:

@@ -19,6 +19,7 @@ from factory.cli.shared import (
     grid_option,
     grid_path,
     json_option,
+    node_names,
 )
 
 GONE_WITHIN = 15.0
@@ -26,7 +27,7 @@ GONE_WITHIN = 15.0
 
 
 @click.command()
-@click.argument("nodes", nargs=-1, metavar="[NODE]...")
+@click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
 @grid_option
 @click.option("--no-deps", is_flag=True, help="Without the nodes that the named ones need.")
 @click.option(
@@ -95,8 +96,9 @@ def up(
     metavar="TIME",
     help="How long to wait.",
 )
+@json_option
 @explained
-def down(path: Path | None, timeout: float) -> None:
+def down(path: Path | None, timeout: float, as_json: bool) -> None:
     """Stop the fleet of the grid, in good order.
 
     Exits with 0 when it is down, also if it was down before; with 1 if it is not within --timeout, and
@@ -110,11 +112,15 @@ def down(path: Path | None, timeout: float) -> None:
         folder, record = asking.find(grid_path(path))
     except NoFleetError as exc:
         click.echo(f"nothing to do: {exc}", err=True)
+        if as_json:
+            click.echo(json.dumps({"down": True, "pid": None}))
         return
     asking.ask(folder, "down", timeout=timeout)
     if not asking.wait_until_gone(folder, max(LEAST, end - time.monotonic())):
         raise click.ClickException(f"the fleet has not ended within {timeout:g} s; see pid {record.pid}")
     click.echo("the fleet is down", err=True)
+    if as_json:
+        click.echo(json.dumps({"down": True, "pid": record.pid}))
 
 
 def _order(
@@ -155,7 +161,7 @@ def _own_names(folder: Path, nodes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found.name if (found := grid.get(name)) is not None else name for name in nodes)
 
 
-_NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+_NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...", shell_complete=node_names)
 _TIMEOUT = click.option(
     "--timeout", type=Duration(), default="30s", show_default=True, metavar="TIME", help="How long to wait."
 )
@@ -195,7 +201,7 @@ def restart(nodes: tuple[str, ...], path: Path | None, timeout: float, as_json: 
 
 
 @click.command("is-ready")
-@click.argument("nodes", nargs=-1, metavar="[NODE]...")
+@click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=node_names)
 @grid_option
 @click.option("--wait", is_flag=True, help="Wait until they are, or are given up.")
 @click.option(

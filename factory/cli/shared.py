@@ -85,22 +85,31 @@ def node_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 
 
 def node_channels(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return nodes that begin so, or, behind a slash, the channels of one as it says them itself."""
+    """Return nodes that begin so, or, behind a slash, the channels of one.
+
+    Those are the channels that it says itself, and those on which something came or went.
+    """
     import asyncio
 
     name, slash, start = incomplete.partition("/")
     if not slash:
         return node_names(ctx, param, incomplete)
+    from factory.looking.books import books, lines_of
     from factory.looking.budget import WITHIN
     from factory.looking.places import place, places
     from factory.looking.survey import look
 
+    async def known(found: Place) -> set[str]:
+        seen, (book,) = await asyncio.gather(look(found, WITHIN), books([found], WITHIN))
+        came = {line[2] for line in lines_of(book) if line[1] in ("received", "published")}
+        # Those of many channels that are counted together are not one that there is.
+        return {*seen.info.get("channels", ()), *seen.info.get("publishes", ()), *came} - {"", "(others)"}
+
     with contextlib.suppress(mesh.MeshError):
         before = ctx.find_root().params.get("path")
         found = place(name, places(mesh.grid(ctx.params.get("path") or before)))
-        info = asyncio.run(look(found, WITHIN)).info
-        channels = {*info.get("channels", ()), *info.get("publishes", ())}
-        return [f"{name}/{channel}" for channel in sorted(channels) if channel.startswith(start)]
+        channels = sorted(asyncio.run(known(found)))
+        return [f"{name}/{channel}" for channel in channels if channel.startswith(start)]
     return []
 
 

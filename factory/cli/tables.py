@@ -33,6 +33,9 @@ _GAP = 2
 _LEAST = 6
 """Letters to which words may be cut."""
 
+_ENOUGH = 8
+"""Letters to which words are cut before a column is left out for them."""
+
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, aside: bool = False) -> None:
     """Print a table on standard output; ``None`` is shown as a dash.
@@ -70,6 +73,22 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], room: int) -
         cells = map(_words, row)
         made.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
     return made
+
+
+def without_spare(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], room: int, spare: Sequence[str]
+) -> tuple[list[str], list[list[object]]]:
+    """Return columns and rows without as many of the spare columns as do not fit, the first one first."""
+    widths = [
+        width if column.startswith("#") else min(width, _ENOUGH)
+        for column, width in zip(columns, _widths(columns, rows), strict=True)
+    ]
+    left = list(range(len(columns)))
+    for column in spare:
+        if _whole([widths[index] for index in left]) <= room:
+            break
+        left.remove(columns.index(column))
+    return [columns[index] for index in left], [[row[index] for index in left] for row in rows]
 
 
 def _words(cell: object) -> str:

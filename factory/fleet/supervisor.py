@@ -284,7 +284,8 @@ class Supervisor:
             self._say(f"{name} {action.why}")
             last = self._log(name).last
             if last:
-                self._say(f"the last {len(last)} lines of {name}:")
+                lines = "line" if len(last) == 1 else f"{len(last)} lines"
+                self._say(f"the last {lines} of {name}:")
                 self._say("\n".join(f"  {line}" for line in last))
         elif action.state in (State.BACKING_OFF, State.DONE, State.STOPPED) and (action.why or self._told_up):
             self._say(f"{name} {action.why or 'has stopped'}")

@@ -100,38 +100,40 @@ def bring_up(want: Wanted, settings: Settings, *, detach: bool) -> int:
 
     """
     folder = fleet_folder(want.path)
-    with _lock(folder, want.path):
+    with _lock(folder, want):
         # The same file by another name.
         other = running_fleet(want.path)
         if other is not None:
-            raise _runs_already(want.path, other[1])
+            raise _runs_already(want, other[1])
         if not detach:
             return _run(want, settings, folder, None)
         return _detached(lambda done: _run(want, settings, folder, done))
 
 
 @contextmanager
-def _lock(folder: Path, grid: Path) -> Iterator[None]:
+def _lock(folder: Path, want: Wanted) -> Iterator[None]:
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _runs_already(grid, fleet_of(folder)) from None
+            raise _runs_already(want, fleet_of(folder)) from None
         yield
     finally:
         os.close(descriptor)
 
 
-def _runs_already(grid: Path, found: FleetRecord | None) -> FleetRunsError:
-    since = ""
+def _runs_already(want: Wanted, found: FleetRecord | None) -> FleetRunsError:
+    grid, since = want.path, ""
+    # Nodes are named by who finds them stopped.
+    start = f"`mesh start {' '.join(want.names)}`, " if want.names else ""
     if found is not None:
         began = datetime.fromtimestamp(found.started_at).astimezone()
         since = f", pid {found.pid}, since {began:%H:%M:%S}"
         since += f", as {found.grid}" if found.grid != str(grid) else ""
     return FleetRunsError(
         f"the fleet of {grid} runs already{since}; edit the grid and it follows, "
-        f"or see `mesh restart NODE`, `mesh logs -f` and `mesh down`"
+        f"or see {start}`mesh restart NODE`, `mesh logs -f` and `mesh down`"
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import yaml
 
-from mesh.errors import MeshError
+from mesh.errors import GridError, MeshError
 from mesh.gridfile.load import parse_grid
 
 FIRST_PORT = 8770
@@ -60,10 +61,14 @@ def with_node(text: str, name: str, sketch: str, port: int) -> str:
     """Return the text of a grid with one more node, behind the others.
 
     Raises:
-        CannotMakeError: If the grid is written in a way in which none can be added.
+        CannotMakeError: If the grid is written in a way in which none can be added, or has one of that
+            name.
         GridError: If the grid had mistakes, or would have.
 
     """
+    with suppress(GridError):  # of nodes that it has none yet, which is what changes now
+        if parse_grid(text.encode()).get(name) is not None:
+            raise CannotMakeError(f"the grid has a node {name} already; choose another name")
     end = "\r\n" if "\r\n" in text else "\n"
     nodes = _nodes(text)
     if nodes is None:

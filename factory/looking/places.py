@@ -204,7 +204,7 @@ def _no_way(found: Place) -> str:
 
 def silence(found: Place, timeout: float) -> str:
     """Return why a node that runs does not answer, and what to do."""
-    record, within = found.record, f"within {round(timeout, 2):g} s"
+    record, within = found.record, f"within {round(timeout, 3):g} s"
     if record is None:
         return f"takes connections and has not answered {within}"
     if is_frozen(record.pid):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,11 +119,17 @@ class Top:
 def ordered(rows: Sequence[Row], by: str) -> list[Row]:
     """Return rows by ``name``, or by ``cpu``, ``memory``, ``rate`` or ``queue`` with the most first."""
     if by == "name":
-        return sorted(rows, key=lambda row: row.node)
+        return sorted(rows, key=lambda row: _natural(row.node))
 
     def measure(row: Row) -> float:
         if by == "rate":
             return (row.came or 0) + (row.went or 0)
         return getattr(row, by) or 0
 
-    return sorted(rows, key=lambda row: (-measure(row), row.node))
+    return sorted(rows, key=lambda row: (-measure(row), _natural(row.node)))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts ``n2`` before ``n10``."""
+    # Behind each number stands its text again, for names that differ by zeros alone.
+    return [(int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from factory.cli import feeding
 from factory.cli.feeding import BrokenLineError, Feed
 
 
@@ -76,3 +81,49 @@ def test_a_broken_line_is_refused_with_the_reason(line: bytes, why: str) -> None
         Feed("", is_text=False).message(line)
     assert why in str(caught.value)
     assert len(str(caught.value)) < 250
+
+
+# -- where the lines come from ---------------------------------------------------------------------
+
+
+def fed() -> list[Any]:
+    async def all_data() -> list[Any]:
+        return [message.data async for message in Feed("to", is_text=True).messages()]
+
+    return asyncio.run(all_data())
+
+
+def test_nothing_comes_of_dev_null_or_of_a_closed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path(os.devnull).open() as null:
+        monkeypatch.setattr(sys, "stdin", null)
+        assert fed() == []
+    monkeypatch.setattr(sys, "stdin", None)
+    assert fed() == []
+
+
+def test_lines_come_of_a_file_and_of_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lines").write_text("one\ntwo")
+    with (tmp_path / "lines").open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert fed() == ["one", "two"]
+    readable, writable = os.pipe()
+    os.write(writable, b"one\ntwo")
+    os.close(writable)
+    with os.fdopen(readable) as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        assert fed() == ["one", "two"]
+
+
+@pytest.mark.parametrize("is_pipe", [True, False])
+def test_a_line_that_is_too_long_is_refused_with_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_pipe: bool
+) -> None:
+    monkeypatch.setattr(feeding, "LONGEST", 100)
+    (tmp_path / "lines").write_text("short\n" + "x" * 300)
+    readable, writable = os.pipe()
+    os.write(writable, (tmp_path / "lines").read_bytes())
+    os.close(writable)
+    with os.fdopen(readable) as pipe, (tmp_path / "lines").open() as file:
+        monkeypatch.setattr(sys, "stdin", pipe if is_pipe else file)
+        with pytest.raises(BrokenLineError, match="line 2 of standard input is longer than 100 bytes"):
+            fed()

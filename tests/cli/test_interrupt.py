@@ -33,8 +33,10 @@ FILE = [str(LAUNCHER), "buzzer", "--port", "0"]
 @pytest.mark.parametrize(
     ("command", "module"),
     [
+        (MESH, "typing"),
         (MESH, "click"),
         (MESH, "factory.fleet.supervisor"),
+        (FLEET, "typing"),
         (FLEET, "factory.cli.running"),
         (SKETCH, "click"),
         (SKETCH, "factory.worker"),

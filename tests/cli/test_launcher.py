@@ -417,7 +417,9 @@ def test_the_hint_for_a_node_heeds_the_grid_and_where_its_files_are(tmp_path: Pa
     done = run("--grid", "there/grid.yaml", "kitchen", cwd=tmp_path)
     assert done.wait() == 2
     hint = "./arduino.py --grid there/grid.yaml there/own.py:Own --name kitchen"
-    assert said(done)[-1].endswith(f"; kitchen is a node of the grid: {hint}")
+    assert said(done)[-1] == (
+        f"Error: unknown sketch, please choose clock, iopin or buzzer; kitchen is a node of the grid: {hint}"
+    )
     assert run(*hint.split()[1:], "--help", cwd=tmp_path).wait() == 0
 
 

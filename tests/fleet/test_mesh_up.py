@@ -92,8 +92,9 @@ def test_a_second_up_of_the_same_grid_says_that_it_runs(tmp_path: Path) -> None:
         up.wait_for("3 nodes are up")
         (line,) = done("up", "--grid", grid, code=1).stderr
         assert f"the fleet of {grid} runs already, pid {up.pid}, since " in line
-        (line,) = done("up", "-d", "--grid", grid, code=1).stderr
+        (line,) = done("up", "-d", "--grid", grid, "buzzer", code=1).stderr
         assert "runs already" in line
+        assert "or see `mesh start buzzer`, `mesh restart NODE`" in line
         assert up.stop() == 0
 
 

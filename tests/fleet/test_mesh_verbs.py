@@ -82,6 +82,7 @@ TABLE = [
         "",
     ),
     ("graph", 0, "clock --> blink   target\nblink --> buzzer  link\n", ""),
+    ("graph --json", 0, '{"nodes": …}\n', ""),
     (
         "ring --once",
         2,
@@ -153,6 +154,7 @@ def test_the_life_of_a_fleet() -> None:
     with tempfile.TemporaryDirectory(prefix="life-") as path:
         fleet = Fleet(Path(path))
         fleet.check("stop buzzer", 4, "", "Error: no fleet of … is up…\n")
+        fleet.check("logs", 0, "", "nothing was logged yet: the fleet of … has never run here\n")
         with fleet.start("up -d") as up:
             assert up.wait(within=LONG) == 0, up
             assert up.stdout == []
@@ -174,9 +176,10 @@ def test_the_life_of_a_fleet() -> None:
             with fleet.start("logs -f --node mesh") as said:
                 said.wait_for("the new grid is live", within=LONG)
             fleet.check("pub lamp on", 0, "got on\n", "")
-            fleet.check("down", 0, "", "the fleet is down\n")
+            fleet.check("down --json", 0, '{"down": true, "pid": …}\n', "the fleet is down\n")
             assert up.family() == []
         fleet.check("down", 0, "", "nothing to do: no fleet of … is up…\n")
+        fleet.check("down --json", 0, '{"down": true, "pid": null}\n', "nothing to do: …\n")
         fleet.check(
             "new fleet more", 0, "", "made more/grid.yaml and more/hello.py; next: cd more && mesh up\n"
         )

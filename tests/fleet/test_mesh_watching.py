@@ -133,6 +133,12 @@ def test_echo_of_a_node_that_is_down_unknown_or_ends(there: Lab) -> None:
             assert looking.stderr[-1].startswith("Error: echo ")
 
 
+def test_ping_ends_on_ctrl_c_without_blame(there: Lab) -> None:
+    with there.mesh("ping", "echo", "-c", "50", "--interval", "1h") as ping:
+        ping.wait_for("echo .* ms")
+        assert ping.stop() == 0
+
+
 def test_echo_ends_on_ctrl_c_and_leaves_no_tap_behind(there: Lab) -> None:
     for _ in range(9):  # one more than there may be at a time
         with there.mesh("echo", "echo") as looking:
