@@ -19,13 +19,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mesh.errors import LocalProtocolError, RemoteProtocolError
+from mesh.errors import FrameTooLargeError, LocalProtocolError, RemoteProtocolError
 from mesh.protocol.ring.connection import MOST_PROBES, Connection, Stage
-from mesh.protocol.ring.events import Changed, Dial, Event, HangUp, Left, Lost, Told
+from mesh.protocol.ring.events import Changed, Dial, Event, HangUp, Left, Lost, Reason, Told
 from mesh.protocol.ring.meeting import why_refused
 from mesh.protocol.ring.order import Order
 from mesh.protocol.ring.records import (
     HEARTBEAT_FRAME,
+    MAX_ITEM,
     VERSION,
     Bye,
     Hello,
@@ -170,9 +171,22 @@ class Ring:
             FrameTooLargeError: If the message is larger than a ring takes.
 
         """
+        self.check(item)
+        return self.traffic.circulate(owner, item, now, patience)
+
+    def check(self, item: bytes) -> None:
+        """See that a message may be circulated, once there is room.
+
+        Raises:
+            LocalProtocolError: If this member leaves.
+            FrameTooLargeError: If the message is larger than a ring takes.
+
+        """
         if self.is_leaving:
             raise LocalProtocolError(f"{self.name} leaves the ring {self.group} and sends nothing more")
-        return self.traffic.circulate(owner, item, now, patience)
+        if len(item) > MAX_ITEM:
+            self.traffic.never_sent(Reason.TOO_LARGE)
+            raise FrameTooLargeError(len(item), MAX_ITEM, peer="the ring")
 
     def cancel(self, owner: Any, now: float) -> None:
         """Give a message up; some may have taken it. Nothing happens if it is settled."""

@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from mesh.errors import FrameTooLargeError, RemoteProtocolError
+from mesh.errors import RemoteProtocolError
 from mesh.protocol.ring.events import Event, Failed, Reason, Receipted, Rolled, RoomOpened, Taken
 from mesh.protocol.ring.lane import Lane
-from mesh.protocol.ring.records import MAX_ITEM, MAX_WINDOW, Roll, Run, encode
+from mesh.protocol.ring.records import MAX_WINDOW, Roll, Run, encode
 from mesh.protocol.ring.settings import RingSettings
 from mesh.protocol.ring.window import Entry, Window
 
@@ -76,15 +76,7 @@ class Traffic:
     # -- what this member sends ------------------------------------------------------------
 
     def circulate(self, owner: Any, item: bytes, now: float, patience: float | None) -> bool:
-        """Send a message round; return ``False`` if there is no room, until ``RoomOpened``.
-
-        Raises:
-            FrameTooLargeError: If it is larger than a ring takes.
-
-        """
-        if len(item) > MAX_ITEM:
-            self.never_sent(Reason.TOO_LARGE)
-            raise FrameTooLargeError(len(item), MAX_ITEM, peer="the ring")
+        """Send a message round; return ``False`` if there is no room, until ``RoomOpened``."""
         if not self._window.has_room:
             self._wants_room = True
             return False
