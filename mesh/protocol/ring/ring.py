@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from mesh.errors import FrameTooLargeError, LocalProtocolError, RemoteProtocolError
@@ -97,6 +98,8 @@ class Ring:
         self._seeker = Seeker(self.order, self.settings, random, self._dial, self._is_wanted)
         self._farewell_at: float | None = None
         self._told: set[tuple[str, str]] = set()
+        # When we were first refused because of our name.
+        self._namesake_at = inf
         self._neighbours = ("", "", False)
         self._beats: list[tuple[int, bytes]] = []
         self.is_started = False
@@ -389,13 +392,23 @@ class Ring:
             return "closing", f"{self.name} is going away"
         return why
 
+    def _has_namesake(self, terms: Terms, now: float) -> bool:
+        """Say whether a neighbour, before us or after us, is another process of that name, and lives."""
+        recent = now - 2 * self.settings.heartbeat
+        return any(
+            one.name == terms.name
+            and one.incarnation != terms.incarnation
+            and one.life is not None
+            and one.life.heard_at > recent
+            and not one.going
+            for one in self._connections.values()
+        )
+
     def _hello_came(self, connection: Connection, terms: Terms, now: float) -> None:
         why = self._why_refused(terms)
         other = self._inward.get(terms.name)
-        if why is None and other is not None and other.incarnation != terms.incarnation:
-            assert other.life is not None
-            if now - other.life.heard_at < 2 * self.settings.heartbeat:
-                why = "name", f"another process of the name {terms.name} is in the ring {self.group}"
+        if why is None and self._has_namesake(terms, now):
+            why = "name", f"another process of the name {terms.name} is in the ring {self.group}"
         if why is not None:
             connection.put(refusal(*why))
             self._refuse(connection, now, f"refused ({why[0]}: {why[1]})")
@@ -439,7 +452,11 @@ class Ring:
         self._consider(welcome.nearer, now)
 
     def _refused(self, connection: Connection, code: str, reason: str, now: float) -> None:
-        if code not in ("closing", "name"):
+        if code == "name":
+            self._namesake_at = min(self._namesake_at, now)
+        # An earlier process of our name that has just died is given up by then, so this one lives.
+        is_early = code == "name" and now < self._namesake_at + self.settings.timeout
+        if code != "closing" and not is_early:
             self._tell_once(code, f"{connection.name} refuses this member ({code}: {reason})")
         self._refuse(connection, now, f"refused by {connection.name} ({code}: {reason})")
 
@@ -478,6 +495,7 @@ class Ring:
 
     def _adopt(self, connection: Connection, successors: list[str], now: float) -> None:
         old, self._successor = self._successor, connection
+        self._namesake_at = inf
         self._seeker.watch(now)
         if old is not None:
             old.put(encode(Bye(connection.name)))  # so that it does not take us for dead

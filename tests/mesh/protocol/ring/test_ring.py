@@ -404,13 +404,40 @@ def test_who_does_not_belong_is_refused_and_nothing_changes(change: dict[str, ob
     assert sim.is_ring()
 
 
-def test_two_processes_of_one_name_do_not_both_get_in() -> None:
+@pytest.mark.parametrize("name", ["n1", "n2"])
+def test_two_processes_of_one_name_do_not_both_get_in(name: str) -> None:
     sim = started(3)
     ring = sim.processes["n0"].ring
     id = ring.accepted(sim.now)
-    ring.receive(id, hello(name="n2", members=ring.order.digest), sim.now)
+    ring.receive(id, hello(name=name, members=ring.order.digest), sim.now)
     assert id not in ring.connections
-    assert ring.predecessor == "n2"
+    assert (ring.predecessor, ring.successor) == ("n2", "n1")
+
+
+def test_a_second_process_of_a_name_is_told_so_once() -> None:
+    sim = started(3)
+    second = Process(sim, "n1", 99)
+    second.call(second.ring.start)
+    sim.run(10.0)
+    assert second.ring.is_lone
+    assert sim.is_ring()
+    said = "refuses this member (name: another process of the name n1 is in the ring chat)"
+    assert sorted(second.told) == [f"ring chat: {name} {said}" for name in ("n0", "n2")], "each once"
+    sim.kill("n1")
+    sim.processes["n1"] = second
+    assert sim.run(3.0, sim.is_ring), sim.picture()
+
+
+def test_who_is_started_again_at_once_is_told_nothing() -> None:
+    sim = started(3)
+    sim.latency = 0.1
+    sim.kill("n1")
+    sim.latency = 0.001
+    again = sim.start("n1")  # the others learn of the end of the first one later
+    sim.run(0.05)
+    assert again.ring.is_lone, "it was refused"
+    assert sim.run(3.0, sim.is_ring), sim.picture()
+    assert again.told == []
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\x92\x03\x01", b"\x91" * 5000, b"\x91\x92\x05\xa1a"])
