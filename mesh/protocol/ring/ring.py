@@ -355,10 +355,13 @@ class Ring:
 
     def _record_came(self, connection: Connection, record: Record, now: float) -> None:
         match record:
+            case Run(sender) | Roll(sender) if sender not in self.order:
+                what = f"{type(record).__name__.upper()} of {sender}"
+                raise RemoteProtocolError(f"{what}, which is no member of the ring {self.group}")
             case Run() if not connection.outward and connection.stage is Stage.OPEN:
                 self.traffic.run_came(record)
             case Roll() if not connection.outward and connection.stage is Stage.OPEN:
-                if self.traffic.roll_came(record, now) and record.sender in self.order:
+                if self.traffic.roll_came(record, now):
                     self._seeker.saw_roll(record.sender, now)
                     if self._seeker.is_seeking:
                         self._consider(record.sender, now)

@@ -23,7 +23,7 @@ from msgspec import Raw
 from mesh.errors import RemoteProtocolError
 from mesh.protocol.ring.events import Event, Failed, Reason, Receipted, Rolled, RoomOpened, Taken
 from mesh.protocol.ring.lane import Lane
-from mesh.protocol.ring.records import MAX_WINDOW, Roll, Run, encode
+from mesh.protocol.ring.records import MAX_NUMBER, MAX_WINDOW, Roll, Run, encode
 from mesh.protocol.ring.settings import RingSettings
 from mesh.protocol.ring.window import Entry, Window
 
@@ -156,6 +156,9 @@ class Traffic:
             raise RemoteProtocolError(
                 f"messages {run.first} to {run.last} of {run.sender} do not fit in a window from {run.base}"
             )
+        if run.last > MAX_NUMBER:
+            # Split up here, the rest of it would be refused by the next one, as our mistake.
+            raise RemoteProtocolError(f"messages up to {run.last} of {run.sender}, the limit is {MAX_NUMBER}")
         if run.sender == self._name:
             self._returned(run)
             return
@@ -163,8 +166,8 @@ class Traffic:
             self.counts["stray"] += len(run.items)
             return
         lane = self._lane(run.sender, run.incarnation)
-        taken = lane.take(run)
-        if taken is None:
+        taken = lane.take(run) if lane is not None else None
+        if lane is None or taken is None:
             self.counts["out of order"] += len(run.items)
             return
         self.counts["taken"] += taken[0]
@@ -191,17 +194,18 @@ class Traffic:
             self._wants_room = False
             self._tell(RoomOpened())
 
-    def _lane(self, sender: str, incarnation: str) -> Lane:
+    def _lane(self, sender: str, incarnation: str) -> Lane | None:
+        """Return the lane of an incarnation; ``None`` if too many others of that sender are busy."""
         lanes = self._lanes.setdefault(sender, OrderedDict())
-        lane = lanes.get(incarnation)
-        if lane is None:
-            lane = lanes[incarnation] = Lane(self._settings.room)
-            if len(lanes) > MOST_INCARNATIONS:
+        if incarnation not in lanes:
+            if len(lanes) >= MOST_INCARNATIONS:
                 oldest = next((key for key, one in lanes.items() if one.is_idle), None)
-                if oldest is not None:
-                    del lanes[oldest]
+                if oldest is None:
+                    return None
+                del lanes[oldest]
+            lanes[incarnation] = Lane(self._settings.room)
         lanes.move_to_end(incarnation)
-        return lane
+        return lanes[incarnation]
 
     def handled(self, sender: str, incarnation: str, count: int, *, refused: bool = False) -> None:
         """Take note that messages were handled, or that their handler raised."""

@@ -7,11 +7,13 @@ from functools import partial
 from math import inf
 
 import pytest
+from msgspec import Raw
 
 from mesh.errors import FrameTooLargeError, LocalProtocolError, RemoteProtocolError
 from mesh.protocol.ring import Dial, Event, Lost, Reason, RingSettings
 from mesh.protocol.ring.connection import Connection
-from mesh.protocol.ring.records import MAX_ITEM, Hello, Terms, encode, frames
+from mesh.protocol.ring.records import MAX_ITEM, MAX_NUMBER, Hello, Roll, Run, Terms, encode, frames
+from mesh.protocol.ring.traffic import MOST_INCARNATIONS
 from tests.helpers.ring_sim import Process, Sim, names
 
 
@@ -438,6 +440,60 @@ def test_who_is_started_again_at_once_is_told_nothing() -> None:
     assert again.ring.is_lone, "it was refused"
     assert sim.run(3.0, sim.is_ring), sim.picture()
     assert again.told == []
+
+
+def from_predecessor(sim: Sim, *records: Run | Roll) -> None:
+    """Let n0 of three get records as if its predecessor n2 had sent them."""
+    ring = sim.processes["n0"].ring
+    id = ring.accepted(sim.now)
+    ring.receive(
+        id,
+        hello(name="n2", incarnation=sim.processes["n2"].incarnation, members=ring.order.digest),
+        sim.now,
+    )
+    for record in records:
+        ring.receive(id, frames([encode(record)])[0], sim.now)
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (Run("ghost", "x", 1, 1, [], [Raw(b"\x01")]), "RUN of ghost, which is no member"),
+        (Roll("ghost", "x", 1, False, []), "ROLL of ghost, which is no member"),
+        (
+            Run("n2", "x", MAX_NUMBER - 1, MAX_NUMBER - 1, [], [Raw(b"\x01")] * 3),
+            "the limit is 9223372036854775807",
+        ),
+    ],
+)
+def test_who_sends_what_cannot_be_is_blamed_and_it_goes_no_further(record: Run | Roll, why: str) -> None:
+    sim = started(3)
+    sim.losses.clear()
+    with pytest.raises(RemoteProtocolError, match=why):
+        from_predecessor(sim, record)
+    assert sim.processes["n0"].ring.traffic.passing == 0
+    sim.processes["n0"].pump()
+    sim.run(3.0)
+    assert [(name, lost.name) for _, name, lost in sim.losses if name != "n0"] == []
+    assert not any(one.delivered for one in sim.living)
+
+
+def test_the_highest_number_is_taken() -> None:
+    sim = started(3)
+    from_predecessor(sim, Run("n2", "x", MAX_NUMBER, MAX_NUMBER, [], [Raw(b"\x01")]))
+    sim.processes["n0"].pump()
+    sim.run(1.0)
+    assert sim.processes["n1"].delivered["x"] == [1]
+
+
+def test_made_up_incarnations_take_no_more_room_than_a_few() -> None:
+    sim = Sim(names(3), 1, handling=1e9)
+    sim.start_all()
+    runs = [Run("n2", f"x{number}", 1, 1, [], [Raw(b"\x01")]) for number in range(100)]
+    from_predecessor(sim, *runs)
+    traffic = sim.processes["n0"].ring.traffic
+    assert traffic.passing == traffic.in_hand == MOST_INCARNATIONS
+    assert traffic.counts["out of order"] == 100 - MOST_INCARNATIONS
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\x92\x03\x01", b"\x91" * 5000, b"\x91\x92\x05\xa1a"])
