@@ -96,12 +96,14 @@ class Ring:
         self._known: list[str] = []
         self._said: list[str] = []
         self._seeker = Seeker(self.order, self.settings, random, self._dial, self._is_wanted)
-        self._farewell_at: float | None = None
+        self._farewell_at = inf
         self._told: set[tuple[str, str]] = set()
         # When we were first refused because of our name.
         self._namesake_at = inf
         self._neighbours = ("", "", False)
         self._beats: list[tuple[int, bytes]] = []
+        # All connections are ended, and no other one is wanted.
+        self._is_away = False
         self.is_started = False
         self.is_leaving = False
         self.has_left = False
@@ -115,7 +117,7 @@ class Ring:
             self._begin_search(now)
 
     def leave(self, now: float) -> None:
-        """Take no more messages, wait for receipts and what is in hand, then go."""
+        """Send no more messages, wait for receipts, say goodbye, go when all that is in hand is handled."""
         if not self.is_leaving:
             self.is_leaving = True
             self._go_on_leaving(now)
@@ -125,8 +127,9 @@ class Ring:
         if not self.has_left:
             self.is_leaving = self.has_left = True
             self.traffic.close(now)
-            for connection in list(self._connections.values()):
-                self._hang_up(connection, f"{self.name} is gone")
+            if not self._said_goodbye:
+                self._say_goodbye(now)
+            self._go_away()
             self._events.append(Left())
 
     @property
@@ -292,7 +295,7 @@ class Ring:
             self._dialled(connection.name, now)
         elif self._inward.get(connection.name) is connection and not self._fall_back(connection):
             # Once we have said goodbye, our predecessor goes round us.
-            was_predecessor = connection.name == self.predecessor and self._farewell_at is None
+            was_predecessor = connection.name == self.predecessor and not self._said_goodbye
             del self._inward[connection.name]
             if was_predecessor:
                 self._events.append(Lost(connection.name, "predecessor", reason))
@@ -390,7 +393,7 @@ class Ring:
         why = why_refused(terms, self.group, self.name, self.order)
         if why is None and not self.is_started:
             return "closing", f"{self.name} is not ready yet"
-        if why is None and self._farewell_at is not None:
+        if why is None and self._said_goodbye:
             # Not before it has said goodbye: cut off from the ring, it would wait for its receipts in vain.
             return "closing", f"{self.name} is going away"
         return why
@@ -493,7 +496,7 @@ class Ring:
 
     def _consider(self, name: str, now: float) -> None:
         """Dial somebody who is said to be there, if that would be a better successor."""
-        if self.is_started and not self.has_left and self._is_wanted(name):
+        if self.is_started and not self._is_away and self._is_wanted(name):
             self._dial(name, now)
 
     def _adopt(self, connection: Connection, successors: list[str], now: float) -> None:
@@ -562,16 +565,33 @@ class Ring:
     def _go_on_leaving(self, now: float) -> None:
         if not self.is_leaving or self.has_left:
             return
-        if self._farewell_at is None:
-            if self.traffic.in_flight or self.traffic.passing:
+        if not self._said_goodbye:
+            if self.traffic.in_flight:
                 return
-            self._farewell_at = now + self.settings.farewell
-            bye = encode(Bye(self.successor or ""))
-            for connection in self._connections.values():
-                if connection.stage is Stage.OPEN:
-                    connection.put(bye)
-        if not self._inward or now >= self._farewell_at:
+            self._say_goodbye(now)
+        if not self._is_away and (not self._inward or now >= self._farewell_at):
+            self._go_away()
+        if self._is_away and not self.traffic.in_hand:
             self.close(now)
+
+    @property
+    def _said_goodbye(self) -> bool:
+        return self._farewell_at < inf
+
+    def _say_goodbye(self, now: float) -> None:
+        """Let the neighbours go round us; what they send until then, its senders send again."""
+        self._farewell_at = now + self.settings.farewell
+        self.traffic.take_no_more()
+        bye = encode(Bye(self.successor or ""))
+        for connection in self._connections.values():
+            if connection.stage is Stage.OPEN:
+                connection.put(bye)
+
+    def _go_away(self) -> None:
+        """End all connections; what is in hand may take longer."""
+        self._is_away = True
+        for connection in list(self._connections.values()):
+            self._hang_up(connection, f"{self.name} is gone")
 
     # -- what comes out --------------------------------------------------------------------------------
 
@@ -598,18 +618,18 @@ class Ring:
 
     def next_deadline(self) -> float:
         """Return when ``handle_timer()`` is due; infinity if never."""
+        if self._is_away:
+            return inf
         found = self.traffic.next_deadline()
         if self.is_started:
             found = min(found, self._seeker.next_deadline())
         for connection in self._connections.values():
             found = min(found, connection.next_deadline(), connection.probe_at(self.settings.suspect))
-        if self._farewell_at is not None and not self.has_left:
-            found = min(found, self._farewell_at)
-        return found
+        return min(found, self._farewell_at)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
-        if self.has_left:
+        if self._is_away:
             return
         for connection in list(self._connections.values()):
             why = connection.why_dead(now)

@@ -68,6 +68,7 @@ class Traffic:
         self._resend = settings.resend
         self._resend_base = 0
         self._wants_room = False
+        self._is_shut = False
         self.out: Callable[[bytes], object] | None = None
         self.writable = True
         self.is_lone = False
@@ -113,6 +114,15 @@ class Traffic:
         """Give everything up."""
         for entry in self._window.all():
             self._give_up(entry, Reason.CLOSED, now)
+
+    def take_no_more(self) -> None:
+        """Take nothing new, and let go of what the handlers have not got: no receipt names us for it."""
+        self._is_shut = True
+        for lanes in self._lanes.values():
+            for lane in lanes.values():
+                let_go = lane.clear()
+                self.counts["taken"] -= let_go
+                self.counts["left alone"] += let_go
 
     def roll(self, *, repair: bool) -> int:
         """Send a roll round; return its number, which ``Rolled`` will have if it comes back."""
@@ -164,6 +174,9 @@ class Traffic:
             return
         if self._name in run.hops:
             self.counts["stray"] += len(run.items)
+            return
+        if self._is_shut:
+            self.counts["left alone"] += len(run.items)
             return
         lane = self._lane(run.sender, run.incarnation)
         taken = lane.take(run) if lane is not None else None

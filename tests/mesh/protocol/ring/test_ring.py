@@ -327,6 +327,38 @@ def test_a_member_that_leaves_lets_a_new_predecessor_bring_its_receipts() -> Non
     assert leaver.receipts[number] == ("n2",)
 
 
+def test_a_member_leaves_while_others_go_on_sending_and_its_handlers_are_slow() -> None:
+    sim = Sim(names(3), 1, settings=RingSettings(room=8), handling=1.0)
+    sim.start_all()
+    sim.losses.clear()
+    leaver, begun, gone_round = sim.processes["n1"], sim.now, 0.0
+    while leaver.alive and sim.now < begun + 5:
+        sim.processes["n0"].circulate()
+        sim.run(0.002)
+        if not leaver.ring.is_leaving and leaver.ring.traffic.kept:
+            sim.leave("n1")
+        if not gone_round and sim.processes["n0"].ring.successor == "n2":
+            gone_round = sim.now
+            assert leaver.ring.traffic.in_hand, "it says goodbye before all is handled"
+    assert gone_round
+    assert not leaver.alive
+    counts = leaver.ring.traffic.counts
+    assert counts["taken"] == counts["handled"] == len(leaver.delivered["n0.0"])
+    assert counts["left alone"]
+    assert sim.losses == [], "nobody took it for dead"
+    sim.check_calm()
+
+
+def test_who_has_no_time_to_leave_says_goodbye_nevertheless() -> None:
+    sim = started(3, handling=1e9)
+    sim.losses.clear()
+    circulate(sim, "n0")
+    sim.run(0.1)
+    sim.processes["n1"].call(sim.processes["n1"].ring.close)
+    assert sim.run(1.0, sim.is_ring), sim.picture()
+    assert sim.losses == []
+
+
 def test_neighbours_leave_at_once() -> None:
     sim = started(6)
     for name in ("n2", "n3", "n4"):
