@@ -328,8 +328,10 @@ class RingShell:
                 if answer is not None and not answer.done():
                     answer.set_result(names)
             case Changed(predecessor, successor, lone):
+                # Who dials us just after we found nobody is there, though we have not dialled it yet.
+                alone = lone and not predecessor
                 words = (
-                    "nobody else is there" if lone else f"{predecessor or '?'} -> me -> {successor or '?'}"
+                    "nobody else is there" if alone else f"{predecessor or '?'} -> me -> {successor or '?'}"
                 )
                 self._notice(f"ring {self.core.group}: {words}")
             case Lost(name, was, reason):

@@ -14,7 +14,7 @@ from mesh.errors import FrameTooLargeError, GridError, NoReceiptError, PayloadEr
 from mesh.gridfile import Grid, Group
 from mesh.links.inbox import Route
 from mesh.node import Node
-from mesh.protocol.ring import RingSettings
+from mesh.protocol.ring import Changed, RingSettings
 from mesh.protocol.ring.records import MAX_ITEM
 from mesh.protocol.values import Refusal
 from mesh.rings import queue
@@ -339,6 +339,16 @@ async def test_a_break_is_mended_and_nothing_is_lost() -> None:
         await until(lambda: all(("chat", "end") in members[name].got for name in ("bob", "cat")))
         for name in ("bob", "cat"):
             assert [item for _, item in members[name].got] == [*range(100), "end"]
+
+
+async def test_who_is_dialled_while_it_is_alone_does_not_say_that_nobody_is_there() -> None:
+    async with ring(("ann",)) as members:
+        shell, notices = members["ann"].ring, members["ann"].notices
+        await until(lambda: shell.core.is_lone)
+        notices.clear()
+        shell._happened(Changed("cat", "", lone=True))
+        shell._happened(Changed("", "", lone=True))
+        assert notices == ["ring chat: cat -> me -> ?", "ring chat: nobody else is there"]
 
 
 async def test_everybody_is_named_to_who_asks() -> None:

@@ -346,6 +346,7 @@ def test_a_member_leaves_while_others_go_on_sending_and_its_handlers_are_slow() 
     assert counts["taken"] == counts["handled"] == len(leaver.delivered["n0.0"])
     assert counts["left alone"]
     assert sim.losses == [], "nobody took it for dead"
+    sim.handling = 0.0
     sim.check_calm()
 
 
@@ -508,6 +509,20 @@ def test_who_sends_what_cannot_be_is_blamed_and_it_goes_no_further(record: Run |
     sim.run(3.0)
     assert [(name, lost.name) for _, name, lost in sim.losses if name != "n0"] == []
     assert not any(one.delivered for one in sim.living)
+
+
+def test_what_an_earlier_process_of_the_name_has_sent_is_no_receipt() -> None:
+    sim = started(3)
+    sender = sim.processes["n0"]
+    sim.freeze("n1")
+    number = circulate(sim, "n0")
+    from_predecessor(sim, Run("n0", "earlier", 1, 1, ["n1", "n2"], [Raw(b"\x01")]))
+    sender.pump()
+    assert number in sender.pending
+    assert sender.ring.traffic.counts["late"] == 1
+    from_predecessor(sim, Run("n0", sender.incarnation, 1, 1, ["n1", "n2"], [Raw(b"\x01")]))
+    sender.pump()
+    assert sender.receipts == {number: ("n1", "n2")}
 
 
 def test_the_highest_number_is_taken() -> None:
