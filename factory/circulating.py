@@ -70,6 +70,10 @@ class Circulating:
     def _route(self, group: str) -> Route:
         return self._handling.values(group, None)
 
+    def in_hand(self) -> dict[str, int]:
+        """Return how many messages of each ring are not handled yet, where there are any."""
+        return self._rings.in_hand() if self._rings is not None else {}
+
     async def leave(self) -> None:
         """Leave in good order."""
         if self._rings is not None:

@@ -471,6 +471,7 @@ class FactoryLoop:
         Raises:
             GridError: If there is no such ring, or this node is not in it.
             NoReceiptError: If it was not back in time; some members may have taken it.
+            RingError: If too many messages wait to be sent already.
             RingLeftError: If the worker stops.
             PayloadError: If the message cannot be sent.
             FrameTooLargeError: If it is larger than 1 MiB.

@@ -261,6 +261,13 @@ class Worker:
             self._finishing = asyncio.create_task(self._finish(), name=f"end of {self._sketch.name}")
         await to_its_end(self._finishing)
 
+    def _tell_of_rings(self) -> None:
+        for group, count in self.circulating.in_hand().items():
+            self._log.warning(
+                f"gave up after {DRAIN:g} s on the ring {group}: {count} messages were not handled, though "
+                f"their senders may have receipts that name {self._sketch.name}; make the handler quicker"
+            )
+
     async def _finish(self) -> None:
         self._begin_to_stop()
         drain = [asyncio.create_task(self._doors.drain(), name="drain")]
@@ -281,6 +288,7 @@ class Worker:
                 f"gave up after {DRAIN:g} s on {listing(sorted(slow))}"
                 f"{'; what it had in hand is not acknowledged' if self._in_hand() else ''}"
             )
+        self._tell_of_rings()
         await cancel([*drain, *asks, *self._rhythms], self._report)
         await within(CLOSING, self.circulating.close(), "closing the rings", self._report)
         await within(CLOSING, self._doors.close(), "closing the doors", self._report)

@@ -145,6 +145,11 @@ class Rings:
         """Return the ledger of all rings."""
         return {name: lines for shell in self._shells.values() for name, lines in books(shell).items()}
 
+    def in_hand(self) -> dict[str, int]:
+        """Return how many messages of each ring are not handled yet, where there are any."""
+        found = {name: shell.core.traffic.in_hand for name, shell in self._shells.items()}
+        return {name: count for name, count in found.items() if count}
+
     async def leave(self) -> None:
         """Leave every ring in good order; cancel it to be done with it."""
         await asyncio.gather(*(shell.leave() for shell in self._shells.values()))

@@ -41,6 +41,7 @@ from mesh.protocol.ring import (
 )
 from mesh.protocol.ring.records import encode
 from mesh.rings.inbox import Inbox
+from mesh.rings.queue import Owner, Queue
 from mesh.text import printable
 from mesh.transport.base import Transport
 
@@ -74,9 +75,6 @@ class RingShell:
         route: Returns where what comes round goes.
         notice: Called with a sentence for people when the ring changes.
 
-    Attributes:
-        waiting: How many messages wait for room to be sent.
-
     """
 
     def __init__(
@@ -94,8 +92,7 @@ class RingShell:
         self._closing: set[asyncio.Task[None]] = set()
         self._inboxes: dict[str, Inbox] = {}
         self._rolls: dict[int, asyncio.Future[tuple[str, ...]]] = {}
-        self._room: list[asyncio.Future[None]] = []
-        self.waiting = 0
+        self._queue = Queue(core)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
         self._poll: asyncio.TimerHandle | None = None
@@ -118,6 +115,7 @@ class RingShell:
             PayloadError: If it cannot be sent.
             FrameTooLargeError: If it is too large.
             NoReceiptError: If it was not round in time.
+            RingError: If too many wait for room already.
             RingLeftError: If this member leaves.
 
         """
@@ -126,48 +124,28 @@ class RingShell:
         except (TypeError, ValueError, OverflowError, RecursionError) as exc:
             raise PayloadError(f"a {type(msg).__name__} cannot be sent round a ring: {exc}") from exc
         begun = self._loop.time()
-        owner: asyncio.Future[tuple[str, ...]] = self._loop.create_future()
-        if not self._try(owner, item, begun, patience):
-            await self._wait_for_room(owner, item, begun, patience)
+        owner: Owner = self._loop.create_future()
+        try:
+            self._queue.send(owner, item, patience)
+        except LocalProtocolError as exc:
+            raise RingLeftError(self.core.group) from exc
+        self._pump_soon()
         try:
             return Receipt(await owner, self._loop.time() - begun)
         finally:
             if not owner.done() or owner.cancelled():
-                self.core.cancel(owner, self._loop.time())
+                if not self._queue.forget(owner):
+                    self.core.cancel(owner, self._loop.time())
+                self._pump_soon()  # there may be room for others now
 
-    def _try(self, owner: object, item: bytes, begun: float, patience: float | None) -> bool:
-        now = self._loop.time()
-        left = None if patience is None else max(begun + patience - now, 0.0)
-        try:
-            taken = self.core.circulate(owner, item, now, left)
-        except LocalProtocolError as exc:
-            raise RingLeftError(self.core.group) from exc
-        if taken:
-            self._pump_soon()
-        return taken
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for room to be sent."""
+        return len(self._queue)
 
-    async def _wait_for_room(self, owner: object, item: bytes, begun: float, patience: float | None) -> None:
-        given_up = self.core.traffic.never_sent
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(patience):
-                while True:
-                    room: asyncio.Future[None] = self._loop.create_future()
-                    self._room.append(room)
-                    await room
-                    if self._try(owner, item, begun, patience):
-                        return
-        except TimeoutError:
-            given_up(Reason.NO_RECEIPT)
-            raise NoReceiptError(self.core.group, self._loop.time() - begun) from None
-        except RingLeftError:
-            given_up(Reason.CLOSED)
-            raise
-        except asyncio.CancelledError:
-            given_up(Reason.CANCELLED)
-            raise
-        finally:
-            self.waiting -= 1
+    def _go_on_sending(self) -> None:
+        self._queue.go_on()
+        self._pump_soon()
 
     async def members(self, timeout: float = 2.0) -> tuple[str, ...]:
         """Return who is in the ring besides this member, in its order.
@@ -343,14 +321,17 @@ class RingShell:
             case Failed(owner, reason, waited):
                 self._failed(owner, reason, waited)
             case RoomOpened():
-                self._open_room()
+                # In a turn of its own: a ring of one makes room at once, and would never come to an end.
+                self._loop.call_soon(self._go_on_sending)
             case Rolled(number, names):
                 answer = self._rolls.get(number)
                 if answer is not None and not answer.done():
                     answer.set_result(names)
             case Changed(predecessor, successor, lone):
+                # Who dials us just after we found nobody is there, though we have not dialled it yet.
+                alone = lone and not predecessor
                 words = (
-                    "nobody else is there" if lone else f"{predecessor or '?'} -> me -> {successor or '?'}"
+                    "nobody else is there" if alone else f"{predecessor or '?'} -> me -> {successor or '?'}"
                 )
                 self._notice(f"ring {self.core.group}: {words}")
             case Lost(name, was, reason):
@@ -358,7 +339,6 @@ class RingShell:
             case Told(text):
                 self._notice(printable(text))
             case Left():
-                self._open_room()
                 self.left.set()
 
     def _failed(self, owner: asyncio.Future[Any], reason: Reason, waited: float) -> None:
@@ -369,12 +349,6 @@ class RingShell:
             error = NoReceiptError(self.core.group, waited)
         owner.set_exception(error)
 
-    def _open_room(self) -> None:
-        room, self._room = self._room, []
-        for waiter in room:
-            if not waiter.done():
-                waiter.set_result(None)
-
     def _handled(self, sender: str, incarnation: str, count: int, refused: bool) -> None:
         self.core.handled(sender, incarnation, count, self._loop.time(), refused=refused)
         self._pump_soon()
@@ -383,12 +357,14 @@ class RingShell:
 
     async def leave(self) -> None:
         """Say goodbye in good order; cancel it to be done with it."""
+        self._queue.end()
         self.core.leave(self._loop.time())
         self.pump()
         await self.left.wait()
 
     async def close(self) -> None:
         """End every task and connection now."""
+        self._queue.end()
         self.core.close(self._loop.time())
         self.pump()
         for handle in (self._timer, self._poll):

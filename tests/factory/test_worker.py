@@ -854,6 +854,30 @@ def short_drain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_drain")
+async def test_what_came_round_a_ring_and_was_not_handled_in_time_is_told() -> None:
+    begun = asyncio.Event()
+
+    class Busy(factory.FactoryLoop):
+        @factory.reactive("chat")
+        async def hear(self, channel: str, msg: str) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+    nodes = [mesh.Node(name, port=port) for name, port in zip(("ann", "bob"), free_ports(2), strict=True)]
+    grid = mesh.Grid(nodes, groups={"chat": mesh.Group("chat", ("ann", "bob"), "ring")})
+    ann, bob = (Busy.as_node(node, grid) for node in nodes)
+    with logged() as log:
+        async with asyncio.timeout(DEADLINE), ann.running(), bob.running():
+            while not (await ann.circulate("chat", "hello")).seen:
+                pass
+            await begun.wait()
+    (told,) = (line for line in log.having("gave up") if "on the ring" in line)
+    assert told.startswith("warning: gave up after 0.1 s on the ring chat: 1 messages were not handled")
+    assert "receipts that name bob" in told
+    assert not log.having("lost the")
+
+
+@pytest.mark.usefixtures("short_drain")
 async def test_a_message_that_takes_too_long_is_named_and_given_up() -> None:
     tide = made(Tide)
     with logged() as log:

@@ -394,7 +394,7 @@ class Sim:
             under_way = one.ring.traffic.in_hand + one.ring.traffic.kept
             assert counts["taken"] == counts["handled"] + counts["refused"] + under_way, one.incarnation
 
-    def check_calm(self, seconds: float = 40.0) -> float:
+    def check_calm(self, seconds: float = 10.0) -> float:
         """End all faults; check that one ring comes of it, with all that was owed; return how long."""
         self.heal()
         self.loss = 0.0
@@ -411,7 +411,7 @@ class Sim:
         assert lasts, f"peace did not last\n{self.picture()}"
         names = [one.name for one in self.living]
         last = {one.name: one.circulate() for one in self.living}
-        assert self.run(10.0, self.is_calm), self.picture()
+        assert self.run(2.0, self.is_calm), self.picture()
         self.check_always()
         for at, one in enumerate(self.living):
             number = last[one.name]

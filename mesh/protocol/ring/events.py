@@ -19,6 +19,8 @@ class Reason(enum.StrEnum):
     """The member left before the receipt came."""
     TOO_LARGE = "too large"
     """It was larger than a ring takes."""
+    NO_ROOM = "no room"
+    """Too many waited for room already."""
 
 
 class Dial(Struct, frozen=True):

@@ -80,6 +80,12 @@ class Lane:
             self.seen = run.last
         return max(new, 0), len(run.items) - max(new, 0)
 
+    def clear(self) -> int:
+        """Forget what is on its way; return how many of it were not delivered."""
+        kept = self.kept
+        self._queue.clear()
+        return kept
+
     def _renew(self, run: Run) -> None:
         """Let what is here of a run that came again have come with it."""
         queue, self._queue = self._queue, deque()

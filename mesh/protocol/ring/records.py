@@ -26,6 +26,8 @@ MAX_ITEM: Final = 2**20
 """Most bytes of one encoded message."""
 MAX_FRAME: Final = 2**21
 """Most bytes of a frame: one message, and the names of all who took it."""
+MAX_NUMBER: Final = 2**63 - 1
+"""Highest number of a message."""
 MAX_RECORDS: Final = 4096
 """Most records in a frame."""
 MAX_SUCCESSORS: Final = 16
@@ -36,7 +38,7 @@ HEARTBEAT_FRAME: Final = b"\x90"
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 NameOrNone = Annotated[str, Meta(max_length=255)]
-Number = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
 Hops = Annotated[list[Name], Meta(max_length=MAX_MEMBERS)]
 
 

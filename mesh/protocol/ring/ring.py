@@ -17,15 +17,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from mesh.errors import LocalProtocolError, RemoteProtocolError
+from mesh.errors import FrameTooLargeError, LocalProtocolError, RemoteProtocolError
 from mesh.protocol.ring.connection import MOST_PROBES, Connection, Stage
-from mesh.protocol.ring.events import Changed, Dial, Event, HangUp, Left, Lost, Told
+from mesh.protocol.ring.events import Changed, Dial, Event, HangUp, Left, Lost, Reason, Told
 from mesh.protocol.ring.meeting import why_refused
 from mesh.protocol.ring.order import Order
 from mesh.protocol.ring.records import (
     HEARTBEAT_FRAME,
+    MAX_ITEM,
     VERSION,
     Bye,
     Hello,
@@ -94,10 +96,14 @@ class Ring:
         self._known: list[str] = []
         self._said: list[str] = []
         self._seeker = Seeker(self.order, self.settings, random, self._dial, self._is_wanted)
-        self._farewell_at: float | None = None
+        self._farewell_at = inf
         self._told: set[tuple[str, str]] = set()
+        # When we were first refused because of our name.
+        self._namesake_at = inf
         self._neighbours = ("", "", False)
         self._beats: list[tuple[int, bytes]] = []
+        # All connections are ended, and no other one is wanted.
+        self._is_away = False
         self.is_started = False
         self.is_leaving = False
         self.has_left = False
@@ -111,7 +117,7 @@ class Ring:
             self._begin_search(now)
 
     def leave(self, now: float) -> None:
-        """Take no more messages, wait for receipts and what is in hand, then go."""
+        """Send no more messages, wait for receipts, say goodbye, go when all that is in hand is handled."""
         if not self.is_leaving:
             self.is_leaving = True
             self._go_on_leaving(now)
@@ -121,8 +127,9 @@ class Ring:
         if not self.has_left:
             self.is_leaving = self.has_left = True
             self.traffic.close(now)
-            for connection in list(self._connections.values()):
-                self._hang_up(connection, f"{self.name} is gone")
+            if not self._said_goodbye:
+                self._say_goodbye(now)
+            self._go_away()
             self._events.append(Left())
 
     @property
@@ -170,9 +177,22 @@ class Ring:
             FrameTooLargeError: If the message is larger than a ring takes.
 
         """
+        self.check(item)
+        return self.traffic.circulate(owner, item, now, patience)
+
+    def check(self, item: bytes) -> None:
+        """See that a message may be circulated, once there is room.
+
+        Raises:
+            LocalProtocolError: If this member leaves.
+            FrameTooLargeError: If the message is larger than a ring takes.
+
+        """
         if self.is_leaving:
             raise LocalProtocolError(f"{self.name} leaves the ring {self.group} and sends nothing more")
-        return self.traffic.circulate(owner, item, now, patience)
+        if len(item) > MAX_ITEM:
+            self.traffic.never_sent(Reason.TOO_LARGE)
+            raise FrameTooLargeError(len(item), MAX_ITEM, peer="the ring")
 
     def cancel(self, owner: Any, now: float) -> None:
         """Give a message up; some may have taken it. Nothing happens if it is settled."""
@@ -275,7 +295,7 @@ class Ring:
             self._dialled(connection.name, now)
         elif self._inward.get(connection.name) is connection and not self._fall_back(connection):
             # Once we have said goodbye, our predecessor goes round us.
-            was_predecessor = connection.name == self.predecessor and self._farewell_at is None
+            was_predecessor = connection.name == self.predecessor and not self._said_goodbye
             del self._inward[connection.name]
             if was_predecessor:
                 self._events.append(Lost(connection.name, "predecessor", reason))
@@ -338,10 +358,13 @@ class Ring:
 
     def _record_came(self, connection: Connection, record: Record, now: float) -> None:
         match record:
+            case Run(sender) | Roll(sender) if sender not in self.order:
+                what = f"{type(record).__name__.upper()} of {sender}"
+                raise RemoteProtocolError(f"{what}, which is no member of the ring {self.group}")
             case Run() if not connection.outward and connection.stage is Stage.OPEN:
                 self.traffic.run_came(record)
             case Roll() if not connection.outward and connection.stage is Stage.OPEN:
-                if self.traffic.roll_came(record, now) and record.sender in self.order:
+                if self.traffic.roll_came(record, now):
                     self._seeker.saw_roll(record.sender, now)
                     if self._seeker.is_seeking:
                         self._consider(record.sender, now)
@@ -370,18 +393,28 @@ class Ring:
         why = why_refused(terms, self.group, self.name, self.order)
         if why is None and not self.is_started:
             return "closing", f"{self.name} is not ready yet"
-        if why is None and self._farewell_at is not None:
+        if why is None and self._said_goodbye:
             # Not before it has said goodbye: cut off from the ring, it would wait for its receipts in vain.
             return "closing", f"{self.name} is going away"
         return why
 
+    def _has_namesake(self, terms: Terms, now: float) -> bool:
+        """Say whether a neighbour, before us or after us, is another process of that name, and lives."""
+        recent = now - 2 * self.settings.heartbeat
+        return any(
+            one.name == terms.name
+            and one.incarnation != terms.incarnation
+            and one.life is not None
+            and one.life.heard_at > recent
+            and not one.going
+            for one in self._connections.values()
+        )
+
     def _hello_came(self, connection: Connection, terms: Terms, now: float) -> None:
         why = self._why_refused(terms)
         other = self._inward.get(terms.name)
-        if why is None and other is not None and other.incarnation != terms.incarnation:
-            assert other.life is not None
-            if now - other.life.heard_at < 2 * self.settings.heartbeat:
-                why = "name", f"another process of the name {terms.name} is in the ring {self.group}"
+        if why is None and self._has_namesake(terms, now):
+            why = "name", f"another process of the name {terms.name} is in the ring {self.group}"
         if why is not None:
             connection.put(refusal(*why))
             self._refuse(connection, now, f"refused ({why[0]}: {why[1]})")
@@ -425,7 +458,11 @@ class Ring:
         self._consider(welcome.nearer, now)
 
     def _refused(self, connection: Connection, code: str, reason: str, now: float) -> None:
-        if code not in ("closing", "name"):
+        if code == "name":
+            self._namesake_at = min(self._namesake_at, now)
+        # An earlier process of our name that has just died is given up by then, so this one lives.
+        is_early = code == "name" and now < self._namesake_at + self.settings.timeout
+        if code != "closing" and not is_early:
             self._tell_once(code, f"{connection.name} refuses this member ({code}: {reason})")
         self._refuse(connection, now, f"refused by {connection.name} ({code}: {reason})")
 
@@ -459,11 +496,12 @@ class Ring:
 
     def _consider(self, name: str, now: float) -> None:
         """Dial somebody who is said to be there, if that would be a better successor."""
-        if self.is_started and not self.has_left and self._is_wanted(name):
+        if self.is_started and not self._is_away and self._is_wanted(name):
             self._dial(name, now)
 
     def _adopt(self, connection: Connection, successors: list[str], now: float) -> None:
         old, self._successor = self._successor, connection
+        self._namesake_at = inf
         self._seeker.watch(now)
         if old is not None:
             old.put(encode(Bye(connection.name)))  # so that it does not take us for dead
@@ -527,16 +565,33 @@ class Ring:
     def _go_on_leaving(self, now: float) -> None:
         if not self.is_leaving or self.has_left:
             return
-        if self._farewell_at is None:
-            if self.traffic.in_flight or self.traffic.passing:
+        if not self._said_goodbye:
+            if self.traffic.in_flight:
                 return
-            self._farewell_at = now + self.settings.farewell
-            bye = encode(Bye(self.successor or ""))
-            for connection in self._connections.values():
-                if connection.stage is Stage.OPEN:
-                    connection.put(bye)
-        if not self._inward or now >= self._farewell_at:
+            self._say_goodbye(now)
+        if not self._is_away and (not self._inward or now >= self._farewell_at):
+            self._go_away()
+        if self._is_away and not self.traffic.in_hand:
             self.close(now)
+
+    @property
+    def _said_goodbye(self) -> bool:
+        return self._farewell_at < inf
+
+    def _say_goodbye(self, now: float) -> None:
+        """Let the neighbours go round us; what they send until then, its senders send again."""
+        self._farewell_at = now + self.settings.farewell
+        self.traffic.take_no_more()
+        bye = encode(Bye(self.successor or ""))
+        for connection in self._connections.values():
+            if connection.stage is Stage.OPEN:
+                connection.put(bye)
+
+    def _go_away(self) -> None:
+        """End all connections; what is in hand may take longer."""
+        self._is_away = True
+        for connection in list(self._connections.values()):
+            self._hang_up(connection, f"{self.name} is gone")
 
     # -- what comes out --------------------------------------------------------------------------------
 
@@ -563,18 +618,18 @@ class Ring:
 
     def next_deadline(self) -> float:
         """Return when ``handle_timer()`` is due; infinity if never."""
+        if self._is_away:
+            return inf
         found = self.traffic.next_deadline()
         if self.is_started:
             found = min(found, self._seeker.next_deadline())
         for connection in self._connections.values():
             found = min(found, connection.next_deadline(), connection.probe_at(self.settings.suspect))
-        if self._farewell_at is not None and not self.has_left:
-            found = min(found, self._farewell_at)
-        return found
+        return min(found, self._farewell_at)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
-        if self.has_left:
+        if self._is_away:
             return
         for connection in list(self._connections.values()):
             why = connection.why_dead(now)

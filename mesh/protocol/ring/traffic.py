@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from mesh.errors import FrameTooLargeError, RemoteProtocolError
+from mesh.errors import RemoteProtocolError
 from mesh.protocol.ring.events import Event, Failed, Reason, Receipted, Rolled, RoomOpened, Taken
 from mesh.protocol.ring.lane import Lane
-from mesh.protocol.ring.records import MAX_ITEM, MAX_WINDOW, Roll, Run, encode
+from mesh.protocol.ring.records import MAX_NUMBER, MAX_WINDOW, Roll, Run, encode
 from mesh.protocol.ring.settings import RingSettings
 from mesh.protocol.ring.window import Entry, Window
 
@@ -68,6 +68,7 @@ class Traffic:
         self._resend = settings.resend
         self._resend_base = 0
         self._wants_room = False
+        self._is_shut = False
         self.out: Callable[[bytes], object] | None = None
         self.writable = True
         self.is_lone = False
@@ -76,15 +77,7 @@ class Traffic:
     # -- what this member sends ------------------------------------------------------------
 
     def circulate(self, owner: Any, item: bytes, now: float, patience: float | None) -> bool:
-        """Send a message round; return ``False`` if there is no room, until ``RoomOpened``.
-
-        Raises:
-            FrameTooLargeError: If it is larger than a ring takes.
-
-        """
-        if len(item) > MAX_ITEM:
-            self.never_sent(Reason.TOO_LARGE)
-            raise FrameTooLargeError(len(item), MAX_ITEM, peer="the ring")
+        """Send a message round; return ``False`` if there is no room, until ``RoomOpened``."""
         if not self._window.has_room:
             self._wants_room = True
             return False
@@ -121,6 +114,15 @@ class Traffic:
         """Give everything up."""
         for entry in self._window.all():
             self._give_up(entry, Reason.CLOSED, now)
+
+    def take_no_more(self) -> None:
+        """Take nothing new, and let go of what the handlers have not got: no receipt names us for it."""
+        self._is_shut = True
+        for lanes in self._lanes.values():
+            for lane in lanes.values():
+                let_go = lane.clear()
+                self.counts["taken"] -= let_go
+                self.counts["left alone"] += let_go
 
     def roll(self, *, repair: bool) -> int:
         """Send a roll round; return its number, which ``Rolled`` will have if it comes back."""
@@ -164,15 +166,21 @@ class Traffic:
             raise RemoteProtocolError(
                 f"messages {run.first} to {run.last} of {run.sender} do not fit in a window from {run.base}"
             )
+        if run.last > MAX_NUMBER:
+            # Split up here, the rest of it would be refused by the next one, as our mistake.
+            raise RemoteProtocolError(f"messages up to {run.last} of {run.sender}, the limit is {MAX_NUMBER}")
         if run.sender == self._name:
             self._returned(run)
             return
         if self._name in run.hops:
             self.counts["stray"] += len(run.items)
             return
+        if self._is_shut:
+            self.counts["left alone"] += len(run.items)
+            return
         lane = self._lane(run.sender, run.incarnation)
-        taken = lane.take(run)
-        if taken is None:
+        taken = lane.take(run) if lane is not None else None
+        if lane is None or taken is None:
             self.counts["out of order"] += len(run.items)
             return
         self.counts["taken"] += taken[0]
@@ -199,17 +207,18 @@ class Traffic:
             self._wants_room = False
             self._tell(RoomOpened())
 
-    def _lane(self, sender: str, incarnation: str) -> Lane:
+    def _lane(self, sender: str, incarnation: str) -> Lane | None:
+        """Return the lane of an incarnation; ``None`` if too many others of that sender are busy."""
         lanes = self._lanes.setdefault(sender, OrderedDict())
-        lane = lanes.get(incarnation)
-        if lane is None:
-            lane = lanes[incarnation] = Lane(self._settings.room)
-            if len(lanes) > MOST_INCARNATIONS:
+        if incarnation not in lanes:
+            if len(lanes) >= MOST_INCARNATIONS:
                 oldest = next((key for key, one in lanes.items() if one.is_idle), None)
-                if oldest is not None:
-                    del lanes[oldest]
+                if oldest is None:
+                    return None
+                del lanes[oldest]
+            lanes[incarnation] = Lane(self._settings.room)
         lanes.move_to_end(incarnation)
-        return lane
+        return lanes[incarnation]
 
     def handled(self, sender: str, incarnation: str, count: int, *, refused: bool = False) -> None:
         """Take note that messages were handled, or that their handler raised."""

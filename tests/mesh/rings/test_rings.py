@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from mesh.dialling import AbsentError
-from mesh.errors import FrameTooLargeError, GridError, NoReceiptError, PayloadError, RingLeftError
+from mesh.errors import FrameTooLargeError, GridError, NoReceiptError, PayloadError, RingError, RingLeftError
 from mesh.gridfile import Grid, Group
 from mesh.links.inbox import Route
 from mesh.node import Node
-from mesh.protocol.ring import RingSettings
+from mesh.protocol.ring import Changed, RingSettings
 from mesh.protocol.ring.records import MAX_ITEM
 from mesh.protocol.values import Refusal
+from mesh.rings import queue
 from mesh.rings.rings import Rings
 from mesh.rings.shell import RingShell
 from mesh.transport.base import Transport
@@ -139,6 +140,71 @@ async def test_many_at_once_keep_their_order() -> None:
         await until(lambda: all(len(members[name].got) == 3000 for name in ("bob", "cat")))
         for name in ("bob", "cat"):
             assert [item for _, item in members[name].got] == list(range(3000))
+
+
+async def test_calls_that_come_while_room_opens_keep_their_order() -> None:
+    async with ring(settings=RingSettings(window=8)) as members:
+        ann = members["ann"].rings
+        work = []
+        for number in range(1000):
+            work.append(asyncio.create_task(ann.circulate("chat", number, 30.0)))
+            if number % 5 == 4:
+                await asyncio.sleep(0)  # some receipts come in between, and make room
+        assert members["ann"].ring.waiting
+        await asyncio.gather(*work)
+        await until(lambda: all(len(members[name].got) == 1000 for name in ("bob", "cat")))
+        for name in ("bob", "cat"):
+            assert [item for _, item in members[name].got] == list(range(1000))
+
+
+async def test_callers_that_never_stop_have_equal_shares() -> None:
+    async with ring(settings=RingSettings(window=4)) as members:
+        ann, counts = members["ann"].rings, [0] * 20
+
+        async def go_on(number: int) -> None:
+            while max(counts) < 20:
+                await ann.circulate("chat", number, 30.0)
+                counts[number] += 1
+
+        await asyncio.gather(*map(go_on, range(20)))
+        # Who is let in has its receipt with up to three others, before those behind it.
+        assert min(counts) >= 19, counts
+
+
+async def test_too_many_that_wait_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "MOST_WAITING", 2)
+    async with ring(settings=RingSettings(room=1, window=1)) as members:
+        hold = members["bob"].hold = asyncio.Event()
+        ann = members["ann"].rings
+        await ann.circulate("chat", 0, 10.0)
+        work = [asyncio.create_task(ann.circulate("chat", number, 10.0)) for number in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(RingError, match=r"2 messages with 2 bytes wait for room in the ring chat"):
+            await ann.circulate("chat", 3, 10.0)
+        assert line(members["ann"], "sent") == {
+            "sent": 5,
+            "acked": 1,
+            "in_flight": 3,
+            "failed": {"no room": 1},
+        }
+        hold.set()
+        await asyncio.gather(*work)
+
+
+async def test_who_gives_up_makes_room_for_the_next() -> None:
+    async with ring(settings=RingSettings(room=1, window=1)) as members:
+        hold = members["bob"].hold = asyncio.Event()
+        ann = members["ann"].rings
+        await ann.circulate("chat", 0, 10.0)
+        work = [asyncio.create_task(ann.circulate("chat", number, 10.0)) for number in range(1, 5)]
+        await until(lambda: members["ann"].ring.waiting == 3)
+        for gone in (work.pop(1), work.pop(0)):  # one that waits, then the one before it, which is on its way
+            gone.cancel()
+        await until(lambda: members["ann"].ring.waiting == 1)
+        hold.set()
+        await asyncio.gather(*work)
+        await until(lambda: len(members["cat"].got) == 4)
+        assert [item for _, item in members["cat"].got] == [0, 1, 3, 4]
 
 
 async def test_a_member_alone_has_its_receipt_at_once() -> None:
@@ -273,6 +339,16 @@ async def test_a_break_is_mended_and_nothing_is_lost() -> None:
         await until(lambda: all(("chat", "end") in members[name].got for name in ("bob", "cat")))
         for name in ("bob", "cat"):
             assert [item for _, item in members[name].got] == [*range(100), "end"]
+
+
+async def test_who_is_dialled_while_it_is_alone_does_not_say_that_nobody_is_there() -> None:
+    async with ring(("ann",)) as members:
+        shell, notices = members["ann"].ring, members["ann"].notices
+        await until(lambda: shell.core.is_lone)
+        notices.clear()
+        shell._happened(Changed("cat", "", lone=True))
+        shell._happened(Changed("", "", lone=True))
+        assert notices == ["ring chat: cat -> me -> ?", "ring chat: nobody else is there"]
 
 
 async def test_everybody_is_named_to_who_asks() -> None:

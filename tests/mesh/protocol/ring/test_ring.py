@@ -7,11 +7,13 @@ from functools import partial
 from math import inf
 
 import pytest
+from msgspec import Raw
 
 from mesh.errors import FrameTooLargeError, LocalProtocolError, RemoteProtocolError
 from mesh.protocol.ring import Dial, Event, Lost, Reason, RingSettings
 from mesh.protocol.ring.connection import Connection
-from mesh.protocol.ring.records import MAX_ITEM, Hello, Terms, encode, frames
+from mesh.protocol.ring.records import MAX_ITEM, MAX_NUMBER, Hello, Roll, Run, Terms, encode, frames
+from mesh.protocol.ring.traffic import MOST_INCARNATIONS
 from tests.helpers.ring_sim import Process, Sim, names
 
 
@@ -325,6 +327,39 @@ def test_a_member_that_leaves_lets_a_new_predecessor_bring_its_receipts() -> Non
     assert leaver.receipts[number] == ("n2",)
 
 
+def test_a_member_leaves_while_others_go_on_sending_and_its_handlers_are_slow() -> None:
+    sim = Sim(names(3), 1, settings=RingSettings(room=8), handling=1.0)
+    sim.start_all()
+    sim.losses.clear()
+    leaver, begun, gone_round = sim.processes["n1"], sim.now, 0.0
+    while leaver.alive and sim.now < begun + 5:
+        sim.processes["n0"].circulate()
+        sim.run(0.002)
+        if not leaver.ring.is_leaving and leaver.ring.traffic.kept:
+            sim.leave("n1")
+        if not gone_round and sim.processes["n0"].ring.successor == "n2":
+            gone_round = sim.now
+            assert leaver.ring.traffic.in_hand, "it says goodbye before all is handled"
+    assert gone_round
+    assert not leaver.alive
+    counts = leaver.ring.traffic.counts
+    assert counts["taken"] == counts["handled"] == len(leaver.delivered["n0.0"])
+    assert counts["left alone"]
+    assert sim.losses == [], "nobody took it for dead"
+    sim.handling = 0.0
+    sim.check_calm()
+
+
+def test_who_has_no_time_to_leave_says_goodbye_nevertheless() -> None:
+    sim = started(3, handling=1e9)
+    sim.losses.clear()
+    circulate(sim, "n0")
+    sim.run(0.1)
+    sim.processes["n1"].call(sim.processes["n1"].ring.close)
+    assert sim.run(1.0, sim.is_ring), sim.picture()
+    assert sim.losses == []
+
+
 def test_neighbours_leave_at_once() -> None:
     sim = started(6)
     for name in ("n2", "n3", "n4"):
@@ -404,13 +439,108 @@ def test_who_does_not_belong_is_refused_and_nothing_changes(change: dict[str, ob
     assert sim.is_ring()
 
 
-def test_two_processes_of_one_name_do_not_both_get_in() -> None:
+@pytest.mark.parametrize("name", ["n1", "n2"])
+def test_two_processes_of_one_name_do_not_both_get_in(name: str) -> None:
     sim = started(3)
     ring = sim.processes["n0"].ring
     id = ring.accepted(sim.now)
-    ring.receive(id, hello(name="n2", members=ring.order.digest), sim.now)
+    ring.receive(id, hello(name=name, members=ring.order.digest), sim.now)
     assert id not in ring.connections
-    assert ring.predecessor == "n2"
+    assert (ring.predecessor, ring.successor) == ("n2", "n1")
+
+
+def test_a_second_process_of_a_name_is_told_so_once() -> None:
+    sim = started(3)
+    second = Process(sim, "n1", 99)
+    second.call(second.ring.start)
+    sim.run(10.0)
+    assert second.ring.is_lone
+    assert sim.is_ring()
+    said = "refuses this member (name: another process of the name n1 is in the ring chat)"
+    assert sorted(second.told) == [f"ring chat: {name} {said}" for name in ("n0", "n2")], "each once"
+    sim.kill("n1")
+    sim.processes["n1"] = second
+    assert sim.run(3.0, sim.is_ring), sim.picture()
+
+
+def test_who_is_started_again_at_once_is_told_nothing() -> None:
+    sim = started(3)
+    sim.latency = 0.1
+    sim.kill("n1")
+    sim.latency = 0.001
+    again = sim.start("n1")  # the others learn of the end of the first one later
+    sim.run(0.05)
+    assert again.ring.is_lone, "it was refused"
+    assert sim.run(3.0, sim.is_ring), sim.picture()
+    assert again.told == []
+
+
+def from_predecessor(sim: Sim, *records: Run | Roll) -> None:
+    """Let n0 of three get records as if its predecessor n2 had sent them."""
+    ring = sim.processes["n0"].ring
+    id = ring.accepted(sim.now)
+    ring.receive(
+        id,
+        hello(name="n2", incarnation=sim.processes["n2"].incarnation, members=ring.order.digest),
+        sim.now,
+    )
+    for record in records:
+        ring.receive(id, frames([encode(record)])[0], sim.now)
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (Run("ghost", "x", 1, 1, [], [Raw(b"\x01")]), "RUN of ghost, which is no member"),
+        (Roll("ghost", "x", 1, False, []), "ROLL of ghost, which is no member"),
+        (
+            Run("n2", "x", MAX_NUMBER - 1, MAX_NUMBER - 1, [], [Raw(b"\x01")] * 3),
+            "the limit is 9223372036854775807",
+        ),
+    ],
+)
+def test_who_sends_what_cannot_be_is_blamed_and_it_goes_no_further(record: Run | Roll, why: str) -> None:
+    sim = started(3)
+    sim.losses.clear()
+    with pytest.raises(RemoteProtocolError, match=why):
+        from_predecessor(sim, record)
+    assert sim.processes["n0"].ring.traffic.passing == 0
+    sim.processes["n0"].pump()
+    sim.run(3.0)
+    assert [(name, lost.name) for _, name, lost in sim.losses if name != "n0"] == []
+    assert not any(one.delivered for one in sim.living)
+
+
+def test_what_an_earlier_process_of_the_name_has_sent_is_no_receipt() -> None:
+    sim = started(3)
+    sender = sim.processes["n0"]
+    sim.freeze("n1")
+    number = circulate(sim, "n0")
+    from_predecessor(sim, Run("n0", "earlier", 1, 1, ["n1", "n2"], [Raw(b"\x01")]))
+    sender.pump()
+    assert number in sender.pending
+    assert sender.ring.traffic.counts["late"] == 1
+    from_predecessor(sim, Run("n0", sender.incarnation, 1, 1, ["n1", "n2"], [Raw(b"\x01")]))
+    sender.pump()
+    assert sender.receipts == {number: ("n1", "n2")}
+
+
+def test_the_highest_number_is_taken() -> None:
+    sim = started(3)
+    from_predecessor(sim, Run("n2", "x", MAX_NUMBER, MAX_NUMBER, [], [Raw(b"\x01")]))
+    sim.processes["n0"].pump()
+    sim.run(1.0)
+    assert sim.processes["n1"].delivered["x"] == [1]
+
+
+def test_made_up_incarnations_take_no_more_room_than_a_few() -> None:
+    sim = Sim(names(3), 1, handling=1e9)
+    sim.start_all()
+    runs = [Run("n2", f"x{number}", 1, 1, [], [Raw(b"\x01")]) for number in range(100)]
+    from_predecessor(sim, *runs)
+    traffic = sim.processes["n0"].ring.traffic
+    assert traffic.passing == traffic.in_hand == MOST_INCARNATIONS
+    assert traffic.counts["out of order"] == 100 - MOST_INCARNATIONS
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\x92\x03\x01", b"\x91" * 5000, b"\x91\x92\x05\xa1a"])

@@ -45,7 +45,13 @@ def run(seed: int) -> None:
     done: object = "nothing yet"
     try:
         done = storm(sim)
+        if seed % 2 or not sim.living:  # else those that are left have to manage by themselves
+            for name in sim.members:
+                if name not in [one.name for one in sim.living]:
+                    sim.start(name)
         sim.check_calm()
+        for one in sim.all:
+            assert not one.failed, f"{one.incarnation}: {one.failed}"
     except AssertionError as exc:
         exc.add_note(f"seed {seed}; done: {done}")
         raise
