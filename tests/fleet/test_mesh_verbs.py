@@ -71,6 +71,13 @@ TABLE = [
     ("echo blink -n 2", 0, "… < blink/datafeed  …  [clock]\n… < blink/datafeed  …  [clock]\n", LOOKS),
     ("echo blink --filter ^nothing --timeout 2s", 124, "", f"{LOOKS}Error: 0 of 1 row came within 2 s\n"),
     ("hz blink -n 1 --window 500ms", 0, "< blink/datafeed  …/s\n", LOOKS),
+    (
+        "hz blink --window 1m --timeout 3s",
+        124,
+        "",
+        f"{LOOKS}Error: 0 of 1 measurement came within 3 s\n",
+    ),
+    ("graph --timeout 5s", 0, "clock --> blink   target\nblink --> buzzer  link\n", ""),
     ("pub buzzer 1 -t 2", 0, "buzz buzz buzz\nbuzz buzz buzz\n", ""),
     ("pub buzer 1", 4, "", "Error: unknown node 'buzer', did you mean 'buzzer'?\n"),
     ("request buzzer 1", 0, "buzz buzz buzz\n", ""),
