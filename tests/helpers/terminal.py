@@ -91,7 +91,7 @@ class Terminal:
 
     def shows(self, text: str) -> None:
         """Wait until a text has appeared, after the one that was waited for last."""
-        wanted, end = text.encode(), time.monotonic() + DEADLINE
+        wanted, end = text.encode(), time.monotonic() + 2 * DEADLINE
         while (at := self.shown.find(wanted, self._seen)) < 0:
             assert self._read(end), f"{text!r} did not appear: {self.shown[self._seen :]!r}"
         self._seen = at + len(wanted)
@@ -105,7 +105,7 @@ class Terminal:
 
     def ends(self) -> int:
         """Wait for the end, and return the exit code."""
-        end = time.monotonic() + DEADLINE
+        end = time.monotonic() + 2 * DEADLINE
         while self._read(end):
             pass
         assert time.monotonic() < end, f"it did not end: {self.shown[self._seen :]!r}"

@@ -147,12 +147,13 @@ def test_who_leaves_before_the_server_is_there_is_told_what_was_not_said() -> No
 
 
 def test_a_name_that_is_taken_is_asked_for_again() -> None:
-    with rooms() as port, listener(port) as bob, chat(port, "--username", "bob") as other:
-        bob.wait_for("connected as bob")
-        other.shows("type another one")
-        other.prompts()
-        other.type("carl\r")
-        other.shows("you are in, with bob")
-        other.prompts()
-        other.type("\x04")
-        assert other.ends() == 0
+    with rooms() as port, listener(port) as bob:
+        bob.wait_for("you are in")
+        with chat(port, "--username", "bob") as other:
+            other.shows("type another one")
+            other.prompts()
+            other.type("carl\r")
+            other.shows("you are in, with bob")
+            other.prompts()
+            other.type("\x04")
+            assert other.ends() == 0
