@@ -36,7 +36,7 @@ def explain(seen: Sequence[Seen], fleet: Mapping[str, Any] | None) -> None:
             continue
         one.state = _STATES.get(node["state"], State.DOWN)
         if node["state"] == "stopped":
-            one.why = f"was stopped; `mesh start {one.place.name}` starts it"
+            one.why = "was stopped"
         elif node["state"] == "waiting":
             one.why = "waits for its turn to start"
         else:

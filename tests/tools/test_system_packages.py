@@ -30,7 +30,7 @@ def programs(tmp_path: Path) -> Path:
         "echo noise",
     )
     stub(folder / "id", "echo 1000")
-    for there in ("ip", "nft", "nc", "node", "npm", "simavr", "tsc", "chromium"):
+    for there in ("ip", "nft", "nc", "node", "npm", "simavr", "avr-g++", "tsc", "chromium"):
         stub(folder / there, "exit 0")
     return folder
 

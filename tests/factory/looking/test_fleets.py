@@ -35,7 +35,7 @@ def fleet(state: str, why: str = "") -> dict[str, Any]:
             "stopped",
             "",
             State.DOWN,
-            "was stopped; `mesh start late` starts it",
+            "was stopped",
             ("M2", "mesh start late"),
         ),
         ("stopping", "", State.DOWN, "", ("M2", "mesh start late")),
